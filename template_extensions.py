@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from cookiecutter.exceptions import FailedHookException
-from jinja2 import Environment, TemplateSyntaxError
+from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
 
 
@@ -30,8 +30,20 @@ def package_name(slug: str) -> str:
     return slug.replace("-", "_")
 
 
+def is_template(source: str) -> bool:
+    """Tell whether `source` speaks of `cookiecutter` (a default, a path, a hook) or is constant text."""
+    try:
+        template = Environment().parse(source)
+    except TemplateSyntaxError:
+        return False
+    constant = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const)
+    return any(node.name == "cookiecutter" for node in template.find_all(nodes.Name)) or all(
+        isinstance(node, constant) for node in template.find_all(nodes.Node)
+    )
+
+
 class Answers(Extension):
-    """Makes `| tojson` safe for TOML and YAML, adds `| package_name`, and takes broken Jinja in an answer literally."""
+    """Makes `| tojson` safe for TOML and YAML, adds `| package_name`, takes Jinja in an answer literally."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -39,14 +51,11 @@ class Answers(Extension):
         environment.filters["package_name"] = package_name
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """Return `source`, wrapped in `raw` when it is an answer such as `${{` that is no template at all.
+        """Return `source`, quoted when it is an answer and no template of ours.
 
-        cookiecutter renders answers given on the command line; files of the template have a name.
+        cookiecutter renders what `--no-input` or the API gave as an answer, unsandboxed: `${{` would be a
+        syntax error and `{{ cycler.__init__.__globals__ }}` would run. Files have a name, answers have none.
         """
-        if name is not None:
+        if name is not None or is_template(source):
             return source
-        try:
-            Environment(extensions=[]).parse(source)
-        except TemplateSyntaxError:
-            return "{% raw %}" + source + "{% endraw %}"
-        return source
+        return "{{ " + json.dumps(source, ensure_ascii=False) + " }}"

@@ -1,0 +1,21 @@
+"""Deletes what was declined."""
+
+import json
+import shutil
+from pathlib import Path
+
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+PACKAGE = f"src/{ANSWERS['__package_name']}"
+
+PATHS = {
+    ("use_auth0", True): [f"{PACKAGE}/auth", "tests/auth"],
+    ("use_slack", True): [f"{PACKAGE}/slack", "tests/slack"],
+    ("use_bulk", True): [f"{PACKAGE}/db/bulk.py", "tests/db/test_bulk.py"],
+    ("ci", "github"): [".github"],
+    ("ci", "gitlab"): [".gitlab-ci.yml"],
+}
+
+for (question, answer), paths in PATHS.items():
+    if ANSWERS[question] != answer:
+        for path in map(Path, paths):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
