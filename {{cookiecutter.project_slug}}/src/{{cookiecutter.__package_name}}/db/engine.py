@@ -1,0 +1,121 @@
+"""Make the asyncpg engine: pool, timeouts, JSON and the PgBouncer switch."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pydantic import SecretStr
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from .encoding import dumps, loads
+from .urls import async_url
+
+
+class DatabaseConfig(Protocol):
+    """The settings that `engine_from` reads; times are in seconds."""
+
+    @property
+    def database_url(self) -> SecretStr | None: ...
+    @property
+    def database_pool_size(self) -> int: ...
+    @property
+    def database_pool_timeout(self) -> float: ...
+    @property
+    def database_connect_timeout(self) -> float: ...
+    @property
+    def database_statement_timeout(self) -> float: ...
+    @property
+    def database_lock_timeout(self) -> float: ...
+    @property
+    def database_idle_in_transaction_timeout(self) -> float: ...
+    @property
+    def database_pgbouncer(self) -> bool: ...
+
+
+def create_engine(
+    url: str | URL,
+    *,
+    pool_size: int = 10,
+    pool_timeout: float = 5.0,
+    connect_timeout: float = 5.0,
+    statement_timeout: float = 0,
+    lock_timeout: float = 0,
+    idle_in_transaction_timeout: float = 0,
+    pgbouncer: bool = False,
+    json_serializer: Callable[[Any], str] = dumps,
+    json_deserializer: Callable[[str], Any] = loads,
+    echo: bool = False,
+    application_name: str | None = None,
+    connect_args: dict[str, Any] | None = None,
+    **extra: Any,
+) -> AsyncEngine:
+    """Return an engine for `url`, which may be any form `async_url` takes; nothing is connected.
+
+    Times are in seconds and 0 means no limit. The pool never grows beyond `pool_size` and never
+    pings: a request waits `pool_timeout` for a connection, then sqlalchemy.exc.TimeoutError.
+    `pgbouncer` is for transaction mode. `extra` goes to SQLAlchemy. Raises BadDatabaseUrl.
+    """
+    timeouts = _milliseconds(
+        statement_timeout=statement_timeout,
+        lock_timeout=lock_timeout,
+        idle_in_transaction_session_timeout=idle_in_transaction_timeout,
+    )
+    arguments: dict[str, Any] = {"timeout": connect_timeout or None}
+    if pgbouncer:
+        arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        arguments |= {"command_timeout": statement_timeout or None}
+    settings = {} if pgbouncer else dict(timeouts)
+    if application_name is not None:
+        settings["application_name"] = application_name
+    arguments["server_settings"] = settings
+    if "poolclass" not in extra:
+        extra = {"pool_size": pool_size, "pool_timeout": pool_timeout, "max_overflow": 0} | extra
+    engine = create_async_engine(
+        async_url(url),
+        connect_args=arguments | (connect_args or {}),
+        json_serializer=json_serializer,
+        json_deserializer=json_deserializer,
+        echo=echo,
+        **extra,
+    )
+    if pgbouncer and timeouts:
+        _set_in_each_transaction(engine, timeouts)
+    return engine
+
+
+def engine_from(settings: DatabaseConfig, **overrides: Any) -> AsyncEngine:
+    """Return the engine that `settings` describe; `overrides` are arguments of `create_engine`."""
+    url = overrides.pop("url", settings.database_url)
+    if url is None:
+        raise ValueError("DATABASE_URL is not set: give postgresql://user:password@host/database.")
+    arguments = {
+        "pool_size": settings.database_pool_size,
+        "pool_timeout": settings.database_pool_timeout,
+        "connect_timeout": settings.database_connect_timeout,
+        "statement_timeout": settings.database_statement_timeout,
+        "lock_timeout": settings.database_lock_timeout,
+        "idle_in_transaction_timeout": settings.database_idle_in_transaction_timeout,
+        "pgbouncer": settings.database_pgbouncer,
+    }
+    text = url.get_secret_value() if isinstance(url, SecretStr) else url
+    return create_engine(text, **(arguments | overrides))
+
+
+def _milliseconds(**seconds: float) -> dict[str, str]:
+    """Return the limits that are set, as Postgres takes them in a startup packet."""
+    return {name: str(round(value * 1000)) for name, value in seconds.items() if value}
+
+
+def _set_in_each_transaction(engine: AsyncEngine, timeouts: dict[str, str]) -> None:
+    """Set the limits at each BEGIN, for PgBouncer in transaction mode.
+
+    It refuses them in the startup packet, and a session-wide SET would stay behind on a server
+    connection that the next client gets. Statements outside a transaction are limited by asyncpg's
+    command_timeout instead.
+    """
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in timeouts.items())
+
+    def set_local(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT {calls}")
+
+    event.listen(engine.sync_engine, "begin", set_local)
