@@ -1,0 +1,51 @@
+# Needs python >= 3.11, make and git. Uses the uv on PATH, otherwise a copy of its own in .tools/.
+
+PYTHON ?= python3
+PORT ?= 8000
+DEMO := $(CURDIR)/.demo/my-service
+UV := $(shell command -v uv)
+ifeq ($(UV),)
+UV := $(CURDIR)/.tools/bin/uv
+export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt clean
+
+help: ## Show the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(UV) ## Generate the default service and serve it on PORT, with its own Postgres and a few rows
+	@echo "==> generating .demo/my-service from the default answers"
+	@rm -rf .demo
+	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
+	  cookiecutter --no-input --config-file /dev/null --output-dir .demo .
+	@echo "==> installing it"
+	@cd $(DEMO) && $(UV) sync --quiet
+	@echo "==> starting Postgres, migrating, adding a few rows and serving; Ctrl-C stops all of it"
+	@echo "    service   http://127.0.0.1:$(PORT)/v1/books"
+	@echo "    API docs  http://127.0.0.1:$(PORT)/docs"
+	@echo "    ready?    http://127.0.0.1:$(PORT)/readyz"
+	@cd $(DEMO) && exec $(UV) run --no-sync python dev/run.py --port $(PORT) --seed
+
+test: $(UV) ## Run all tests, of the template and of what it generates; ARGS="-k name" are passed on
+	$(UV) run pytest -n 2 $(ARGS)
+
+check: $(UV) ## Format, lint, types and tests
+	$(UV) run nox
+
+fmt: $(UV) ## Format the template's own Python and apply safe fixes
+	$(UV) run ruff format
+	$(UV) run ruff check --fix
+
+clean: ## Remove environments, caches and the demo
+	rm -rf .demo .tools .venv .nox .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# uv reads no pip.conf: give it the machine's certificates and pip's index.
+$(CURDIR)/.tools/bin/uv:
+	@echo "==> installing uv into .tools/"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet uv
+	@{ echo 'system-certs = true'; \
+	  .tools/bin/python -m pip config list | sed -n 's/^.*\.index-url=/index-url = /p' | tail -n 1; \
+	} > .tools/uv.toml
