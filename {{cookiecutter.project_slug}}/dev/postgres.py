@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL for `make run` and the tests: `cluster()`, `temporary_cluster()`, a CLI."""
+"""An embedded PostgreSQL for `make run` and the tests: `cluster`, `temporary_cluster`, a CLI."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PostgresError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running server, reachable on loopback TCP as the superuser `postgres` without a password."""
+    """A running server: loopback TCP only, superuser `postgres`, no password."""
 
     data_dir: Path
     port: int
@@ -48,7 +48,7 @@ class RunFolder:
     """The folder beside a data directory through which the users of a server agree with it.
 
     `start` is held while somebody joins, starts or leaves. `users` is shared by every user; the
-    server's supervisor (postgres_server.py) waits until it can have it alone, which is its order
+    server's supervisor (embedded/server.py) waits until it can have it alone, which is its order
     to stop. `server` is held by the supervisor for its whole life and contains the port while the
     server runs. The kernel releases the locks of a killed process, so no user has to clean up.
     """
@@ -85,7 +85,7 @@ class RunFolder:
 
 
 @contextmanager
-def cluster(data_dir: Path, *, settings: Mapping[str, str] = {}) -> Iterator[Cluster]:  # noqa: B006
+def cluster(data_dir: Path, *, settings: Mapping[str, str] = {}) -> Iterator[Cluster]:
     """Yield the server of `data_dir`, created and started when needed.
 
     Processes share one server; it stops with its last user, however that user ends. `settings`
@@ -153,7 +153,7 @@ def _start_supervisor(run: RunFolder, arguments: list[str]) -> None:
     with (
         run.log.open("a") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "dev.postgres_server", *arguments],
+            [sys.executable, "-m", "dev.embedded.server", *arguments],
             cwd=PROJECT,
             env=os.environ | {"PYTHONSAFEPATH": ""},
             stdin=subprocess.DEVNULL,

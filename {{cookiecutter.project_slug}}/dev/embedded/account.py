@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .postgres import PostgresError
+from ..postgres import PostgresError
 
 UNSHARE = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -49,7 +49,7 @@ class Account:
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor has one thread here
             **user,
         )
 

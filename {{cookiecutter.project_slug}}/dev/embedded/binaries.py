@@ -11,7 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from .postgres import PostgresError
+from ..postgres import PostgresError
+from .account import Account
 
 SYSTEM_FOLDERS = (  # Debian, Red Hat, Homebrew on Apple silicon and on Intel
     "usr/lib/postgresql/*/bin",
@@ -19,6 +20,22 @@ SYSTEM_FOLDERS = (  # Debian, Red Hat, Homebrew on Apple silicon and on Intel
     "opt/homebrew/opt/postgresql@*/bin",
     "usr/local/opt/postgresql@*/bin",
 )
+
+
+def usable_binaries(account: Account, copy: Path) -> tuple[Path, str]:
+    """Return a folder whose programs `account` can run, and their major version.
+
+    Binaries that only other users can read are copied to `copy`. Raises PostgresError.
+    """
+    bin_dir = find_binaries()
+    works, output = account.run(str(bin_dir / "postgres"), "--version")
+    if not works and os.geteuid() == 0:
+        bin_dir = copy_binaries(bin_dir, copy)
+        works, output = account.run(str(bin_dir / "postgres"), "--version")
+    major = re.search(r"\d+", output)
+    if not works or not major:
+        raise PostgresError(f"{bin_dir / 'postgres'} does not run here: {output.strip()}")
+    return bin_dir, major[0]
 
 
 def find_binaries() -> Path:
@@ -55,7 +72,9 @@ def wheel_folders() -> Iterator[Path]:
 def system_folders() -> Iterator[Path]:
     """Yield where pg_config, PATH and the packagers' conventions point, the newest first."""
     if pg_config := shutil.which("pg_config"):
-        answer = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True)
+        answer = subprocess.run(
+            [pg_config, "--bindir"], check=False, capture_output=True, text=True
+        )
         yield Path(answer.stdout.strip())
     if postgres := shutil.which("postgres"):
         yield Path(postgres).resolve().parent
