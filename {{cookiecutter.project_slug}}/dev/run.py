@@ -1,0 +1,122 @@
+"""`make run`: a database if none is configured, migrations, the app with reload.
+
+Every module in dev/services/ brings something the app talks to in production, such as an issuer
+of tokens: `service(environment)` is a context manager that runs it and yields the environment
+variables by which the app finds it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from dev.database import create_database
+from dev.postgres import PostgresError, cluster
+
+PACKAGE = "{{ cookiecutter.__package_name }}"
+PROJECT = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
+UVICORN = ("--host", HOST, "--reload", "--reload-dir=src", "--timeout-graceful-shutdown=5")
+
+Service = Callable[[Mapping[str, str]], AbstractContextManager[Mapping[str, str]]]
+
+
+def main() -> None:
+    """Serve until Ctrl-C, SIGTERM or SIGHUP."""
+    parser = argparse.ArgumentParser(prog="python -m dev.run", description=main.__doc__)
+    parser.add_argument("--port", type=int, default=os.environ.get("PORT", "8000"))
+    parser.add_argument("--seed", action="store_true", help="insert a few authors and books")
+    arguments = parser.parse_args()
+    require_free_port(arguments.port)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    try:
+        sys.exit(run(arguments.port, arguments.seed))
+    except PostgresError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass
+
+
+def run(port: int, seed: bool) -> int:
+    """Start everything in order, each step seeing the variables of those before; return the app's
+    exit status, or that of the step that failed.
+    """
+    environment = read_environment()
+    with ExitStack() as stack:
+        for service in (database, *other_services()):
+            environment |= stack.enter_context(service(environment))
+        steps = [[f"{PACKAGE}.cli", "db", "sync"], *([["dev.seed"]] if seed else [])]
+        for step in steps:
+            if status := execute(step, environment):
+                return status
+        print(f"  the API: http://{HOST}:{port}/docs   stop with Ctrl-C", flush=True)
+        return execute(["uvicorn", f"{PACKAGE}.main:app", *UVICORN, f"--port={port}"], environment)
+
+
+def require_free_port(port: int) -> None:
+    """Exit with a sentence when nothing can listen on `port`."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            sys.exit(f"Cannot serve on port {port} ({reason}): choose another, PORT=8001 make run")
+
+
+def interrupt(number: int, _: object) -> None:
+    """End the run once; what is told again meanwhile must not interrupt the tidying up."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
+
+
+def read_environment() -> dict[str, str]:
+    """Return what the app would see: the process's variables over those of .env."""
+    values = dotenv_values(PROJECT / ".env").items()
+    return {name: value for name, value in values if value is not None} | dict(os.environ)
+
+
+@contextmanager
+def database(environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Run the project's own PostgreSQL unless DATABASE_URL names one; its data is kept."""
+    if environment.get("DATABASE_URL"):
+        yield {}
+        return
+    data_dir = PROJECT / ".postgres" / "data"
+    print(f"  PostgreSQL: starting, with its data in {data_dir}", flush=True)
+    with cluster(data_dir) as it:
+        create_database(it.url("postgres"), PACKAGE)
+        print(f"  PostgreSQL: {it.url(PACKAGE)}", flush=True)
+        yield {"DATABASE_URL": it.url(PACKAGE)}
+
+
+def other_services() -> Iterator[Service]:
+    """Yield `service` of every module in dev/services/."""
+    for path in sorted((PROJECT / "dev" / "services").glob("[!_]*.py")):
+        yield importlib.import_module(f"dev.services.{path.stem}").service
+
+
+def execute(module: list[str], environment: Mapping[str, str]) -> int:
+    """Run a Python module to its end and return its exit status; it ends with us."""
+    process = subprocess.Popen([sys.executable, "-m", *module], cwd=PROJECT, env=environment)
+    try:
+        return process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
