@@ -1,4 +1,4 @@
-"""Jinja settings of this template: how an answer becomes a quoted string, and which answers are refused at once."""
+"""Jinja settings of this template: how an answer is quoted, and what is refused at once."""
 
 import json
 from typing import Any
@@ -9,20 +9,21 @@ from jinja2.ext import Extension
 
 
 def quoted(value: Any, **options: Any) -> str:
-    """Return `value` as JSON whose strings are also TOML basic strings and YAML double-quoted scalars.
+    """Return `value` as JSON whose strings are also TOML basic and YAML double-quoted strings.
 
-    `json.dumps` writes an emoji as a surrogate pair, which TOML forbids; left as they are, some controls and
-    line separators end a line in YAML. So: characters as they are, except the unprintable ones, as `\\uXXXX`.
+    `json.dumps` writes an emoji as a surrogate pair, which TOML forbids. Left as they are, some
+    controls and line separators end a line in YAML. So every character is left as it is, except
+    the unprintable ones: they become `\\uXXXX`.
     """
     text = json.dumps(value, **options, ensure_ascii=False)
     return "".join(c if c.isprintable() or ord(c) > 0xFFFF else f"\\u{ord(c):04x}" for c in text)
 
 
 def package_name(slug: str) -> str:
-    """Return the import name for `slug`; refuse what is not one folder name.
+    """Return the import name for `slug`; refuse what is not the name of one folder.
 
-    The other rules live in hooks/pre_gen_project.py. This one cannot wait for the hook: cookiecutter has made
-    the output folder by then, with its parents, wherever `../` or `/` leads.
+    The other rules are in hooks/pre_gen_project.py. This one cannot wait for the hook: by then
+    cookiecutter has made the output folder, with its parents, wherever `../` or `/` leads.
     """
     if not slug or set(slug) & set("/\\\0") or slug in {".", ".."} or len(slug) > 100:
         msg = f"project_slug {slug!r} is not the name of a folder; a good one is 'my-service'."
@@ -31,9 +32,9 @@ def package_name(slug: str) -> str:
 
 
 def is_template(source: str) -> bool:
-    """Tell whether `source` speaks of `cookiecutter` (a default, a path, a hook) or is constant text."""
+    """Tell whether `source` speaks of `cookiecutter` (a default, a path, a hook) or is constant."""
     try:
-        template = Environment().parse(source)
+        template = Environment(autoescape=True).parse(source)
     except TemplateSyntaxError:
         return False
     constant = (nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const)
@@ -43,7 +44,11 @@ def is_template(source: str) -> bool:
 
 
 class Answers(Extension):
-    """Makes `| tojson` safe for TOML and YAML, adds `| package_name`, takes Jinja in an answer literally."""
+    """Makes `| tojson` fit TOML and YAML, adds `| package_name`, takes Jinja in answers literally.
+
+    cookiecutter renders the answers that `--no-input` or its API were given, outside a sandbox:
+    `${{` would be a syntax error, and `{{ cycler.__init__.__globals__ }}` would run.
+    """
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -51,10 +56,9 @@ class Answers(Extension):
         environment.filters["package_name"] = package_name
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """Return `source`, quoted when it is an answer and no template of ours.
+        """Return `source`, or an expression for its text when it is an answer.
 
-        cookiecutter renders what `--no-input` or the API gave as an answer, unsandboxed: `${{` would be a
-        syntax error and `{{ cycler.__init__.__globals__ }}` would run. Files have a name, answers have none.
+        Files of the template have a name; answers have none, nor have paths and hooks.
         """
         if name is not None or is_template(source):
             return source

@@ -1,0 +1,144 @@
+"""Answers either round-trip or are refused before anything is written."""
+
+import json
+import keyword
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from cookiecutter.exceptions import FailedHookException
+from hypothesis import given
+from hypothesis import strategies as st
+
+from template_extensions import quoted
+
+from .baking import ROOT, bake
+
+HOSTILE = {
+    "quotes": """it's "quoted" and '''tripled''' and \"\"\"too\"\"\"""",
+    "backslash": r"C:\new\u0041 \\ \N{DASH}",
+    "braces": "{a} {{b}} {% c %} {# d #} %(e)s ${F} $G $$ #{h}",
+    "workflow": "${{ secrets.TOKEN }}",
+    "open": "${{",
+    "end": "{% endraw %}{{ cycler.__init__.__globals__.os.system('touch owned') }}",
+    "yaml": "a: b # c - [d, *e, &f, !g, |",
+    "markup": "<script>alert(1)</script> & `code` [link](x) *b* _i_",
+    "emoji": "\N{GRINNING FACE} naïve 日本語 \N{ZERO WIDTH JOINER}\N{FAMILY}",
+    "separators": "line\N{LINE SEPARATOR}next\xa0end",
+    "long": "x" * 300,
+    "newline": 'first\nsecond = "injected"\n[tool.evil]',
+    "code": "__import__('os').system('touch owned')",
+}
+
+BAD_SLUGS = [
+    *("json", "test", "fastapi", "alembic", "class", "match", "tests", "src", "migrations", "dev"),
+    *("pytest-xdist", "pydantic-settings", "postgres", "python", "con", "site", "antigravity"),
+    *("My-Service", "9lives", "a--b", "-a", "a-", "a b", "a.b", "a\n", "é", "a;b", "$(x)", "~"),
+    *("../evil", "/tmp/evil", "a/b/c", "..", ".", "", "a\0b", "a\\b", "a" * 41, "a" * 300),
+]
+
+BAD_ANSWERS = [
+    *(("project_slug", slug) for slug in BAD_SLUGS),
+    *(("author_email", email) for email in ("", "nobody", "a@b", "a b@c.de", "a@b.c\n", "a@b..cd")),
+    *((name, text) for name in ("project_name", "author_name") for text in ("", "  ", "a\0b")),
+    *(("description", text) for text in ("", "\n", "bell\a", "x" * 501, "half \ud83d")),
+    ("license", "GPL"),
+    ("ci", "jenkins"),
+    ("use_auth0", "perhaps"),
+]
+
+
+def one_line(text: str) -> str:
+    """Return `text` as metadata and titles have it."""
+    return " ".join(text.splitlines())
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_answer_round_trips(text: str, tmp_path: Path) -> None:
+    project = bake(
+        tmp_path, project_slug="svc", project_name=text, description=text, author_name=text
+    )
+    pyproject = tomllib.loads((project / "pyproject.toml").read_text())
+    assert pyproject["project"]["description"] == one_line(text)
+    assert pyproject["project"]["authors"][0] == {"name": one_line(text)}
+    assert set(pyproject["tool"]) == {"mypy", "pytest", "ruff"}
+    assert set(yaml.safe_load((project / "compose.yaml").read_text())["services"]) == {
+        *("postgres", "owner", "migrate", "api")
+    }
+    assert yaml.safe_load((project / ".github/workflows/ci.yml").read_text())["name"] == "CI"
+    readme = (project / "README.md").read_text().splitlines()
+    assert readme[0] == f"# {one_line(text)}"
+    assert readme[2] == f"> {one_line(text)}"
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_a_name_without_latin_letters_has_a_usable_slug(tmp_path: Path) -> None:
+    assert bake(tmp_path, project_name="\N{GRINNING FACE}").name == "my-service"
+
+
+def test_a_long_name_has_a_usable_slug(tmp_path: Path) -> None:
+    assert len(bake(tmp_path, project_name="ab " * 100).name) <= 40
+
+
+@pytest.mark.parametrize(("question", "answer"), BAD_ANSWERS)
+def test_a_bad_answer_is_refused_and_nothing_is_written(
+    question: str, answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output_dir = tmp_path / "outer" / "inner"
+    output_dir.mkdir(parents=True)
+    with pytest.raises((FailedHookException, ValueError)) as refusal:
+        bake(output_dir, **{question: answer})
+    assert [path.name for path in tmp_path.rglob("*")] == ["outer", "inner"]
+    assert not Path("/tmp/evil").exists()
+    sentence = f"{refusal.value}\n{capfd.readouterr().err}"
+    assert question in sentence
+    assert repr(answer) in sentence or answer in sentence
+    assert "a good one is" in sentence or "choices are" in sentence or "boolean" in sentence
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    """The rules of hooks/pre_gen_project.py, rendered for no answers."""
+    source = (ROOT / "hooks" / "pre_gen_project.py").read_text()
+    module = ModuleType("pre_gen_project")
+    exec(source.replace("{{ cookiecutter | tojson }}", "{}"), module.__dict__)
+    return module
+
+
+slugs = st.text() | st.from_regex(r"[a-z][a-z0-9_-]{0,50}", fullmatch=True)
+
+
+@given(slugs)
+def test_an_accepted_slug_is_a_name_everywhere(hook: ModuleType, slug: str) -> None:
+    if hook.slug_fault(slug) is None:
+        name = slug.replace("-", "_")
+        assert name.isidentifier()
+        assert name.isascii()
+        assert name == name.lower()
+        assert not keyword.iskeyword(name)
+        assert len(f"{name}_test_gw99_template") <= 63
+
+
+@given(slugs)
+def test_the_proposed_slug_is_accepted(hook: ModuleType, slug: str) -> None:
+    assert hook.slug_fault(hook.good_slug(slug)) is None
+
+
+@pytest.mark.parametrize("slug", BAD_SLUGS)
+def test_the_rules_refuse_what_cookiecutter_would_refuse_too(hook: ModuleType, slug: str) -> None:
+    """A replay file brings answers past cookiecutter.json's own refusal."""
+    assert hook.slug_fault(slug) is not None
+
+
+@given(st.recursive(st.text(), lambda items: st.lists(items) | st.dictionaries(st.text(), items)))
+def test_quoted_text_is_json(value: Any) -> None:
+    assert json.loads(quoted(value)) == value
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_quoted_text_is_toml_and_yaml(text: str) -> None:
+    assert tomllib.loads(f"key = {quoted(text)}") == {"key": text}
+    assert yaml.safe_load(f"key: {quoted(text)}") == {"key": text}
