@@ -1,0 +1,103 @@
+"""Connects the service to its database, and goes on trying while it cannot."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from .db import DataAccessLayer
+from .db.check import check_entities
+from .db.engine import engine_from
+from .db.sync import head_revision, schema_revision
+from .settings import Settings
+
+#: Seconds between two attempts while the database cannot be used.
+RETRY_INTERVAL = 1.0
+log = structlog.get_logger(__name__)
+
+
+class NotReady(Exception):
+    """The database answers, but its schema is not the one this code was written for."""
+
+
+@asynccontextmanager
+async def connected(
+    dal: DataAccessLayer, settings: Settings, entities: Sequence[type]
+) -> AsyncIterator[None]:
+    """Give `dal` the configured engines, and dispose of them at the end.
+
+    It is reflected and checked against `entities` when the database is ready, and otherwise as
+    soon as it is. Raises EntityMismatch when an entity does not fit the migrated database.
+    """
+    if settings.database_url is None:
+        log.warning("DATABASE_URL is not set: every request that needs the database answers 503.")
+        yield
+        return
+    engine = engine_from(settings)
+    url = settings.database_read_url
+    replica = engine_from(settings, url=url) if url else None
+    dal.use(engine, replica=replica, schemas=settings.database_schemas or None)
+    retrying = None
+    try:
+        if not await _reflected(dal, entities):
+            retrying = asyncio.create_task(_reflect_when_ready(dal, entities))
+        yield
+    finally:
+        await _stopped(retrying)
+        await _disposed(engine, replica)
+
+
+async def schema_problem(dal: DataAccessLayer) -> str:
+    """Why the service cannot work with its database; empty when it can.
+
+    Raises what `db.faults` maps to 503 when the database does not answer.
+    """
+    async with dal.transaction(readonly=True) as transaction:
+        revision = await schema_revision(await transaction.connection())
+    head = head_revision()
+    if revision != head:
+        return f"The schema is at revision {revision}, this code needs {head}: run `db sync`."
+    return "" if dal.is_reflected else "The tables are being reflected."
+
+
+async def _reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
+    """Reflect and check; False, with one line in the log, when the database is not ready."""
+    try:
+        async with dal.engine.connect() as conn:
+            revision = await schema_revision(conn)
+        if revision != head_revision():
+            raise NotReady(f"its schema is at revision {revision}, this code needs {head_revision()}")
+        await dal.refresh()
+    except (OSError, SQLAlchemyError, NotReady) as error:
+        log.warning("The database is not ready; trying again.", reason=_reason(error))
+        return False
+    check_entities(dal, entities)
+    return True
+
+
+async def _reflect_when_ready(dal: DataAccessLayer, entities: Sequence[type]) -> None:
+    while True:
+        await asyncio.sleep(RETRY_INTERVAL)
+        if await _reflected(dal, entities):
+            log.info("The database is ready.")
+            return
+
+
+def _reason(error: Exception) -> str:
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
+
+
+async def _stopped(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _disposed(*engines: AsyncEngine | None) -> None:
+    for engine in engines:
+        if engine is not None:
+            await engine.dispose()

@@ -1,0 +1,192 @@
+"""A transaction and the statements that run in it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import CursorResult, Executable, Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from .lease import Lease
+from .plain_read import is_plain_read
+
+if TYPE_CHECKING:
+    from .dal import DataAccessLayer
+
+Row = dict[str, Any]
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+#: SQLSTATE serialization_failure and deadlock_detected: PostgreSQL asks for the transaction again.
+REPLAYABLE = frozenset({"40001", "40P01"})
+
+
+class TransactionManager:
+    """Statements of one transaction on a connection that the caller has opened.
+
+    `DataAccessLayer.transaction()` and the request dependencies make the ones that most code uses.
+    """
+
+    def __init__(self, conn: AsyncConnection | None, dal: "DataAccessLayer") -> None:
+        self.dal = dal
+        self._conn = conn
+        self._aliases: dict[str, Any] = {}
+
+    @property
+    def conn(self) -> AsyncConnection:
+        """The connection; raises RuntimeError while none is taken (`await tx.connection()` takes it)."""
+        if self._conn is None:
+            raise RuntimeError("No connection is taken yet: use `await transaction.connection()`.")
+        return self._conn
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine of the data access layer."""
+        return self.dal.engine
+
+    async def connection(self) -> AsyncConnection:
+        """The connection, with its transaction begun."""
+        return self.conn
+
+    async def get_dbapi_connection(self) -> Any:
+        """asyncpg's own connection, in the same transaction."""
+        return (await (await self.connection()).get_raw_connection()).driver_connection
+
+    async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[Any]:
+        """Run one statement and return its result, already fetched.
+
+        Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
+        """
+        return await (await self.connection()).execute(statement, parameters)
+
+    async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
+        """All rows, each a dict of column name to value."""
+        return [dict(row) for row in (await self.execute(statement, parameters)).mappings()]
+
+    async def fetch_one(self, statement: Executable, parameters: Parameters = None) -> Row | None:
+        """The first row, or None."""
+        row = (await self.execute(statement, parameters)).mappings().first()
+        return None if row is None else dict(row)
+
+    async def fetch_value(self, statement: Executable, parameters: Parameters = None) -> Any:
+        """The first column of the first row, or None."""
+        return (await self.execute(statement, parameters)).scalar()
+
+    async def stream(self, statement: Executable, *, batch_size: int = 500) -> AsyncIterator[Row]:
+        """Rows as they come from a server-side cursor, `batch_size` rows a round trip."""
+        conn = await self.connection()
+        async with conn.stream(statement, execution_options={"yield_per": batch_size}) as result:
+            async for row in result.mappings():
+                yield dict(row)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part that is undone alone: an exception rolls back to here and goes on to the caller."""
+        async with (await self.connection()).begin_nested():
+            yield
+
+    async def commit(self) -> None:
+        """Commit; a later statement begins a new transaction."""
+        await self.conn.commit()
+
+    async def rollback(self) -> None:
+        """Roll back; a later statement begins a new transaction."""
+        await self.conn.rollback()
+
+    def get_table(self, name: str) -> Table:
+        """The reflected table or view `name` or `schema.name`; raises UnknownTable."""
+        return self.dal.get_table(name)
+
+    def set_aliased(self, name: str, alias: Any) -> None:
+        """Remember an alias for this transaction only; it hides one of the data access layer's."""
+        self._aliases[name] = alias
+
+    def get_aliased(self, name: str) -> Any:
+        """The alias of this name, of this transaction or else of the data access layer."""
+        return self._aliases[name] if name in self._aliases else self.dal.get_aliased(name)
+
+
+class DeferredTransaction(TransactionManager):
+    """A transaction that takes no connection until it is used, and sends no BEGIN before it must."""
+
+    def __init__(
+        self, dal: "DataAccessLayer", *, isolation: str | None = None, readonly: bool = False
+    ) -> None:
+        super().__init__(None, dal)
+        self.isolation = isolation
+        self.readonly = readonly
+        self.conflict = False  # PostgreSQL asked for this transaction to be run again
+        self._lease: Lease | None = None
+        self._begun = False
+        self._over = ""
+
+    @property
+    def used(self) -> bool:
+        """Whether a connection was taken."""
+        return self._lease is not None
+
+    async def connection(self) -> AsyncConnection:
+        """The connection, with its transaction begun."""
+        conn = await self._open()
+        if not self._begun:
+            await self._lease_in_use().begin(isolation=self.isolation, readonly=self.readonly)
+            self._begun = True
+        return conn
+
+    async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[Any]:
+        """Run one statement and return its result, already fetched.
+
+        Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
+        """
+        elided = not self._begun and self.isolation is None and self.dal.defer_begin
+        if elided and is_plain_read(statement):
+            conn = await self._open()
+        else:
+            conn = await self.connection()
+        try:
+            return await conn.execute(statement, parameters)
+        except DBAPIError as error:
+            self._notice(error)
+            raise
+
+    async def commit(self) -> None:
+        """Commit and give the connection back; a later statement takes one again.
+
+        Raises AbortedTransaction when an earlier error was swallowed.
+        """
+        if self._lease is not None:
+            lease = self._release()
+            try:
+                await lease.commit()
+            except DBAPIError as error:
+                self._notice(error)
+                raise
+
+    async def rollback(self) -> None:
+        """Roll back and give the connection back; a later statement takes one again."""
+        if self._lease is not None:
+            await self._release().rollback()
+
+    async def finish(self, *, commit: bool, over: str) -> None:
+        """End for good: what is asked of this transaction later raises RuntimeError(over)."""
+        self._over = over
+        await (self.commit() if commit else self.rollback())
+
+    async def _open(self) -> AsyncConnection:
+        if self._over:
+            raise RuntimeError(self._over)
+        if self._conn is None:
+            self._lease = self.dal.lease(readonly=self.readonly)
+            self._conn = await self._lease.open()
+        return self._conn
+
+    def _lease_in_use(self) -> Lease:
+        assert self._lease is not None
+        return self._lease
+
+    def _release(self) -> Lease:
+        lease, self._lease, self._conn, self._begun = self._lease_in_use(), None, None, False
+        return lease
+
+    def _notice(self, error: DBAPIError) -> None:
+        self.conflict |= getattr(error.orig, "sqlstate", None) in REPLAYABLE

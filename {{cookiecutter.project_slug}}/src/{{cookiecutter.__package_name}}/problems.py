@@ -1,0 +1,143 @@
+"""Errors as application/problem+json (RFC 9457)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from .db.encoding import EncodedResponse
+from .db.errors import DatabaseUnreachable, NotReflected
+from .db.faults import Fault, fault_of
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """One value of the request that was refused."""
+
+    loc: list[str | int] = Field(description="Where it is: body, query, path or header, then the name.")
+    msg: str
+    type: str
+
+
+class ProblemDetails(BaseModel):
+    """The body of every error."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    request_id: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class Problem(HTTPException):
+    """An expected error: it is answered as it is, and alerts nobody."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(status, detail or HTTPStatus(status).phrase, dict(headers or {}))
+        self.members = members
+
+
+class ProblemResponse(EncodedResponse):
+    """A response whose body is a problem."""
+
+    media_type = MEDIA_TYPE
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route documents about the errors it can answer; for its `responses=` argument."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    return {
+        status: {
+            "model": ProblemDetails,
+            "description": HTTPStatus(status).phrase,
+            "content": content,
+        }
+        for status in statuses
+    }
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error of the application as a problem."""
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    for error in (DBAPIError, PoolTimeoutError, DatabaseUnreachable, NotReflected):
+        app.add_exception_handler(error, _on_database_error)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def problem(
+    request: Request,
+    status: int,
+    detail: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> ProblemResponse:
+    """A problem response that carries the id of the request."""
+    title = HTTPStatus(status).phrase
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
+    if detail and detail != title:
+        body["detail"] = detail
+    if request_id := getattr(request.state, "request_id", None):
+        body["request_id"] = request_id
+    return ProblemResponse(body | members, status, dict(headers or {}))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code in (204, 304):
+        return Response(status_code=error.status_code, headers=error.headers)
+    members = getattr(error, "members", {})
+    detail = None if error.detail is None else str(error.detail)
+    return problem(request, error.status_code, detail, headers=error.headers, **members)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    """422 without the refused values: a NaN or a lone surrogate among them cannot be written as JSON."""
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {"loc": [_printable(part) for part in item["loc"]], "msg": _printable(item["msg"]), "type": item["type"]}
+        for item in error.errors()
+    ]
+    return problem(request, 422, "The request has values that are not valid.", errors=errors)
+
+
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    fault = fault_of(error, getattr(request.state, "dal", None))
+    if fault is None:
+        return await _on_unexpected(request, error)
+    if fault.is_outage:
+        request.state.outage = error
+    return problem(request, fault.status, fault.detail, headers=fault.headers, **_errors_of(fault))
+
+
+def _errors_of(fault: Fault) -> dict[str, Any]:
+    if not fault.columns:
+        return {}
+    return {
+        "errors": [{"loc": ["body", column], "msg": fault.detail, "type": fault.kind} for column in fault.columns]
+    }
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    return problem(request, 500, "The request could not be completed; the error was recorded.")
+
+
+def _printable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,141 @@
+"""Creates, migrates and drops the databases of the tests.
+
+They are on an embedded server that lives as long as the run, or on that of TEST_DATABASE_URL.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+import asyncpg
+import pytest
+from sqlalchemy import URL, make_url
+
+from dev.postgres import PROJECT, cluster, temporary_cluster
+from {{ cookiecutter.__package_name }}.db.sync import sync
+
+SERVER = "TEST_SERVER_URL"
+DEFAULT_NAME = "{{ cookiecutter.__package_name }}_test"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the switches."""
+    group = parser.getgroup("database")
+    group.addoption(
+        "--keep-database", action="store_true", help="use the database that is there, and keep it"
+    )
+    group.addoption(
+        "--no-migrations", action="store_true", help="do not migrate the test database"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server once, in the process that the workers are started by."""
+    if hasattr(config, "workerinput") or config.option.help or config.option.collectonly:
+        return
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        os.environ[SERVER] = _own_server(given)
+        return
+    stack = ExitStack()
+    keep = config.getoption("--keep-database")
+    server = stack.enter_context(cluster(PROJECT / ".postgres" / "data") if keep else temporary_cluster())
+    os.environ[SERVER] = server.url(DEFAULT_NAME)
+    config.add_cleanup(stack.close)
+
+
+def _own_server(url: str) -> str:
+    name = make_url(url).database or ""
+    if not name.endswith("_test"):
+        raise pytest.UsageError(
+            f"TEST_DATABASE_URL names the database {name!r}, which the tests would drop. "
+            f"Name one that ends in _test, such as {name or 'app'}_test."
+        )
+    return url
+
+
+@pytest.fixture(scope="session")
+def server_url() -> URL:
+    """The server, and the name of the database that tests may have there."""
+    return make_url(os.environ[SERVER])
+
+
+@pytest.fixture(scope="session")
+def keep_database(request: pytest.FixtureRequest) -> bool:
+    """Whether the test database is used as found and stays; `--keep-database`."""
+    return bool(request.config.getoption("--keep-database"))
+
+
+@pytest.fixture(scope="session")
+def run_migrations(request: pytest.FixtureRequest) -> bool:
+    """Whether the test database is migrated; not with `--no-migrations`."""
+    return not request.config.getoption("--no-migrations")
+
+
+@pytest.fixture(scope="session")
+async def test_database(
+    server_url: URL, worker_id: str, keep_database: bool, run_migrations: bool
+) -> AsyncIterator[str]:
+    """A database of this worker, migrated."""
+    name = str(server_url.database)
+    if worker_id != "master":
+        name = f"{name.removesuffix('_test')}_{worker_id}_test"
+    url = _in(server_url, name)
+    if not keep_database:
+        await drop_database(server_url, name)
+    await create_database(server_url, name)
+    if run_migrations:
+        await sync({"database_url": url})
+    yield url
+    if not keep_database:
+        await drop_database(server_url, name)
+
+
+@pytest.fixture(scope="session")
+async def template_database(server_url: URL, worker_id: str) -> AsyncIterator[str]:
+    """The name of a migrated database that nobody connects to, so that it can be copied."""
+    name = f"template_{worker_id}_test"
+    await drop_database(server_url, name)
+    await create_database(server_url, name)
+    await sync({"database_url": _in(server_url, name)})
+    yield name
+    await drop_database(server_url, name)
+
+
+@pytest.fixture
+async def fresh_database(
+    server_url: URL, template_database: str, worker_id: str
+) -> AsyncIterator[str]:
+    """The URL of a migrated database of this test's own, for a test that commits."""
+    name = f"fresh_{worker_id}_test"
+    await drop_database(server_url, name)
+    await create_database(server_url, name, template=template_database)
+    yield _in(server_url, name)
+    await drop_database(server_url, name)
+
+
+async def create_database(server: URL, name: str, *, template: str | None = None) -> None:
+    """Create a database unless it is there already."""
+    copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
+    try:
+        await _execute(server, f'CREATE DATABASE "{name}"{copy}')
+    except asyncpg.DuplicateDatabaseError:
+        pass
+
+
+async def drop_database(server: URL, name: str) -> None:
+    """Drop a database if it is there, whoever is connected to it."""
+    await _execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+async def _execute(server: URL, statement: str) -> None:
+    conn = await asyncpg.connect(_in(server, "postgres"))
+    try:
+        await conn.execute(statement)
+    finally:
+        await conn.close()
+
+
+def _in(server: URL, database: str) -> str:
+    url = server.set(drivername="postgresql", database=database)
+    return url.render_as_string(hide_password=False)
