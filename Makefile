@@ -26,7 +26,7 @@ demo: $(UV) ## Generate the default service and serve it on PORT, with its own P
 	@echo "    service   http://127.0.0.1:$(PORT)/v1/books"
 	@echo "    API docs  http://127.0.0.1:$(PORT)/docs"
 	@echo "    ready?    http://127.0.0.1:$(PORT)/readyz"
-	@cd $(DEMO) && exec $(UV) run --no-sync python dev/run.py --port $(PORT) --seed
+	@cd $(DEMO) && exec $(UV) run --no-sync python -m dev.run --port $(PORT) --seed
 
 test: $(UV) ## Run all tests, of the template and of what it generates; ARGS="-k name" are passed on
 	$(UV) run pytest -n 2 $(ARGS)

@@ -8,9 +8,9 @@ ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 PACKAGE = f"src/{ANSWERS['__package_name']}"
 
 PATHS = {
-    ("use_auth0", True): [f"{PACKAGE}/auth", "tests/auth"],
+    ("use_auth0", True): [f"{PACKAGE}/auth", "tests/auth", "dev/issuer", "dev/services"],
     ("use_slack", True): [f"{PACKAGE}/slack", "tests/slack"],
-    ("use_bulk", True): [f"{PACKAGE}/db/bulk.py", "tests/db/test_bulk.py"],
+    ("use_bulk", True): [f"{PACKAGE}/db/bulk", f"{PACKAGE}/books/bulk.py", "tests/db/bulk"],
     ("ci", "github"): [".github"],
     ("ci", "gitlab"): [".gitlab-ci.yml"],
 }

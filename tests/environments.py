@@ -1,0 +1,42 @@
+"""Runs commands of a generated project, in its own environment."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+UV = os.environ.get("UV") or shutil.which("uv") or "uv"
+
+# Variables of this test run and of the developer's machine that no project should see.
+FOREIGN = ("DATABASE_", "TEST_DATABASE_", "AUTH0_", "SLACK_", "PYTEST_", "NOX_")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment as a newcomer would have it, with `variables`."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+    for name in ("VIRTUAL_ENV", "PYTHONPATH", "ENVIRONMENT", "UV_PROJECT_ENVIRONMENT", "MAKEFLAGS"):
+        ours.pop(name, None)
+    return ours | variables
+
+
+def run(project: Path, *command: str | Path, check: bool = True, **variables: str) -> str:
+    """Return the output of `command`, run in `project`; fails with that output."""
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=project,
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if check and result.returncode:
+        raise AssertionError(f"{command} ended with {result.returncode}:\n{result.stdout[-8000:]}")
+    return result.stdout
+
+
+def install(project: Path) -> Path:
+    """Install `project` into its own .venv and return the folder of its commands."""
+    run(project, UV, "sync", "--quiet")
+    return project / ".venv" / "bin"

@@ -1,0 +1,128 @@
+"""Every combination of the options renders, compiles, is formatted, linted, typed and clean."""
+
+import ast
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .baking import PROJECT, SWITCHES, bake, combinations, name_of, text_files
+from .environments import install, run
+
+pytestmark = pytest.mark.xdist_group("matrix")
+
+# Words that must not occur, in a name or a text, when the answer is not the one on the left.
+FOREIGN_WORDS: dict[tuple[str, Any], str] = {
+    ("use_auth0", True): r"auth0|jwks|jwt|bearer|read:books",
+    ("use_slack", True): r"slack|webhook",
+    ("use_bulk", True): r"\bbulk|staging table",
+    ("ci", "github"): r"github",
+    ("ci", "gitlab"): r"gitlab",
+}
+LEFTOVERS = re.compile(r"\{%|%\}|\{#|cookiecutter|\{\{(?! *(github|matrix)\b)")
+
+
+class Matrix:
+    """All combinations, rendered side by side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.projects = {
+            name_of(answers): (answers, bake(folder / name_of(answers), **answers))
+            for answers in combinations()
+        }
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    return Matrix(tmp_path_factory.mktemp("matrix"))
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of an environment with the dependencies of every option."""
+    switches = dict.fromkeys(SWITCHES, True)
+    return install(bake(tmp_path_factory.mktemp("everything"), **switches))
+
+
+def test_python_files_compile(matrix: Matrix) -> None:
+    for path in matrix.folder.rglob("*.py"):
+        ast.parse(path.read_text(), path)
+
+
+def test_python_files_are_formatted(matrix: Matrix, commands: Path) -> None:
+    run(matrix.folder, commands / "ruff", "format", "--no-cache", "--check", ".")
+
+
+def test_python_files_are_linted(matrix: Matrix, commands: Path) -> None:
+    run(matrix.folder, commands / "ruff", "check", "--no-cache", ".")
+
+
+@pytest.mark.parametrize("slug", ["ab", "z-service", "a" * 20])
+def test_format_and_lint_do_not_depend_on_the_name(
+    slug: str, tmp_path: Path, commands: Path
+) -> None:
+    project = bake(tmp_path, project_slug=slug)
+    run(project, commands / "ruff", "format", "--no-cache", "--check", ".")
+    run(project, commands / "ruff", "check", "--no-cache", ".")
+
+
+def test_types_are_right_under_strict(matrix: Matrix, commands: Path, tmp_path: Path) -> None:
+    """Each combination at the same path, so that mypy checks again only what differs."""
+    project = tmp_path / "project"
+    for name, (answers, rendered) in matrix.projects.items():
+        if answers["ci"] != "none":
+            continue
+        shutil.rmtree(project, ignore_errors=True)
+        shutil.copytree(rendered, project)
+        cache = f"--cache-dir={tmp_path / 'cache'}"
+        output = run(project, commands / "mypy", cache, check=False)
+        assert output.startswith("Success"), f"{name}: {output}"
+
+
+def test_nothing_of_the_template_is_left(matrix: Matrix) -> None:
+    for path in text_files(matrix.folder):
+        found = LEFTOVERS.search(path.read_text())
+        assert found is None, f"{found!r} in {path.relative_to(matrix.folder)}"
+
+
+@pytest.mark.parametrize(("question", "answer"), FOREIGN_WORDS)
+def test_a_declined_feature_leaves_no_word_behind(
+    question: str, answer: object, matrix: Matrix
+) -> None:
+    word = re.compile(FOREIGN_WORDS[question, answer], re.IGNORECASE)
+    for answers, project in matrix.projects.values():
+        if answers[question] == answer:
+            continue
+        for path in text_files(project):
+            text = f"{path.relative_to(project)}\n{path.read_text()}"
+            found = word.search(text)
+            assert found is None, f"{found!r} in {path.relative_to(matrix.folder)}"
+
+
+@pytest.mark.parametrize(("question", "answer"), FOREIGN_WORDS)
+def test_an_accepted_feature_is_there(question: str, answer: object, matrix: Matrix) -> None:
+    word = re.compile(FOREIGN_WORDS[question, answer], re.IGNORECASE)
+    for answers, project in matrix.projects.values():
+        if answers[question] == answer:
+            assert any(word.search(path.read_text()) for path in text_files(project))
+
+
+def test_no_empty_folder_is_left(matrix: Matrix) -> None:
+    for path in matrix.folder.rglob("*"):
+        assert path.is_file() or any(path.iterdir()), path
+
+
+def test_every_switch_has_foreign_words() -> None:
+    assert {question for question, _ in FOREIGN_WORDS} == {*SWITCHES, "ci"}
+
+
+def test_the_hook_deletes_only_what_exists() -> None:
+    hook = (PROJECT.parent / "hooks" / "post_gen_project.py").read_text()
+    paths = re.findall(r'f?"((?:\{PACKAGE\}|[a-z.]+)/?[\w./{}-]*)"', hook.split("PATHS = ")[1])
+    package = "src/{{cookiecutter.__package_name}}"
+    for path in paths:
+        if "/" in path or path.startswith("."):
+            assert (PROJECT / path.replace("{PACKAGE}", package)).exists(), path

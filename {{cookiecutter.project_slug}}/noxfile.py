@@ -1,0 +1,56 @@
+"""The checks of this project: `make check` runs them all, `uv run nox -s tests-3.13 -- -k name` some."""
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).parent))  # for dev/, wherever nox was started
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests", "migrations"]
+
+
+@nox.session
+def fmt(session: nox.Session) -> None:
+    """Format the code and apply safe fixes."""
+    session.run("ruff", "format", *session.posargs)
+    session.run("ruff", "check", "--fix", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format and lint."""
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types."""
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(python=PYTHONS, venv_backend="uv", download_python="never")
+def tests(session: nox.Session) -> None:
+    """Run the tests on every supported Python that is installed; arguments go to pytest."""
+    session.env["UV_PROJECT_ENVIRONMENT"] = session.virtualenv.location
+    uv = os.environ.get("UV", "uv")
+    session.run_install(uv, "sync", "--quiet", f"--python={session.python}", external=True)
+    session.run("pytest", *(session.posargs or ["-n", "2"]))
+
+
+@nox.session
+def migrations(session: nox.Session) -> None:
+    """Migrate an empty database up, down and up again, and compare it with the tables' classes."""
+    from dev.database import create_database
+    from dev.postgres import temporary_cluster
+
+    with temporary_cluster() as cluster:
+        create_database(cluster.url("postgres"), "migrations")
+        session.env["DATABASE_URL"] = cluster.url("migrations")
+        for command in ("upgrade head", "downgrade base", "upgrade head", "check"):
+            session.run("alembic", *command.split())
