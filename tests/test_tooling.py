@@ -71,7 +71,7 @@ def services(default_project: Path) -> dict[str, Any]:
 
 def test_compose_holds_no_password(default_project: Path) -> None:
     text = (default_project / "compose.yaml").read_text()
-    assert not re.search(r"PASSWORD\s*[:=]|://", text)
+    assert not re.search(r"PASSWORD\s*[:=]\s*\w|://", text)
     assert ".secrets/" in (default_project / ".gitignore").read_text().splitlines()
 
 
