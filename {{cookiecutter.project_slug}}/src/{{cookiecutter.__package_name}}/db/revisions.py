@@ -1,0 +1,60 @@
+"""The schema's revision: which one the migrations end with, which one the database has."""
+
+import os
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+class SyncError(CommandError):
+    """The schema cannot be brought up to date; the message says why and what to do."""
+
+
+def alembic_config(migrations_path: Path | str | None = None) -> Config:
+    """Return alembic's configuration, for the folder of migrations or from alembic.ini.
+
+    That file is the one named by ALEMBIC_CONFIG, else the one in the working directory, else the
+    one of the checkout that this package is installed from. Raises SyncError without any.
+    """
+    if migrations_path is not None:
+        config = Config()
+        config.set_main_option("script_location", str(migrations_path).replace("%", "%%"))
+        return config
+    named = os.environ.get("ALEMBIC_CONFIG")
+    candidates = [Path(named)] if named else [Path("alembic.ini"), _CHECKOUT / "alembic.ini"]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        places = " or ".join(str(path.absolute()) for path in candidates)
+        raise SyncError(f"No alembic.ini at {places}: set ALEMBIC_CONFIG to its path.")
+    return Config(str(found.absolute()))
+
+
+def head_revision(config: Config | None = None) -> str | None:
+    """Return the newest revision of the migrations, None without any; reads files, no database.
+
+    Raises SyncError for more than one: two branches were merged and alembic cannot order them.
+    """
+    heads = sorted(ScriptDirectory.from_config(config or alembic_config()).get_heads())
+    if len(heads) > 1:
+        raise SyncError(
+            f"The migrations end in {len(heads)} heads ({', '.join(heads)}), so there is no newest "
+            'one: join them with alembic merge heads -m "merge", or rebase one onto the other.'
+        )
+    return heads[0] if heads else None
+
+
+async def schema_revision(connection: AsyncConnection) -> str | None:
+    """Return the revision that the database has, None if it was never migrated."""
+    return await connection.run_sync(revision_of)
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return what `schema_revision` does, for a synchronous connection."""
+    return ", ".join(sorted(MigrationContext.configure(connection).get_current_heads())) or None

@@ -1,0 +1,80 @@
+"""The database's tables, typed. Written by the command `db tables`; alembic compares with it.
+
+To change the schema: edit a class, run `alembic revision --autogenerate -m "..."`, read and correct
+the migration, upgrade, and run `db tables` again. A class types a reflected table as well:
+`dal.get_table("name").with_cols(NameColumns)`; for a view that is its only use.
+"""
+
+import datetime
+import decimal
+import uuid
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from .db.naming import NAMING_CONVENTION
+
+metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
+
+
+class AuthorColumns(sa.TypedColumns):
+    """Columns of author."""
+
+    id: sa.Named[int] = sa.Column(pg.BIGINT(), sa.Identity(always=True), primary_key=True)
+    name: sa.Named[str] = sa.Column(pg.TEXT())
+    created_at: sa.Named[datetime.datetime] = sa.Column(
+        pg.TIMESTAMP(timezone=True),
+        server_default=sa.text("now()"),
+    )
+
+
+author = sa.Table(
+    "author",
+    metadata,
+    AuthorColumns,
+    sa.UniqueConstraint("name", name="uq_author_name"),
+)
+
+
+class BookColumns(sa.TypedColumns):
+    """Columns of book."""
+
+    id: sa.Named[int] = sa.Column(pg.BIGINT(), sa.Identity(always=True), primary_key=True)
+    catalog: sa.Named[str] = sa.Column(pg.TEXT())
+    title: sa.Named[str] = sa.Column(pg.TEXT())
+    author_id: sa.Named[int] = sa.Column(pg.BIGINT())
+    published: sa.Named[datetime.date | None] = sa.Column(pg.DATE())
+    price: sa.Named[decimal.Decimal | None] = sa.Column(pg.NUMERIC(precision=10, scale=2))
+    etag: sa.Named[uuid.UUID] = sa.Column(pg.UUID(), server_default=sa.text("gen_random_uuid()"))
+    deleted_at: sa.Named[datetime.datetime | None] = sa.Column(pg.TIMESTAMP(timezone=True))
+    created_at: sa.Named[datetime.datetime] = sa.Column(
+        pg.TIMESTAMP(timezone=True),
+        server_default=sa.text("now()"),
+    )
+    updated_at: sa.Named[datetime.datetime] = sa.Column(
+        pg.TIMESTAMP(timezone=True),
+        server_default=sa.text("now()"),
+    )
+
+
+book = sa.Table(
+    "book",
+    metadata,
+    BookColumns,
+    sa.ForeignKeyConstraint(["author_id"], ["author.id"], name="fk_book_author_id_author"),
+    sa.UniqueConstraint("catalog", name="uq_book_catalog"),
+    sa.CheckConstraint(
+        "price >= 0::numeric AND price < 'Infinity'::numeric",
+        name=sa.schema.conv("ck_book_price_not_negative"),
+    ),
+    sa.Index("ix_book_author_id", "author_id"),
+    sa.Index("ix_book_title_id", "title", "id", postgresql_where=sa.text("(deleted_at IS NULL)")),
+)
+
+
+class AuthorWithBooksColumns(sa.TypedColumns):
+    """Columns of author_with_books."""
+
+    author_id: sa.Named[int | None] = sa.Column(pg.BIGINT())
+    name: sa.Named[str | None] = sa.Column(pg.TEXT())
+    books: sa.Named[int | None] = sa.Column(pg.BIGINT())
