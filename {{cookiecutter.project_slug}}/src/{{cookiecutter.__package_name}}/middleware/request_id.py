@@ -1,0 +1,39 @@
+"""Gives every request an id: in, out, in every log line and every error body."""
+
+import re
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+HEADER = "X-Request-ID"
+
+# Whatever else a client sends is not worth the trouble in logs, headers and Slack.
+_ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestIdMiddleware:
+    """Takes the id of the caller, or makes one: `request.state.request_id`, a `str`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if _ACCEPTABLE.fullmatch(given) else uuid4().hex
+        # A copy for each request: not every server makes one of the lifespan's state.
+        scope["state"] = {**(scope.get("state") or {}), "request_id": request_id}
+        # Not undone at the end: the server logs an exception after this, with the id.
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)

@@ -1,0 +1,35 @@
+"""Answers an unexpected exception with the app's 500, and lets the exception travel on."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .rendering import render
+
+
+class ServerErrorMiddleware:
+    """Does what Starlette's does, but inside the other middleware.
+
+    Starlette's is outside of all: its 500 has no request id, no security and no CORS headers, and
+    it is sent after an alert is made. This one answers first; Starlette's then finds the response
+    started and only passes the exception to the server, which logs it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception as error:
+            if not started:
+                await render(scope, receive, send, error)
+            raise

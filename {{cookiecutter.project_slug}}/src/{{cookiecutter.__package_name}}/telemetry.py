@@ -1,0 +1,83 @@
+"""OpenTelemetry: on when OTEL_EXPORTER_OTLP_ENDPOINT names a collector, silent otherwise."""
+
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+from weakref import ref
+
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, get_tracer_provider
+from sqlalchemy import QueuePool
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from .db import DataAccessLayer
+from .db.errors import NotReflected
+from .sql_spans import trace_statements
+
+
+def _is_probe(scope: MutableMapping[str, Any]) -> bool:
+    return scope.get("path") in ("/livez", "/readyz")
+
+
+# auto_configure: FastAPI adds OTLP exporters for what the OTEL_* variables ask for, and nothing
+# when they ask for nothing. Probes would be most of the spans and say nothing.
+TELEMETRY = TelemetryConfig(auto_configure=True, exclude=_is_probe)
+
+
+@contextmanager
+def observe(dal: DataAccessLayer) -> Iterator[None]:
+    """Trace the statements of `dal` and measure its pool; enter it once the app has started.
+
+    FastAPI configures the providers just before the lifespan. Without a tracer provider no
+    listener is added, so a statement costs nothing more.
+    """
+    try:
+        engine = dal.engine
+    except NotReflected:  # no DATABASE_URL
+        yield
+        return
+    _measure_pool(engine)
+    if isinstance(get_tracer_provider(), ProxyTracerProvider | NoOpTracerProvider):
+        yield
+        return
+    with trace_statements(engine):
+        yield
+
+
+def _measure_pool(engine: AsyncEngine) -> None:
+    """Export the connections in use, idle and allowed (OpenTelemetry: database client metrics)."""
+    meter = get_meter(__name__)
+    meter.create_observable_up_down_counter(
+        "db.client.connection.count", [_callback(engine, _connections)], unit="{connection}"
+    )
+    meter.create_observable_up_down_counter(
+        "db.client.connection.max", [_callback(engine, _limit)], unit="{connection}"
+    )
+
+
+def _connections(pool: QueuePool) -> list[tuple[str | None, int]]:
+    return [("used", pool.checkedout()), ("idle", pool.checkedin())]
+
+
+def _limit(pool: QueuePool) -> list[tuple[str | None, int]]:
+    return [(None, pool.size())]
+
+
+def _callback(
+    engine: AsyncEngine, reading: Callable[[QueuePool], list[tuple[str | None, int]]]
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    # Instruments are never removed: without a weak reference neither would the engine be.
+    weak = ref(engine)
+
+    def observations(_: CallbackOptions) -> Iterable[Observation]:
+        alive = weak()
+        if alive is None or not isinstance(alive.pool, QueuePool):
+            return
+        for state, value in reading(alive.pool):
+            attributes = {"db.client.connection.pool.name": alive.url.database or ""}
+            if state is not None:
+                attributes["db.client.connection.state"] = state
+            yield Observation(value, attributes)
+
+    return observations
