@@ -73,10 +73,11 @@ class RunFolder:
             message = f"Cannot write {error.filename}: {error.strerror}. Is it another user's?"
             raise PostgresError(message) from error
 
-    def is_served(self) -> bool:
-        """Return whether a supervisor lives and its server too; ask while holding `start`."""
+    def port(self) -> int | None:
+        """Return the port of the server, None when there is none; ask while holding `start`."""
         with self.server.open() as server:
-            return not try_lock(server, fcntl.LOCK_SH) and server.read() != ""
+            lives = not try_lock(server, fcntl.LOCK_SH)
+            return int(server.read() or 0) or None if lives else None
 
     def log_tail(self, lines: int = 8) -> str:
         """Return the log's last lines, indented."""
@@ -125,48 +126,52 @@ def _use(data_dir: Path, settings: Mapping[str, str], on_end: str) -> Iterator[i
         with run.start.open() as start:
             fcntl.flock(start, fcntl.LOCK_EX)
             fcntl.flock(users, fcntl.LOCK_SH)
-            if not run.is_served():
+            port = run.port()
+            if port is None:
                 options = [f"--{name}={value}" for name, value in settings.items()]
-                _start_supervisor(run, [str(data_dir), str(start.fileno()), on_end, *options])
-            port = int(run.server.read_text())
+                port = _start_supervisor(run, start.fileno(), [str(data_dir), on_end, *options])
         try:
             yield port
         finally:
-            _leave(run, users)
+            _leave(run, users, port)
 
 
-def _leave(run: RunFolder, users: IO[str]) -> None:
+def _leave(run: RunFolder, users: IO[str], port: int) -> None:
     """Stop being a user; the last one waits until the server has ended."""
     with run.start.open() as start, run.server.open() as server:
         fcntl.flock(start, fcntl.LOCK_EX)
-        if not run.is_served():
-            print(f"PostgreSQL ended before its users did:\n{run.log_tail()}", file=sys.stderr)
+        if run.port() != port:
+            print(f"PostgreSQL ended while it was in use:\n{run.log_tail()}", file=sys.stderr)
         last = try_lock(users, fcntl.LOCK_EX)
         users.close()
         if last:
             fcntl.flock(server, fcntl.LOCK_SH)
 
 
-def _start_supervisor(run: RunFolder, arguments: list[str]) -> None:
-    """Start it as a daemon that inherits the lock on `start`; raises PostgresError."""
+def _start_supervisor(run: RunFolder, start_fd: int, arguments: list[str]) -> int:
+    """Start it as a daemon that inherits the lock on `start`; return the port of its server.
+
+    Raises PostgresError.
+    """
     run.log.write_text("")
     with (
         run.log.open("a") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "dev.embedded.server", *arguments],
+            [sys.executable, "-m", "dev.embedded.server", str(start_fd), *arguments],
             cwd=PROJECT,
             env=os.environ | {"PYTHONSAFEPATH": ""},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,  # Ctrl-C is for the users
-            pass_fds=[int(arguments[1])],
+            pass_fds=[start_fd],
             text=True,
         ) as supervisor,
     ):
         answer = supervisor.communicate()[0].strip()
-    if answer != "ready":
+    if not answer.isdecimal():
         raise PostgresError(answer or f"PostgreSQL's supervisor failed:\n{run.log_tail()}")
+    return int(answer)
 
 
 def _make_folder(path: Path) -> None:

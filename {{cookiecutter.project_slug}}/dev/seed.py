@@ -1,13 +1,12 @@
-"""A few authors and books to look at: `python -m dev.seed`, or `make run` with `--seed`."""
+"""A few authors and books to look at: `python -m dev.run --seed`."""
 
 import asyncio
-import sys
 from datetime import date
 from decimal import Decimal
 
 from sqlalchemy import text
 
-from {{ cookiecutter.__package_name }}.db.engine import create_engine
+from {{ cookiecutter.__package_name }}.db.engine import engine_from
 from {{ cookiecutter.__package_name }}.settings import load_settings
 
 AUTHORS = ("Ursula K. Le Guin", "Stanisław Lem", "Octavia E. Butler")
@@ -31,10 +30,7 @@ INSERT_BOOK = text(
 
 async def seed() -> None:
     """Insert the rows that are not there yet into the database of DATABASE_URL."""
-    url = load_settings().database_url
-    if url is None:
-        sys.exit("DATABASE_URL is not set: seed with `make run`'s `--seed`.")
-    engine = create_engine(url.get_secret_value())
+    engine = engine_from(load_settings())
     async with engine.begin() as connection:
         await connection.execute(INSERT_AUTHOR, [{"name": name} for name in AUTHORS])
         rows = [dict(zip(COLUMNS, book, strict=True)) for book in BOOKS]

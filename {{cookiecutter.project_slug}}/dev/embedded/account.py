@@ -15,7 +15,8 @@ from typing import IO, Any
 
 from ..postgres import PostgresError
 
-UNSHARE = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
+NOBODY = 65534
+UNSHARE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -71,9 +72,8 @@ class Account:
 
 def choose_account(data_dir: Path) -> Account:
     """Return the first account that can reach the folder of `data_dir`; raises PostgresError."""
-    if os.geteuid() != 0:
-        return Account()
-    for account in accounts_for_root(data_dir):
+    accounts = accounts_for_root if os.geteuid() == 0 else accounts_for_user
+    for account in accounts(data_dir):
         if account.run("test", "-x", str(data_dir.parent))[0]:
             return account
     raise PostgresError(
@@ -85,12 +85,24 @@ def choose_account(data_dir: Path) -> Account:
 def accounts_for_root(data_dir: Path) -> Iterator[Account]:
     """Yield the owner of the data when there is one; else root under another name, else nobody."""
     owner = (data_dir if data_dir.exists() else data_dir.parent).stat()
-    if owner.st_uid != 0:
+    if owner.st_uid != 0 and (data_dir.exists() or has_name(owner.st_uid)):
         yield Account(uid=owner.st_uid, gid=owner.st_gid)
         return
     yield Account(prefix=UNSHARE)
+    yield Account(uid=NOBODY, gid=NOBODY)
+
+
+def accounts_for_user(_: Path) -> Iterator[Account]:
+    """Yield the user; before that, in a container's `--user 1234`, somebody with a name."""
+    if not has_name(os.geteuid()):
+        yield Account(prefix=UNSHARE)
+    yield Account()
+
+
+def has_name(uid: int) -> bool:
+    """Return whether the system knows the user, without which initdb refuses to work."""
     try:
-        nobody = pwd.getpwnam("nobody")
-        yield Account(uid=nobody.pw_uid, gid=nobody.pw_gid)
+        pwd.getpwuid(uid)
     except KeyError:
-        yield Account(uid=65534, gid=65534)
+        return False
+    return True

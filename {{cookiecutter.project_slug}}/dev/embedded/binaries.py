@@ -79,12 +79,12 @@ def system_folders() -> Iterator[Path]:
     if postgres := shutil.which("postgres"):
         yield Path(postgres).resolve().parent
     found = (path for pattern in SYSTEM_FOLDERS for path in Path("/").glob(pattern))
-    yield from sorted(found, key=number_in, reverse=True)
+    yield from sorted(found, key=major_version, reverse=True)
 
 
-def number_in(path: Path) -> float:
-    """Return the first number in `path`, which is the major version by convention."""
-    number = re.search(r"\d+(\.\d+)?", str(path))
+def major_version(bin_dir: Path) -> float:
+    """Return the number in the name of the folder above, as in postgresql@18/bin."""
+    number = re.search(r"\d+(\.\d+)?", bin_dir.parent.name)
     return float(number[0]) if number else 0
 
 

@@ -1,7 +1,7 @@
 """The supervisor of one PostgreSQL server: its parent, which ends with its last user.
 
-Run by postgres.py as `python -m dev.embedded.server DATA_DIR START_FD keep|remove [--OPTION ...]`.
-Prints `ready`, or what went wrong. `remove` ends with the removal of the folder of DATA_DIR.
+Run by postgres.py as `python -m dev.embedded.server START_FD DATA_DIR keep|remove [--OPTION ...]`.
+Prints the port, or what went wrong. `remove` ends with the removal of the folder of DATA_DIR.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def main() -> None:
     """Start the server, wait for its end or its last user's, leave nothing behind."""
     if os.fork():
         os._exit(0)  # a daemon is init's child, so no user has to reap it
-    data_dir, start_fd, on_end, *options = sys.argv[1:]
+    start_fd, data_dir, on_end, *options = sys.argv[1:]
     run = RunFolder(Path(data_dir))
-    with run.users.open() as users, run.server.open("r+") as server:
+    with run.server.open("r+") as server, run.users.open() as users:
         fcntl.flock(server, fcntl.LOCK_EX)
         server.truncate()
         try:
@@ -44,18 +44,20 @@ def main() -> None:
             sys.exit(print(error))
         server.write(str(port))
         server.flush()
-        report_ready(int(start_fd))
+        report(port, int(start_fd))
         supervise(process, users)
         server.truncate(0)
         if on_end == "remove":
             fcntl.flock(users, fcntl.LOCK_EX)  # the users of a crashed server may read its log
             shutil.rmtree(run.path.parent, ignore_errors=True)
-        server.close()  # before `users`: who gets that one must not find this one held
+        # The kernel lets go of `server` and then of `users`, in the order of their descriptors:
+        # who waits for either finds nothing running, not even an interpreter that tidies up.
+        os._exit(0)
 
 
-def report_ready(start_fd: int) -> None:
+def report(port: int, start_fd: int) -> None:
     """Tell the user who started us, and let others join."""
-    print("ready", flush=True)
+    print(port, flush=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     os.close(start_fd)
 
