@@ -1,0 +1,100 @@
+"""Types for input that hold what a PostgreSQL column holds, so that what does not fit is a 422.
+
+Use them in request bodies and query models. Entities read rows that are stored already: give their
+fields the plain types.
+"""
+
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+T = TypeVar("T")
+
+
+def _without_nul(value: str) -> str:
+    """PostgreSQL stores no NUL character in text (SQLSTATE 22021)."""
+    if "\0" in value:
+        raise ValueError("a NUL character cannot be stored")
+    return value
+
+
+def _iso(value: object) -> object:
+    """Refuse the numbers and bare digits that pydantic would take for seconds since 1970."""
+    if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value):
+        return value
+    if isinstance(value, date):
+        return value
+    raise ValueError("use ISO 8601, for example 2026-01-31 or 2026-01-31T12:00:00Z")
+
+
+def _in_utc(value: datetime) -> datetime:
+    """The same instant in UTC; the first and last hours of the calendar may have none."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this instant is outside the years 1 to 9999 in UTC") from None
+
+
+Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]  # smallint
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]  # integer
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]  # bigint
+Float = Annotated[float, Field(allow_inf_nan=False)]  # double precision, finite
+Text = Annotated[
+    str,
+    AfterValidator(_without_nul),
+    Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
+]
+Date = Annotated[date, BeforeValidator(_iso)]
+Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(_iso)]
+
+
+class Digits:
+    """`Annotated[Decimal, Digits(10, 2)]`: what fits numeric(10, 2), without rounding.
+
+    A string or a JSON number; NaN, infinities and further digits are refused.
+    """
+
+    def __init__(self, precision: int, scale: int = 0) -> None:
+        self.precision = precision
+        self.scale = scale
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.decimal_schema(
+            max_digits=self.precision, decimal_places=self.scale, allow_inf_nan=False
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        whole = self.precision - self.scale
+        fraction = rf"(\.\d{_times(0, self.scale)})?" if self.scale else ""
+        text = {"type": "string", "pattern": rf"^-?\d{_times(1, whole)}{fraction}$"}
+        if handler.mode == "serialization":
+            return text
+        largest = 10**whole - 1
+        number = {"type": "number", "minimum": -largest, "maximum": largest}
+        return {"anyOf": [number | {"multipleOf": float(Decimal(1).scaleb(-self.scale))}, text]}
+
+
+def _times(least: int, most: int) -> str:
+    """A regular expression's quantifier."""
+    return "{" + f"{least},{most}" + "}"
+
+
+class _Given:
+    """A parameter that may be absent and is never null: null is left out of its JSON schema."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        described = handler(schema)
+        options = [option for option in described.pop("anyOf") if option != {"type": "null"}]
+        return described | (options[0] if len(options) == 1 else {"anyOf": options})
+
+
+#: A query parameter that filters when it is given: `title__eq: Filter[Text] = None`.
+Filter = Annotated[T | None, _Given()]
