@@ -1,0 +1,86 @@
+"""Documents are short, their commands run, and .env.example is complete."""
+
+import ast
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .baking import ROOT, bake
+from .environments import UV, install, run
+
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LONGEST_README = 150  # lines
+
+
+def commands(document: Path) -> list[str]:
+    """Return the commands in the console blocks of `document`, without their comments."""
+    lines = "".join(CONSOLE.findall(document.read_text())).splitlines()
+    return [line[2:].partition("  #")[0].strip() for line in lines if line.startswith("$ ")]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = bake(tmp_path_factory.mktemp("documents"))
+    install(project)
+    return project
+
+
+@pytest.fixture
+def uv_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`uv` is what a reader of a document has installed."""
+    (tmp_path / "uv").symlink_to(shutil.which(UV) or UV)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+
+@pytest.mark.usefixtures("uv_on_path")
+def test_the_commands_for_agents_of_the_service_run(installed: Path) -> None:
+    found = commands(installed / "AGENTS.md")
+    assert len(found) >= 5
+    for command in found:
+        run(installed, "sh", "-c", command)
+
+
+@pytest.mark.usefixtures("uv_on_path")
+def test_the_commands_for_agents_of_the_template_run() -> None:
+    found = commands(ROOT / "AGENTS.md")
+    assert len(found) >= 5
+    for command in found:
+        run(ROOT, "sh", "-c", command)
+
+
+def test_readmes_name_make_targets_that_exist(installed: Path) -> None:
+    for folder in (ROOT, installed):
+        makefile = (folder / "Makefile").read_text()
+        for command in commands(folder / "README.md"):
+            if command.startswith("make "):
+                target = command.split()[1]
+                assert re.search(rf"^{target}:", makefile, re.MULTILINE), command
+
+
+def test_readmes_are_short(installed: Path) -> None:
+    for folder in (ROOT, installed):
+        assert len((folder / "README.md").read_text().splitlines()) <= LONGEST_README
+
+
+def test_links_of_the_documents_lead_somewhere(installed: Path) -> None:
+    for folder in (ROOT, installed):
+        for document in folder.glob("*.md"):
+            for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+                path = link.replace("%7B", "{").replace("%7D", "}")
+                assert "://" in link or (folder / path).exists(), f"{link} in {document}"
+
+
+def test_the_example_environment_is_complete_and_without_secrets(installed: Path) -> None:
+    source = (installed / "src" / "my_service" / "settings.py").read_text()
+    declared = {
+        field.target.id.upper()
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef) and node.name == "Settings"
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    }
+    example = (installed / ".env.example").read_text()
+    assert set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE)) == declared
+    assert re.search(r"^(DATABASE_URL|SLACK_WEBHOOK_URL)=.", example, re.MULTILINE) is None
