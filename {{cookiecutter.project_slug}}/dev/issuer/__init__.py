@@ -1,0 +1,63 @@
+"""An issuer of access tokens for development and tests: what Auth0 does, on this machine.
+
+It signs whatever it is asked for. The service accepts it only while AUTH0_DEV_ISSUER names it.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from jwt.algorithms import RSAAlgorithm
+
+from .server import serve
+
+AUDIENCE = "https://api.example.com"
+LIFETIME = 8 * 3600  # seconds
+ADDRESS = Path(__file__).parents[2] / ".cache" / "issuer"  # holds the URL while `make run` runs
+
+
+class Issuer:
+    """Signs tokens for `audience` with a key of its own; `url` ends in a slash."""
+
+    def __init__(self, audience: str = AUDIENCE) -> None:
+        self.audience = audience
+        self.url = ""
+        self.rotate()
+
+    def rotate(self) -> None:
+        """Replace the key: tokens that were signed before are no longer the issuer's."""
+        self.key = generate_private_key(public_exponent=65537, key_size=2048)
+        self.kid = secrets.token_urlsafe(8)
+
+    def key_set(self) -> dict[str, Any]:
+        """Return the JSON Web Key Set with the public key."""
+        key = RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+        return {"keys": [{**key, "use": "sig", "alg": "RS256", "kid": self.kid}]}
+
+    def token(self, scopes: Sequence[str] = (), **claims: Any) -> str:
+        """Return a token that is valid for LIFETIME. `claims` replace its own; None removes one."""
+        now = int(time.time())
+        own = {
+            "iss": self.url,
+            "sub": "dev|user",
+            "aud": [self.audience, f"{self.url}userinfo"],
+            "iat": now,
+            "exp": now + LIFETIME,
+            "scope": " ".join(scopes),
+            "permissions": list(scopes),
+        }
+        payload = {name: value for name, value in {**own, **claims}.items() if value is not None}
+        return jwt.encode(payload, self.key, algorithm="RS256", headers={"kid": self.kid})
+
+
+@contextmanager
+def issuer(audience: str = AUDIENCE) -> Iterator[Issuer]:
+    """Yield an issuer that is served on a free port of the loopback."""
+    it = Issuer(audience)
+    with serve(it) as it.url:
+        yield it

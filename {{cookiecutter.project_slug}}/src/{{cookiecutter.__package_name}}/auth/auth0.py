@@ -1,0 +1,139 @@
+"""Verify the access tokens of one Auth0 tenant for one API."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from pydantic import ValidationError
+
+from .fetch import fetch_key_set, key_client
+from .keys import SigningKeys
+from .token import LEEWAY, InvalidTokenError, read_key_id, verified_claims
+from .user import User, granted_scopes
+from .verified import Verified, VerifiedTokens
+
+logger = logging.getLogger(__name__)
+
+DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?")
+
+
+class ForbiddenUserError(Exception):
+    """The token is valid, but lacks a claim that the user model asks for."""
+
+
+class Auth0:
+    """Tokens of `domain` for `api_audience`, of the organization `org_id` when there is one.
+
+    An async context manager: it holds the HTTP client for the issuer's keys, and starts to fetch
+    them on entering, without waiting. `dev_issuer` (an http URL ending in `/`) takes the place of
+    the tenant in development. `cache_size` is a number of tokens, 0 for no cache. `clock` (seconds)
+    tells the age of the keys.
+    """
+
+    def __init__(
+        self,
+        domain: str = "",
+        api_audience: str = "",
+        org_id: str | None = None,
+        *,
+        client_id: str = "",
+        dev_issuer: str | None = None,
+        user_model: type[User] = User,
+        cache_size: int = 1024,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises ValueError, one sentence that says what to set."""
+        self.issuer = dev_issuer or f"https://{domain}/"
+        self.audience, self.org_id, self.client_id = api_audience, org_id or None, client_id
+        self.for_development = bool(dev_issuer)
+        _check(domain, dev_issuer)
+        _check_audience(api_audience, client_id)
+        self._user_model = user_model
+        self._verified = VerifiedTokens(cache_size)
+        self._client: httpx.AsyncClient | None = None
+        self.keys = SigningKeys(self._fetch, clock=clock)
+
+    async def __aenter__(self) -> Self:
+        if self.for_development:
+            logger.warning("DEVELOPMENT ONLY: tokens of %s are accepted", self.issuer)
+        # A proxy of the environment is for the internet, not for an issuer on this machine.
+        self._client = key_client(trust_env=not self.for_development)
+        self.keys.start_refresh()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.keys.close()
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def verify(self, token: str) -> User:
+        """Return the user; raises InvalidTokenError, KeysUnavailableError or ForbiddenUserError."""
+        known = self._verified.get(token)
+        # Asking for the key each time lets go of a token whose key the issuer has removed.
+        if known is not None and await self.keys.get(known.kid) is known.key:
+            return known.user
+        kid = read_key_id(token)
+        key = await self.keys.get(kid)
+        if key is None:
+            raise InvalidTokenError("key is not the issuer's")
+        claims = verified_claims(token, key, self.audience, self.issuer)
+        user = self._user(claims)
+        self._verified.put(token, Verified(user, kid, key, int(claims["exp"]) + LEEWAY))
+        return user
+
+    def _user(self, claims: dict[str, Any]) -> User:
+        if self.org_id is not None and claims.get("org_id") != self.org_id:
+            raise InvalidTokenError("organization is another")
+        try:
+            return self._user_model.model_validate({**claims, "scopes": granted_scopes(claims)})
+        except ValidationError as error:
+            names = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
+            logger.info("access token forbidden: claims missing or invalid: %s", ", ".join(names))
+            raise ForbiddenUserError from None
+
+    async def _fetch(self) -> Any:
+        if self._client is None:
+            raise RuntimeError("Auth0 is not open: enter it (`async with auth0:`) in the lifespan")
+        return await fetch_key_set(self._client, f"{self.issuer}.well-known/jwks.json")
+
+
+def _check(domain: str, dev_issuer: str | None) -> None:
+    if dev_issuer:
+        if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]+)?/", dev_issuer):
+            raise ValueError(
+                f"AUTH0_DEV_ISSUER is {dev_issuer!r}: write an http URL ending in '/', "
+                "for example http://127.0.0.1:9000/."
+            )
+    elif not domain.strip():
+        raise ValueError(
+            "AUTH0_DOMAIN is blank: set it to your tenant's domain, for example "
+            "my-team.eu.auth0.com (or set AUTH0_DEV_ISSUER to develop without an account)."
+        )
+    elif not DOMAIN.fullmatch(domain):
+        raise ValueError(
+            f"AUTH0_DOMAIN is {domain!r}: write the host name only, for example "
+            "my-team.eu.auth0.com."
+        )
+
+
+def _check_audience(audience: str, client_id: str) -> None:
+    if not audience.strip():
+        raise ValueError(
+            "AUTH0_AUDIENCE is blank: set it to your API's identifier in Auth0, for example "
+            "https://api.example.com."
+        )
+    if audience == client_id:
+        raise ValueError(
+            "AUTH0_AUDIENCE is the same as AUTH0_CLIENT_ID: set it to your API's identifier, "
+            "or id tokens would be taken for access tokens."
+        )

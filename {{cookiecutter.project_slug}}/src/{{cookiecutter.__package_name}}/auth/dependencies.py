@@ -1,0 +1,67 @@
+"""`require("scope", ...)` guards a router or a route, `CurrentUser` hands the user to it."""
+
+import logging
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Security
+from fastapi.security import SecurityScopes
+from starlette.requests import HTTPConnection
+
+from . import errors
+from .auth0 import Auth0, ForbiddenUserError
+from .bearer import bearer_token
+from .keys import KeysUnavailableError
+from .scheme import AccessTokenScheme
+from .token import InvalidTokenError
+from .user import User
+
+logger = logging.getLogger(__name__)
+
+
+async def verified_user(connection: HTTPConnection) -> User:
+    """Return the user of the token, and leave it in the connection's state.
+
+    `state.user` is the model and `state.user_sub` its `sub`, for log lines and alerts. They are
+    never read here: what a request may do is decided by its own token alone. FastAPI calls this
+    once a request, however many scopes its route and routers require.
+    """
+    try:
+        user = await _verify(connection)
+    except HTTPException as refusal:
+        raise errors.for_connection(connection, refusal) from None
+    connection.state.user, connection.state.user_sub = user, user.sub
+    return user
+
+
+async def current_user(
+    connection: HTTPConnection,
+    required: SecurityScopes,
+    user: Annotated[User, Depends(verified_user)],
+    _: Annotated[None, Depends(AccessTokenScheme())],
+) -> User:
+    """Return the user, who has every required scope; ends the request with 403 otherwise."""
+    if not user.scopes.issuperset(required.scopes):
+        refusal = errors.insufficient_scope(required.scope_str)
+        raise errors.for_connection(connection, refusal)
+    return user
+
+
+def require(*scopes: str) -> Any:
+    """Return a dependency for `dependencies=[...]`: a valid token that has all `scopes`."""
+    return Security(current_user, scopes=list(scopes))
+
+
+CurrentUser = Annotated[User, Security(current_user)]
+
+
+async def _verify(connection: HTTPConnection) -> User:
+    auth0: Auth0 = connection.app.state.auth0
+    try:
+        return await auth0.verify(bearer_token(connection))
+    except InvalidTokenError as error:
+        logger.info("access token refused: %s", error.reason)
+        raise errors.invalid_token(expired=error.expired) from None
+    except ForbiddenUserError:
+        raise errors.forbidden() from None
+    except KeysUnavailableError:
+        raise errors.keys_unavailable() from None

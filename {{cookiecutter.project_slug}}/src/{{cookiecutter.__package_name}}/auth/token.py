@@ -1,0 +1,96 @@
+"""What an access token must be (RFC 7519, RFC 8725, RFC 9068) before a claim of it is believed."""
+
+import json
+import re
+from base64 import urlsafe_b64decode
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+ALGORITHM = "RS256"
+REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
+LEEWAY = 10  # seconds that the issuer's clock may differ from ours
+MAX_LENGTH = 8192  # characters, checked before anything is parsed
+MAX_SUBJECT = 255  # OpenID Connect Core 1.0, section 2
+COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
+
+
+class InvalidTokenError(Exception):
+    """The token proves nothing. `reason` is for the log: fixed words, never a part of the token."""
+
+    def __init__(self, reason: str, *, expired: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.expired = expired
+
+
+def read_key_id(token: str) -> str:
+    """Return the `kid` of a token whose header is acceptable; raises InvalidTokenError.
+
+    Nothing is verified yet: the header only chooses among the issuer's own keys. `jku`, `jwk`,
+    `x5u` and `x5c` are not read.
+    """
+    if len(token) > MAX_LENGTH:
+        raise InvalidTokenError("too long")
+    header = _header(token)
+    if header.get("alg") != ALGORITHM:
+        raise InvalidTokenError("algorithm is not RS256")
+    if "crit" in header:
+        raise InvalidTokenError("has a critical header")
+    if "typ" in header and not _is_access_token_type(header["typ"]):
+        raise InvalidTokenError("type is not an access token's")
+    kid = header.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise InvalidTokenError("key id is missing")
+    return kid
+
+
+def verified_claims(token: str, key: RSAPublicKey, audience: str, issuer: str) -> dict[str, Any]:
+    """Return the claims of a token that `key` signed for `audience`; raises InvalidTokenError."""
+    try:
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=[ALGORITHM],
+            audience=audience,
+            issuer=issuer,
+            leeway=LEEWAY,
+            options={"require": REQUIRED, "enforce_minimum_key_length": True},
+        )
+    except jwt.PyJWTError as error:
+        # The library's message can quote the token: only the name of the exception is passed on.
+        expired = isinstance(error, jwt.ExpiredSignatureError)
+        raise InvalidTokenError(type(error).__name__, expired=expired) from None
+    _check_types(claims)
+    return claims
+
+
+def _header(token: str) -> dict[str, Any]:
+    if not COMPACT.fullmatch(token):
+        raise InvalidTokenError("is not three base64url segments")
+    segment = token.partition(".")[0]
+    try:
+        header = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except (ValueError, RecursionError):
+        raise InvalidTokenError("header is not JSON") from None
+    if not isinstance(header, dict):
+        raise InvalidTokenError("header is not an object")
+    return header
+
+
+def _is_access_token_type(typ: Any) -> bool:
+    """Whether `typ` is JWT or at+jwt: media types, so any case, `application/` optional."""
+    return isinstance(typ, str) and typ.lower().removeprefix("application/") in ("jwt", "at+jwt")
+
+
+def _check_types(claims: dict[str, Any]) -> None:
+    """Refuse what PyJWT converts or leaves alone."""
+    for name in ("exp", "iat", "nbf"):
+        if type(claims.get(name, 0)) not in (int, float):  # PyJWT takes "1" and true as numbers
+            raise InvalidTokenError(f"{name} is not a number")
+    if "cnf" in claims:  # bound to a key that a bearer does not prove to hold (RFC 7800)
+        raise InvalidTokenError("is bound to a key")
+    subject = claims["sub"]
+    if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
+        raise InvalidTokenError("subject is not printable")  # it goes into log lines and answers

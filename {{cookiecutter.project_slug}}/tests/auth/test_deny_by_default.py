@@ -1,0 +1,88 @@
+"""Every route of the service asks for a token, but for the ones that are named here."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.routing import Mount, WebSocketRoute
+
+PUBLIC = {"/livez", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
+
+
+def walk(routes: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every route with its full path: of included routers and of mounted apps, too."""
+    for route in routes:
+        inner = getattr(route, "effective_candidates", None)
+        if inner is not None:
+            yield from walk(inner(), prefix)
+        elif isinstance(route, Mount):
+            yield from walk(route.routes or [], prefix + route.path)
+            yield prefix + route.path + "/", route
+        else:
+            effective = getattr(route, "starlette_route", None) or route
+            yield prefix + effective.path, effective
+
+
+def methods(route: Any) -> list[str]:
+    """Return the methods that the route answers; a mounted app may answer any."""
+    return sorted(getattr(route, "methods", None) or ["GET", "POST"])
+
+
+def test_walk_sees_the_routes(app: FastAPI) -> None:
+    """A walk that misses routes would prove nothing: it sees at least all that OpenAPI knows."""
+    seen = {path.replace(":path", "") for path, _ in walk(app.routes)}
+    assert app.openapi()["paths"].keys() | PUBLIC <= seen
+
+
+async def test_routes_ask_for_a_token(app: FastAPI, anonymous: httpx.AsyncClient) -> None:
+    """401 before anything else is looked at: the path's values, the query, the body."""
+    for path, route in walk(app.routes):
+        if path in PUBLIC or isinstance(route, WebSocketRoute):
+            continue
+        for method in methods(route):
+            response = await anonymous.request(method, path.replace("{", "").replace("}", ""))
+            assert response.status_code == 401, f"{method} {path} is public"
+            assert response.headers["www-authenticate"] == 'Bearer realm="api"'
+            assert response.headers["cache-control"] == "no-store"
+
+
+async def test_websockets_ask_for_a_token(app: FastAPI) -> None:
+    """Closed before they are accepted."""
+    for path, route in walk(app.routes):
+        if isinstance(route, WebSocketRoute):
+            assert await refused(app, path), f"WebSocket {path} is public"
+
+
+async def refused(app: FastAPI, path: str) -> bool:
+    """Return whether the first thing that a client without a token gets is a close."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"} if not sent else {"type": "websocket.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": path, "query_string": b"", "headers": [], "state": {}}
+    await app({**scope, "subprotocols": []}, receive, send)
+    closed = {
+        "type": "websocket.close",
+        "code": 1008,
+        "reason": "This needs an access token.",
+    }
+    return bool(sent[0] == closed)
+
+
+@pytest.mark.parametrize("path", sorted(PUBLIC - {"/readyz"}))
+async def test_public_routes_are_public(path: str, anonymous: httpx.AsyncClient) -> None:
+    """The list has no route that is not there."""
+    assert (await anonymous.get(path)).status_code == 200
+
+
+async def test_refusal_is_a_problem(anonymous: httpx.AsyncClient) -> None:
+    """RFC 9457, like every error of the service."""
+    response = await anonymous.get("/v1/me")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == 401

@@ -1,0 +1,33 @@
+"""GET /v1/me tells a client who it is."""
+
+from collections.abc import Callable
+
+import httpx
+
+from dev.issuer import Issuer
+
+
+async def test_me(issuer: Issuer, api: httpx.AsyncClient) -> None:
+    """The subject and the scopes of the token, in order."""
+    token = issuer.token(sub="auth0|7", scope="write:books openid", permissions=["read:books"])
+    response = await api.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+    assert response.json() == {
+        "sub": "auth0|7",
+        "scopes": ["openid", "read:books", "write:books"],
+    }
+
+
+async def test_tests_are_signed_in(client: httpx.AsyncClient) -> None:
+    """The fixture `client` has a token with the scopes of all routes."""
+    me = (await client.get("/v1/me")).json()
+    assert me["sub"] == "dev|user"
+    assert {"read:books", "write:books"} <= set(me["scopes"])
+
+
+async def test_a_test_may_send_its_own_token(
+    client: httpx.AsyncClient, token: Callable[..., str]
+) -> None:
+    """`token(scopes=..., **claims)`."""
+    headers = {"Authorization": f"Bearer {token(scopes=['read:books'], sub='auth0|8')}"}
+    me = (await client.get("/v1/me", headers=headers)).json()
+    assert me == {"sub": "auth0|8", "scopes": ["read:books"]}
