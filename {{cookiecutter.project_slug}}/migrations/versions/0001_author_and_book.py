@@ -56,6 +56,4 @@ def downgrade() -> None:
 
 def timestamp(name: str) -> sa.Column[object]:
     """Return a column that is set to the transaction's time when a row is inserted."""
-    return sa.Column(
-        name, sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False
-    )
+    return sa.Column(name, sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False)

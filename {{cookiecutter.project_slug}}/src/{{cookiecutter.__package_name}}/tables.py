@@ -1,13 +1,13 @@
-"""The database's tables, typed. Written by the command `db tables`; alembic compares with it.
+"""The database's tables, typed: written by `db tables`, compared by alembic.
 
 To change the schema: edit a class, run `alembic revision --autogenerate -m "..."`, read and correct
 the migration, upgrade, and run `db tables` again. A class types a reflected table as well:
 `dal.get_table("name").with_cols(NameColumns)`; for a view that is its only use.
 """
 
-import datetime
-import decimal
-import uuid
+import datetime as dt
+from decimal import Decimal
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -22,7 +22,7 @@ class AuthorColumns(sa.TypedColumns):
 
     id: sa.Named[int] = sa.Column(pg.BIGINT(), sa.Identity(always=True), primary_key=True)
     name: sa.Named[str] = sa.Column(pg.TEXT())
-    created_at: sa.Named[datetime.datetime] = sa.Column(
+    created_at: sa.Named[dt.datetime] = sa.Column(
         pg.TIMESTAMP(timezone=True),
         server_default=sa.text("now()"),
     )
@@ -43,15 +43,15 @@ class BookColumns(sa.TypedColumns):
     catalog: sa.Named[str] = sa.Column(pg.TEXT())
     title: sa.Named[str] = sa.Column(pg.TEXT())
     author_id: sa.Named[int] = sa.Column(pg.BIGINT())
-    published: sa.Named[datetime.date | None] = sa.Column(pg.DATE())
-    price: sa.Named[decimal.Decimal | None] = sa.Column(pg.NUMERIC(precision=10, scale=2))
-    etag: sa.Named[uuid.UUID] = sa.Column(pg.UUID(), server_default=sa.text("gen_random_uuid()"))
-    deleted_at: sa.Named[datetime.datetime | None] = sa.Column(pg.TIMESTAMP(timezone=True))
-    created_at: sa.Named[datetime.datetime] = sa.Column(
+    published: sa.Named[dt.date | None] = sa.Column(pg.DATE())
+    price: sa.Named[Decimal | None] = sa.Column(pg.NUMERIC(precision=10, scale=2))
+    etag: sa.Named[UUID] = sa.Column(pg.UUID(), server_default=sa.text("gen_random_uuid()"))
+    deleted_at: sa.Named[dt.datetime | None] = sa.Column(pg.TIMESTAMP(timezone=True))
+    created_at: sa.Named[dt.datetime] = sa.Column(
         pg.TIMESTAMP(timezone=True),
         server_default=sa.text("now()"),
     )
-    updated_at: sa.Named[datetime.datetime] = sa.Column(
+    updated_at: sa.Named[dt.datetime] = sa.Column(
         pg.TIMESTAMP(timezone=True),
         server_default=sa.text("now()"),
     )

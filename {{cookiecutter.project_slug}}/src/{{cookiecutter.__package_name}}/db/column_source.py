@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import TypedColumns
 
-from .python_source import call, literal, python_type, sql, type_source
+from .python_source import IMPORTS, PYTHON_TYPES, call, literal, python_type, sql, type_source
+
+TAKEN = {"sa", "pg", "list", *IMPORTS, *PYTHON_TYPES.values()}
 
 
 def column_source(column: Any, key: list[str]) -> str:
@@ -16,14 +18,15 @@ def column_source(column: Any, key: list[str]) -> str:
     value = python_type(column["type"]) + (" | None" if column["nullable"] else "")
     before = f"    {attribute(name)}: sa.Named[{value}] = "
     renamed = [literal(name)] if attribute(name) != name else []
-    source = call("sa.Column", *renamed, *_arguments(column), **_options(column, key), before=before)
-    return before + source + "\n"
+    arguments = [*renamed, *_arguments(column)]
+    return before + call("sa.Column", *arguments, **_options(column, key), before=before) + "\n"
 
 
 def attribute(name: str) -> str:
     """Return the column's name, altered where `table.c.<name>` cannot be written or is a method."""
     usable = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")
-    if usable and not hasattr(TypedColumns, name):
+    # A column called `bytes` would stand for the type in the annotations below it.
+    if usable and name not in TAKEN and not hasattr(TypedColumns, name):
         return name
     return re.sub(r"\W", "_", name).strip("_") + "_"
 
@@ -42,7 +45,8 @@ def _options(column: Any, key: list[str]) -> dict[str, str]:
     options = {}
     if column["name"] in key:
         options["primary_key"] = "True"
-    if column.get("default") is not None:
+    # serial: alembic takes the sequence for granted and compares without the default.
+    if column.get("default") is not None and not column.get("autoincrement"):
         options["server_default"] = call("sa.text", sql(column["default"]))
     if column.get("comment") is not None:
         options["comment"] = literal(column["comment"])

@@ -53,21 +53,21 @@ def create_engine(
 
     Times are in seconds and 0 means no limit. The pool never grows beyond `pool_size` and never
     pings: a request waits `pool_timeout` for a connection, then sqlalchemy.exc.TimeoutError.
-    `pgbouncer` is for transaction mode. `extra` goes to SQLAlchemy. Raises BadDatabaseUrl.
+    `pgbouncer` is for transaction mode. `extra` goes to SQLAlchemy. Raises DatabaseUrlError.
     """
-    timeouts = _milliseconds(
+    limits = _milliseconds(
         statement_timeout=statement_timeout,
         lock_timeout=lock_timeout,
         idle_in_transaction_session_timeout=idle_in_transaction_timeout,
     )
-    arguments: dict[str, Any] = {"timeout": connect_timeout or None}
+    named = {"application_name": application_name} if application_name else {}
+    arguments = {
+        "timeout": connect_timeout or None,
+        "server_settings": named if pgbouncer else limits | named,
+    }
     if pgbouncer:
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        arguments |= {"command_timeout": statement_timeout or None}
-    settings = {} if pgbouncer else dict(timeouts)
-    if application_name is not None:
-        settings["application_name"] = application_name
-    arguments["server_settings"] = settings
+        arguments["command_timeout"] = statement_timeout or None
     if "poolclass" not in extra:
         extra = {"pool_size": pool_size, "pool_timeout": pool_timeout, "max_overflow": 0} | extra
     engine = create_async_engine(
@@ -78,8 +78,8 @@ def create_engine(
         echo=echo,
         **extra,
     )
-    if pgbouncer and timeouts:
-        _set_in_each_transaction(engine, timeouts)
+    if pgbouncer and limits:
+        _set_in_each_transaction(engine, limits)
     return engine
 
 
@@ -106,14 +106,14 @@ def _milliseconds(**seconds: float) -> dict[str, str]:
     return {name: str(round(value * 1000)) for name, value in seconds.items() if value}
 
 
-def _set_in_each_transaction(engine: AsyncEngine, timeouts: dict[str, str]) -> None:
+def _set_in_each_transaction(engine: AsyncEngine, limits: dict[str, str]) -> None:
     """Set the limits at each BEGIN, for PgBouncer in transaction mode.
 
     It refuses them in the startup packet, and a session-wide SET would stay behind on a server
     connection that the next client gets. Statements outside a transaction are limited by asyncpg's
     command_timeout instead.
     """
-    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in timeouts.items())
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits.items())
 
     def set_local(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT {calls}")

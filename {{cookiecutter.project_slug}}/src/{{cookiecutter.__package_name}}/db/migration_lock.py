@@ -1,4 +1,4 @@
-"""One migration at a time: an advisory lock that also serves when the caller owns the transaction."""
+"""One migration at a time: an advisory lock of the session or of the caller's transaction."""
 
 import logging
 import time
@@ -7,19 +7,21 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
+from .revisions import SyncError
+
 LOCK_KEY = 0x616C656D626963  # "alembic" in ASCII
 LOCK_WAIT = 600.0
 
 logger = logging.getLogger("alembic.lock")
 
 
-class MigrationLockTimeout(RuntimeError):
+class MigrationLockError(SyncError):
     """Another migration held the lock for too long."""
 
 
 @contextmanager
 def migration_lock(connection: Connection, wait: float = LOCK_WAIT) -> Iterator[None]:
-    """Hold the database's migration lock; waits at most `wait` seconds, then MigrationLockTimeout.
+    """Hold the database's migration lock; waits at most `wait` seconds, then MigrationLockError.
 
     In a transaction of the caller's the lock lasts until that transaction ends, because what was
     migrated is invisible to others until then. Otherwise it is held for the block, across the
@@ -50,7 +52,7 @@ def _wait_for(connection: Connection, function: str, wait: float) -> None:
     deadline = time.monotonic() + wait
     while not connection.scalar(attempt, {"key": LOCK_KEY}):
         if time.monotonic() >= deadline:
-            raise MigrationLockTimeout(
+            raise MigrationLockError(
                 f"Another migration of this database has been running for {wait:g} s. "
                 "Look for its connection in pg_stat_activity, then try again."
             )

@@ -1,4 +1,4 @@
-"""Names of constraints and indexes, so that every database has the same and errors can be mapped."""
+"""Names of constraints and indexes, the same in every database, so that errors can be mapped."""
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -1,6 +1,6 @@
 """Python source for values, SQL and types, in the layout that ruff format leaves alone."""
 
-import datetime
+import datetime as dt
 import decimal
 import re
 import uuid
@@ -11,23 +11,30 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import TypeEngine
 
 WIDTH = 100
+# What the written module imports; no variable or column of it may be called the same.
+IMPORTS = {
+    "dt": "import datetime as dt",
+    "Decimal": "from decimal import Decimal",
+    "Any": "from typing import Any",
+    "UUID": "from uuid import UUID",
+}
 PYTHON_TYPES = {
     bool: "bool",
     bytes: "bytes",
-    datetime.date: "datetime.date",
-    datetime.datetime: "datetime.datetime",
-    datetime.time: "datetime.time",
-    datetime.timedelta: "datetime.timedelta",
-    decimal.Decimal: "decimal.Decimal",
+    dt.date: "dt.date",
+    dt.datetime: "dt.datetime",
+    dt.time: "dt.time",
+    dt.timedelta: "dt.timedelta",
+    decimal.Decimal: "Decimal",
     float: "float",
     int: "int",
     str: "str",
-    uuid.UUID: "uuid.UUID",
+    uuid.UUID: "UUID",
 }
 
 
 def literal(value: object) -> str:
-    """Return the source of a value; strings in the quotes that need fewer escapes, rather double."""
+    """Return the source of a value; strings in the quotes that ruff prefers."""
     if not isinstance(value, str):
         return repr(value)
     quote = "'" if value.count('"') > value.count("'") else '"'

@@ -90,7 +90,7 @@ def manager_from_config(config: object) -> DatabaseManager:
     nested = _read(config, "sqlalchemy")
     url = _read(config, "database_url") if nested is None else _read(nested, "url")
     if url is None:
-        raise SyncError("No database URL: set DATABASE_URL to postgresql://user:password@host/name.")
+        raise SyncError("DATABASE_URL is not set: give postgresql://user:password@host/database.")
     if isinstance(url, SecretStr):
         url = url.get_secret_value()
     options = {"pgbouncer": _read(config, "database_pgbouncer") or False}

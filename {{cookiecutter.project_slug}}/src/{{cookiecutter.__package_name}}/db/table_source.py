@@ -46,7 +46,8 @@ def _call(function: str, /, *arguments: str, **keywords: str) -> str:
 def _foreign_key(item: Any) -> str:
     schema = f"{item['referred_schema']}." if item["referred_schema"] else ""
     target = f"{schema}{item['referred_table']}"
-    options = {k: literal(item["options"][k]) for k in _FOREIGN_KEY_OPTIONS if item["options"].get(k)}
+    given = item["options"]
+    options = {name: literal(given[name]) for name in _FOREIGN_KEY_OPTIONS if given.get(name)}
     return _call(
         "sa.ForeignKeyConstraint",
         _list(map(attribute, item["constrained_columns"])),

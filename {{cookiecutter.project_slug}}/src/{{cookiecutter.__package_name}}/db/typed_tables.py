@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Inspector, inspect
 
 from .column_source import column_source
-from .python_source import call, literal
+from .python_source import IMPORTS, call, literal
 from .table_source import constraints_and_indexes
 
-DOCSTRING = '''"""The database's tables, typed. Written by the command `db tables`; alembic compares with it.
+DOCSTRING = '''"""The database's tables, typed: written by `db tables`, compared by alembic.
 
 To change the schema: edit a class, run `alembic revision --autogenerate -m "..."`, read and correct
 the migration, upgrade, and run `db tables` again. A class types a reflected table as well:
@@ -21,7 +21,7 @@ the migration, upgrade, and run `db tables` again. A class types a reflected tab
 
 
 def render(connection: Connection, schemas: Iterable[str | None] = (None,)) -> str:
-    """Return the module's text for the tables and views of `schemas`; None is the default schema."""
+    """Return the module's text for the tables and views of `schemas`, None being the default."""
     inspector = inspect(connection)
     body = ""
     for schema in schemas:
@@ -36,13 +36,11 @@ def render(connection: Connection, schemas: Iterable[str | None] = (None,)) -> s
 
 def _imports(body: str) -> str:
     """Return the imports that the body needs, in ruff's order."""
-    modules = [name for name in ("datetime", "decimal", "uuid") if f"{name}." in body]
-    lines = [f"import {name}" for name in modules]
-    if "Any" in body:
-        lines.append("from typing import Any")
-    standard = "\n".join(lines) + "\n\n" if lines else ""
+    used = [line for name, line in IMPORTS.items() if re.search(rf"\[{name}\b", body)]
+    standard = "".join(f"{line}\n" for line in used) + "\n" * bool(used)
     dialect = "from sqlalchemy.dialects import postgresql as pg\n" if "pg." in body else ""
-    return f"{standard}import sqlalchemy as sa\n{dialect}\nfrom .db.naming import NAMING_CONVENTION\n"
+    own = "\nfrom .db.naming import NAMING_CONVENTION\n"
+    return standard + "import sqlalchemy as sa\n" + dialect + own
 
 
 def _columns(inspector: Inspector, name: str, schema: str | None) -> str:
@@ -61,7 +59,8 @@ def _table(inspector: Inspector, name: str, schema: str | None) -> str:
     parts = constraints_and_indexes(inspector, name, schema)
     variable = _identifier(_qualified(name, schema))
     arguments = [literal(name), "metadata", _class(name, schema), *parts]
-    return f"\n\n{variable} = " + call("sa.Table", *arguments, **options, before=f"{variable} = ") + "\n"
+    before = f"{variable} = "
+    return f"\n\n{before}{call('sa.Table', *arguments, **options, before=before)}\n"
 
 
 def _qualified(name: str, schema: str | None) -> str:
@@ -71,8 +70,8 @@ def _qualified(name: str, schema: str | None) -> str:
 def _identifier(name: str) -> str:
     """Return a name for the module's variable that shadows neither a builtin nor the imports."""
     plain = re.sub(r"\W", "_", name)
-    taken = {"sa", "pg", "metadata", "datetime", "decimal", "uuid", "Any", *dir(builtins)}
-    return plain + "_" if plain in taken or keyword.iskeyword(plain) else plain
+    taken = plain in {"sa", "pg", "metadata", *IMPORTS, *dir(builtins), *keyword.kwlist}
+    return plain + "_" if taken else plain
 
 
 def _class(name: str, schema: str | None) -> str:

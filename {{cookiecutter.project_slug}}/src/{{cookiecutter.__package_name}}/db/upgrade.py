@@ -74,8 +74,8 @@ async def migration_connection(
 async def upgrade(connection: AsyncConnection, config: Config) -> SyncResult:
     """Upgrade to the newest revision, after any migration that is running; commits each step."""
     head = head_revision(config)
-    while not _alembic_is_busy.acquire(blocking=False):
-        await asyncio.sleep(0.05)
+    while not _alembic_is_busy.acquire(blocking=False):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)  # not an Event: the other loop may be in another thread
     try:
         return await connection.run_sync(_upgrade, config, head)
     finally:
