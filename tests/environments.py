@@ -36,7 +36,7 @@ def run(project: Path, *command: str | Path, check: bool = True, **variables: st
     return result.stdout
 
 
-def install(project: Path) -> Path:
+def install(project: Path, *options: str) -> Path:
     """Install `project` into its own .venv and return the folder of its commands."""
-    run(project, UV, "sync", "--quiet")
+    run(project, UV, "sync", "--quiet", *options)
     return project / ".venv" / "bin"

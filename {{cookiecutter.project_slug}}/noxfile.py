@@ -1,4 +1,4 @@
-"""The checks of this project: `make check` runs them all, `uv run nox -s tests-3.13 -- -k name` some."""
+"""The checks of this project; some of them: `uv run nox -s tests-3.13 -- -k name`."""
 
 import os
 import sys
