@@ -89,6 +89,11 @@ def test_nothing_of_the_template_is_left(matrix: Matrix) -> None:
         assert found is None, f"{found!r} in {path.relative_to(matrix.folder)}"
 
 
+def words_of(path: Path, project: Path) -> str:
+    """Return the name of a file of `project` with its text."""
+    return f"{path.relative_to(project)}\n{path.read_text()}"
+
+
 @pytest.mark.parametrize(("question", "answer"), FOREIGN_WORDS)
 def test_a_declined_feature_leaves_no_word_behind(
     question: str, answer: object, matrix: Matrix
@@ -98,8 +103,7 @@ def test_a_declined_feature_leaves_no_word_behind(
         if answers[question] == answer:
             continue
         for path in text_files(project):
-            text = f"{path.relative_to(project)}\n{path.read_text()}"
-            found = word.search(text)
+            found = word.search(words_of(path, project))
             assert found is None, f"{found!r} in {path.relative_to(matrix.folder)}"
 
 
@@ -108,7 +112,7 @@ def test_an_accepted_feature_is_there(question: str, answer: object, matrix: Mat
     word = re.compile(FOREIGN_WORDS[question, answer])
     for answers, project in matrix.projects.values():
         if answers[question] == answer:
-            assert any(word.search(path.read_text()) for path in text_files(project))
+            assert any(word.search(words_of(path, project)) for path in text_files(project))
 
 
 def test_no_empty_folder_is_left(matrix: Matrix) -> None:

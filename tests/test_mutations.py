@@ -1,0 +1,53 @@
+"""The service's own tests notice when it is broken."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .baking import bake
+from .environments import environment, install
+from .mutations import MUTATIONS, Mutation
+
+TESTS_FAILED = 1  # pytest's exit status; any other means that it could not run them
+by_name = pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name.replace(" ", "-"))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = bake(tmp_path_factory.mktemp("mutations"))
+    install(project)
+    return project
+
+
+@pytest.fixture
+def copied(installed: Path, tmp_path: Path) -> Path:
+    """A copy to break; it uses the environment of the original."""
+    project = tmp_path / "project"
+    shutil.copytree(installed, project, ignore=shutil.ignore_patterns(".venv"))
+    return project
+
+
+@by_name
+def test_a_mutation_is_unambiguous(mutation: Mutation, installed: Path) -> None:
+    assert (installed / mutation.file).read_text().count(mutation.old) == 1
+    assert mutation.old != mutation.new
+    assert (installed / mutation.tests).exists()
+
+
+@by_name
+def test_a_mutation_turns_the_suite_red(mutation: Mutation, installed: Path, copied: Path) -> None:
+    path = copied / mutation.file
+    path.write_text(path.read_text().replace(mutation.old, mutation.new))
+    pytest_command = [installed / ".venv" / "bin" / "python", "-m", "pytest", "-x", "-q"]
+    result = subprocess.run(
+        [*pytest_command, mutation.tests],
+        cwd=copied,
+        env=environment(PYTHONPATH=str(copied / "src")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == TESTS_FAILED, result.stdout[-4000:]
+    assert " failed" in result.stdout or " error" in result.stdout
