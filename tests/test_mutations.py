@@ -40,9 +40,9 @@ def test_a_mutation_is_unambiguous(mutation: Mutation, installed: Path) -> None:
 def test_a_mutation_turns_the_suite_red(mutation: Mutation, installed: Path, copied: Path) -> None:
     path = copied / mutation.file
     path.write_text(path.read_text().replace(mutation.old, mutation.new))
-    pytest_command = [installed / ".venv" / "bin" / "python", "-m", "pytest", "-x", "-q"]
+    python = installed / ".venv" / "bin" / "python"
     result = subprocess.run(
-        [*pytest_command, mutation.tests],
+        [python, "-m", "pytest", "-x", "-q", mutation.tests],
         cwd=copied,
         env=environment(PYTHONPATH=str(copied / "src")),
         capture_output=True,
