@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from .dal import DataAccessLayer
 from .revisions import SyncError, alembic_config, head_revision, schema_revision
 from .upgrade import Status, SyncResult, compare, migration_connection, upgrade
-from .urls import async_url
+from .urls import DatabaseUrlError, async_url
 
 __all__ = [
     "DatabaseManager",
@@ -53,7 +53,10 @@ class DatabaseManager:
         pgbouncer: bool = False,
         **engine_options: Any,
     ) -> None:
-        self.url = async_url(url)
+        try:
+            self.url = async_url(url)
+        except DatabaseUrlError as error:
+            raise SyncError(str(error)) from None
         self._migrations_path = migrations_path
         self._pgbouncer = pgbouncer
         self._engine_options = engine_options
@@ -83,7 +86,7 @@ def manager_from_config(config: object) -> DatabaseManager:
 
     Reads `database_url` and `database_pgbouncer`, or the nested `sqlalchemy.url` and
     `alembic.migrations_path`; whatever else a dict has beside `sqlalchemy.url` goes to the engine.
-    The config is never changed. Raises SyncError without a URL.
+    The config is never changed. Raises SyncError without a usable URL.
     """
     if isinstance(config, str | URL):
         return DatabaseManager(config)

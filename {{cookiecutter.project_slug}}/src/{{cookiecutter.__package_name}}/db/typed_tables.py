@@ -24,7 +24,8 @@ def render(connection: Connection, schemas: Iterable[str | None] = (None,)) -> s
     """Return the module's text for the tables and views of `schemas`, None being the default."""
     inspector = inspect(connection)
     body = ""
-    for schema in schemas:
+    for named in schemas:
+        schema = None if named == inspector.default_schema_name else named
         tables = set(inspector.get_table_names(schema)) - {"alembic_version"}
         views = inspector.get_view_names(schema) + inspector.get_materialized_view_names(schema)
         for name in sorted(tables):

@@ -21,7 +21,7 @@ def unreachable(error: BaseException, url: str | URL) -> str | None:
     It names host, port and database, never the password.
     """
     url = make_url(url)
-    if sqlstate := _sqlstate(error):
+    if sqlstate := sqlstate_of(error):
         remedy = _REMEDIES.get(sqlstate, "")
         remedy = remedy.format(user=url.username, database=url.database)
         return f"PostgreSQL at {address(url)} {remedy}." if remedy else None
@@ -41,6 +41,7 @@ def address(url: URL) -> str:
     return f"{hosts if isinstance(hosts, str) else ','.join(hosts)}/{url.database or url.username}"
 
 
-def _sqlstate(error: BaseException) -> str | None:
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return the SQLSTATE of asyncpg's error, also inside SQLAlchemy's; None for another."""
     driver = error.orig if isinstance(error, DBAPIError) else error
     return getattr(driver, "sqlstate", None)

@@ -16,11 +16,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from .engine import create_engine
 from .migration_lock import migration_lock
 from .revisions import SyncError, head_revision, revision_of, schema_revision
-from .unreachable import unreachable
+from .unreachable import sqlstate_of, unreachable
 
 # How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 # every later query of that table queues up behind it: rather fail, and try at a quieter time.
 LOCK_TIMEOUT = 5.0
+
+# PostgreSQL, appendix A: the SQLSTATEs of a migration that cannot be applied as things are.
+_BLOCKED = {
+    "42P07": "The database has the tables of a migration that it has no record of ({reason}). "
+    "Record the revision with alembic stamp <revision>, or start from an empty database.",
+    "55P03": "A migration waited more than {seconds:g} s for a table that a running transaction "
+    "holds, and nothing of it was applied. Try again when less is going on.",
+}
 
 # alembic keeps the running migration in module globals (alembic.context, alembic.op), so a process
 # can run one at a time, whatever the number of its threads and event loops.
@@ -63,12 +71,18 @@ async def migration_connection(
         async with engine.begin() if pgbouncer else engine.connect() as connection:
             yield connection
     except (OSError, DBAPIError) as error:
-        message = unreachable(error, engine.url)
+        message = unreachable(error, engine.url) or _blocked(error)
         if message is None:
             raise
         raise SyncError(message) from error
     finally:
         await engine.dispose()
+
+
+def _blocked(error: BaseException) -> str | None:
+    sentence = _BLOCKED.get(sqlstate_of(error) or "")
+    reason = getattr(getattr(error, "orig", None), "__cause__", None)
+    return sentence and sentence.format(reason=reason, seconds=LOCK_TIMEOUT)
 
 
 async def upgrade(connection: AsyncConnection, config: Config) -> SyncResult:
