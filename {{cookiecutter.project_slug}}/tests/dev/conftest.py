@@ -1,6 +1,7 @@
 """Data directories that the embedded PostgreSQL may use, whoever runs the tests."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from dev.embedded.binaries import find_binaries
 from dev.postgres import PostgresError, cluster
-from tests.dev.processes import is_left_alone
+from tests.dev.processes import User, is_left_alone
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,3 +46,11 @@ def data_dir(initialised: Path) -> Iterator[Path]:
     """The same, which each test has to leave alone."""
     yield initialised
     assert is_left_alone(initialised)
+
+
+@pytest.fixture
+def use() -> Iterator[type[User]]:
+    """Start a User; one whom a failed test forgot is ended."""
+    yield User
+    while User.active:
+        User.active[0].leave(signal.SIGKILL)

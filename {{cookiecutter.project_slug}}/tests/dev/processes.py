@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import asyncpg
 
@@ -18,16 +19,22 @@ COMMAND = [sys.executable, str(PROJECT / "dev" / "postgres.py")]
 class User:
     """`python dev/postgres.py` on `data_dir`, up and running unless `wait` is false."""
 
+    active: ClassVar[list["User"]] = []
+
     def __init__(self, data_dir: Path, *, wait: bool = True) -> None:
         command = [*COMMAND, "--data-dir", str(data_dir)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, process_group=0
+        )
+        self.active.append(self)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip() if wait else ""
 
     def leave(self, number: int = signal.SIGINT) -> str:
-        """End the process with a signal; return what it wrote to stderr."""
-        self.process.send_signal(number)
+        """Signal its process group, as a terminal does; return what it wrote to stderr."""
+        self.active.remove(self)
+        os.killpg(self.process.pid, number)
         return self.process.communicate(timeout=10)[1]
 
 

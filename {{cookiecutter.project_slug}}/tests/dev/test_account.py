@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dev.embedded.account import UNSHARE
-from dev.embedded.binaries import copy_binaries, find_binaries, wheel_folders
+from dev.embedded.binaries import copy_binaries, find_binaries
 from dev.postgres import cluster
 from tests.dev.processes import PROJECT, process_of, query, run_python
 
@@ -124,11 +124,11 @@ def test_an_ordinary_user_needs_nothing_of_this(folder: Path, uid: int) -> None:
     if uid == NAMELESS and run_as(uid, [*UNSHARE, "true"]).returncode:
         pytest.skip("the kernel does not let it take a name")
     pythons = (sys.executable, "/usr/bin/python3")
-    python = next((path for path in pythons if can_run(uid, path)), None)
+    python = next((path for path in pythons if can_run(uid, path, "-c", VERSION_CHECK)), None)
     if python is None:
         pytest.skip("no Python 3.11 that everybody can run")
     bin_dir = find_binaries()
-    if bin_dir in wheel_folders():
+    if not can_run(uid, bin_dir / "postgres", "--version"):
         bin_dir = copy_binaries(bin_dir, folder / "binaries")
     shutil.copytree(PROJECT / "dev", folder / "dev")
     os.chown(folder, uid, uid)
@@ -136,10 +136,10 @@ def test_an_ordinary_user_needs_nothing_of_this(folder: Path, uid: int) -> None:
     assert output.stdout.split() == [str(uid), str(uid)], output.stderr
 
 
-def can_run(uid: int, python: str) -> bool:
-    """Return whether the user can run this Python and it is new enough."""
+def can_run(uid: int, *command: str | Path) -> bool:
+    """Return whether the user can run the command, and it succeeds."""
     try:
-        return run_as(uid, [python, "-c", VERSION_CHECK]).returncode == 0
+        return run_as(uid, [str(word) for word in command]).returncode == 0
     except OSError:
         return False
 

@@ -54,26 +54,31 @@ def test_a_database_name_is_quoted_in_the_url(data_dir: Path) -> None:
         assert it.url("a/b?c") == f"postgresql://postgres@127.0.0.1:{it.port}/a%2Fb%3Fc"
 
 
-def test_users_share_one_server_and_the_last_ends_it(data_dir: Path) -> None:
-    """Also when the one who started it is killed."""
-    first, second = User(data_dir), User(data_dir)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_users_share_one_server_and_the_last_ends_it(
+    use: type[User], data_dir: Path, number: signal.Signals
+) -> None:
+    """Whoever started it, and however that one left."""
+    first, second = use(data_dir), use(data_dir)
     assert first.url == second.url
-    first.leave(signal.SIGKILL)
+    first.leave(number)
     assert query(second.url) == "answered"
     assert second.leave() == ""
     assert is_left_alone(data_dir)
 
 
-def test_users_who_come_at_the_same_time_share_one_server(data_dir: Path) -> None:
-    users = [User(data_dir, wait=False) for _ in range(3)]
+def test_users_who_come_at_the_same_time_share_one_server(use: type[User], data_dir: Path) -> None:
+    users = [use(data_dir, wait=False) for _ in range(3)]
     outputs = [user.process.stdout for user in users]
     assert len({output.readline() for output in outputs if output}) == 1
     assert [user.leave() for user in users] == ["", "", ""]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_user_ended_by_a_signal_leaves_nothing(data_dir: Path, number: signal.Signals) -> None:
-    user = User(data_dir)
+def test_a_user_ended_by_a_signal_leaves_nothing(
+    use: type[User], data_dir: Path, number: signal.Signals
+) -> None:
+    user = use(data_dir)
     user.leave(number)
     # Nobody is left to wait for the server when its last user was killed.
     seconds = 10 if number == signal.SIGKILL else 0
@@ -92,12 +97,11 @@ def test_a_killed_user_of_a_temporary_cluster_leaves_no_folder() -> None:
     assert eventually(lambda: not data_dir.parent.exists() and is_left_alone(data_dir))
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.3])
 def test_a_user_killed_while_the_server_is_made_leaves_it_usable(
-    folder: Path, delay: float
+    use: type[User], folder: Path
 ) -> None:
-    user = User(folder / "data", wait=False)
-    time.sleep(delay)
+    user = use(folder / "data", wait=False)
+    time.sleep(0.3)  # in the middle of initdb
     user.leave(signal.SIGKILL)
     assert eventually(lambda: is_left_alone(folder / "data"))
     with cluster(folder / "data") as it:

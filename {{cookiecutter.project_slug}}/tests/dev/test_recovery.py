@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.postgres import cluster
+from dev.postgres import RunFolder, cluster, temporary_cluster
 from tests.dev.processes import (
     User,
     eventually,
@@ -44,27 +44,37 @@ os._exit(0)
 """
 
 
-def test_a_crashed_server_is_replaced_for_the_next_user(data_dir: Path) -> None:
+def test_a_crashed_server_is_replaced_for_the_next_user(use: type[User], data_dir: Path) -> None:
     """Who used it is told on leaving."""
-    first = User(data_dir)
+    first = use(data_dir)
     os.kill(process_of(data_dir, "bin/postgres"), signal.SIGKILL)
     assert eventually(lambda: list(processes_of(data_dir)) == [first.process.pid])
-    second = User(data_dir)
+    second = use(data_dir)
     assert query(second.url) == "answered"
     second.leave()
     assert "PostgreSQL ended while it was in use" in first.leave()
 
 
+def test_a_crashed_temporary_server_keeps_its_log_for_its_user(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with temporary_cluster() as it:
+        os.kill(process_of(it.data_dir, "bin/postgres"), signal.SIGKILL)
+        assert eventually(lambda: RunFolder(it.data_dir).port() is None)
+    assert "PostgreSQL ended with status -9" in capsys.readouterr().err
+    assert not it.data_dir.parent.exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-def test_the_server_does_not_outlive_its_supervisor(data_dir: Path) -> None:
-    user = User(data_dir)
+def test_the_server_does_not_outlive_its_supervisor(use: type[User], data_dir: Path) -> None:
+    user = use(data_dir)
     os.kill(process_of(data_dir, "dev.embedded.server"), signal.SIGKILL)
     assert eventually(lambda: list(processes_of(data_dir)) == [user.process.pid])
     assert "PostgreSQL ended while it was in use" in user.leave()
 
 
-def test_a_terminated_supervisor_stops_its_server(data_dir: Path) -> None:
-    user = User(data_dir)
+def test_a_terminated_supervisor_stops_its_server(use: type[User], data_dir: Path) -> None:
+    user = use(data_dir)
     os.kill(process_of(data_dir, "dev.embedded.server"), signal.SIGTERM)
     assert eventually(lambda: list(processes_of(data_dir)) == [user.process.pid])
     assert not (data_dir / "postmaster.pid").exists()
