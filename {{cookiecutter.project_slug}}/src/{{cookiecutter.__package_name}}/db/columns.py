@@ -1,14 +1,14 @@
 """Names and values for statements: only columns that exist, values as the driver takes them."""
 
 from collections.abc import Mapping
-from copy import copy
 from difflib import get_close_matches
-from enum import Enum
+from enum import Enum as PythonEnum
 from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, FromClause, Table
-from sqlalchemy.types import JSON, TypeEngine
+from sqlalchemy.dialects.postgresql import TIME, TIMESTAMP
+from sqlalchemy.types import JSON, Enum, Float, Numeric, String, Text, TypeEngine
 
 
 class UnknownColumn(LookupError):
@@ -56,13 +56,24 @@ def values_of(
 
 def plain(value: Any) -> Any:
     """The value of an Enum member, anything else as it is."""
-    return value.value if isinstance(value, Enum) else value
+    return value.value if isinstance(value, PythonEnum) else value
 
 
-def bind_type(of: ColumnElement[Any]) -> TypeEngine[Any]:
-    """The column's type; None is NULL for json too, where SQLAlchemy would store JSON's."""
-    if not isinstance(of.type, JSON):
-        return of.type
-    type_ = copy(of.type)
-    type_.none_as_null = True
+def stored(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type of a value to write: None is NULL for json too, where SQLAlchemy stores JSON's."""
+    return type_.adapt(type(type_), none_as_null=True) if isinstance(type_, JSON) else type_
+
+
+def unlimited(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type without length and precision, for the parameters of comparisons and for arrays.
+
+    SQLAlchemy casts parameters to their type, and a cast cuts text off and rounds numbers without
+    an error: 1.234 would equal 1.23, and too long a text would be stored in part.
+    """
+    if isinstance(type_, String) and not isinstance(type_, Enum) and type_.length:
+        return Text()
+    if isinstance(type_, Numeric) and not isinstance(type_, Float) and type_.precision:
+        return type_.adapt(type(type_), precision=None, scale=None)
+    if isinstance(type_, TIMESTAMP | TIME) and type_.precision is not None:
+        return type_.adapt(type(type_), precision=None)
     return type_

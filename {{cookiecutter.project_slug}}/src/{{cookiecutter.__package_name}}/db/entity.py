@@ -82,8 +82,8 @@ class Entity(WriteEntity):
     ) -> tuple[Self | None, bool]:
         """Insert a row, or update the one that has the same values in the constraint `conflict`.
 
-        Returns the row and whether it was inserted. `update` names the columns to update, by default
-        all that were given; `do="nothing"` leaves the row that is there: (None, False).
+        Returns the row and whether it was inserted. `update` names the columns to update, by
+        default all that were given; `do="nothing"` leaves such a row alone: (None, False).
         Raises LookupError for an unknown constraint.
         """
         table = cls.table_in(tx)

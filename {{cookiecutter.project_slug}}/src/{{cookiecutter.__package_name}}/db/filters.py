@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, BindParameter, ColumnElement, any_, bindparam
 
-from .columns import plain
+from .columns import plain, unlimited
 
 Condition = Callable[[ColumnElement[Any], BindParameter[Any]], ColumnElement[bool]]
 
@@ -85,7 +85,8 @@ class DeclaredFilter(NamedTuple):
         if self.op == "isnull":
             return column.is_(None) if value else column.is_not(None)
         operator = OPERATORS[self.op]
-        type_ = ARRAY(column.type) if operator.is_list else column.type
+        item_type = unlimited(column.type)
+        type_ = ARRAY(item_type) if operator.is_list else item_type
         return operator.condition(column, bindparam(self.field, type_=type_))
 
     def parameter(self, value: Any) -> Any:

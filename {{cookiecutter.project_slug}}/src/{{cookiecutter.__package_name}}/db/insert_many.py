@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import ARRAY, ColumnElement, Executable, Table, bindparam, func, insert, select
 from sqlalchemy import column as bare_column
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeEngine
 
-from .columns import bind_type, plain, values_of
+from .columns import plain, stored, unlimited, values_of
 from .statements import remembered
 from .transaction import TransactionManager
 
@@ -72,12 +72,16 @@ def _statement(table: Table, names: tuple[str, ...], returning: Columns) -> Exec
             if returning
             else statement
         )
-    arrays = [bindparam(f"a{i}", type_=ARRAY(bind_type(table.c[n]))) for i, n in enumerate(names)]
+    arrays = [bindparam(f"a{i}", type_=ARRAY(_item(table.c[n].type))) for i, n in enumerate(names)]
     parts = [bare_column(f"c{i}", table.c[n].type) for i, n in enumerate(names)]
     rows = func.unnest(*arrays).table_valued(*parts, with_ordinality="row", name="given")
     listed = rows.render_derived()
     source = select(*(listed.c[part.name] for part in parts)).order_by(listed.c.row)
     return insert(table).from_select(list(names), source).returning(*returning)
+
+
+def _item(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    return unlimited(stored(type_))
 
 
 def _parameters(table: Table, names: tuple[str, ...], columns: list[list[Any]]) -> Any:

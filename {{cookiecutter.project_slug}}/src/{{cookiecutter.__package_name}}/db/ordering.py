@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, FromClause, UnaryExpression, and_, bindparam, or_, tuple_
 
-from .columns import column
+from .columns import column, unlimited
 
 
 class Key(NamedTuple):
@@ -36,7 +36,7 @@ class Key(NamedTuple):
 
 
 def after(keys: Sequence[Key], nulls: Sequence[bool]) -> ColumnElement[bool]:
-    """True for rows after the one whose keys are bound as k0, k1, ...; `nulls` tells which are NULL.
+    """Rows after the one whose keys are bound as k0, k1, ...; `nulls` tells which are NULL.
 
     Where it can it compares rows, which an index answers directly: (price, id) > (k0, k1).
     """
@@ -54,7 +54,7 @@ def after(keys: Sequence[Key], nulls: Sequence[bool]) -> ColumnElement[bool]:
 
 
 def _bound(key: Key, i: int) -> ColumnElement[Any]:
-    return bindparam(f"k{i}", type_=key.column.type)
+    return bindparam(f"k{i}", type_=unlimited(key.column.type))
 
 
 def _same(key: Key, i: int, null: bool) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, FromClause, Table
@@ -46,6 +46,8 @@ class FilterModel(BaseModel):
         for declared in cls.filters:
             field = cls.model_fields[declared.field]
             field.description = field.description or declared.description
+        if ordering := cls.model_fields.get("order_by"):
+            ordering.description = ordering.description or "Ordering; - is descending"
 
     @classmethod
     def restrict(cls, columns: Any) -> ColumnElement[bool] | None:
@@ -69,6 +71,12 @@ class FilterModel(BaseModel):
     def parameters(self, given: Mapping[DeclaredFilter, Any]) -> dict[str, Any]:
         """The bind parameters of `conditions`."""
         return {f.field: f.parameter(value) for f, value in given.items() if f.op != "isnull"}
+
+    @classmethod
+    def orderings(cls) -> tuple[str, ...]:
+        """The values of `order_by`; only the tie-break when it is not declared."""
+        field = cls.model_fields.get("order_by")
+        return get_args(field.annotation) if field else ("",)
 
     @classmethod
     def ordering(cls, source: FromClause, order_by: str) -> list[Key]:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, ColumnElement, FromClause, Table, and_, bindparam
 
-from .columns import bind_type, column, plain
+from .columns import column, plain, stored, unlimited
 
 S = TypeVar("S")
 Where = Mapping[str, Any] | ColumnElement[bool] | None
@@ -33,7 +33,7 @@ def remembered(table: Table, key: Hashable, build: Callable[[], S]) -> S:
 def value_binds(table: Table, names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
     """A bind parameter for each column to write; `value_params` has their values."""
     return {
-        name: bindparam(f"v{i}", type_=bind_type(table.c[name])) for i, name in enumerate(names)
+        name: bindparam(f"v{i}", type_=stored(table.c[name].type)) for i, name in enumerate(names)
     }
 
 
@@ -64,7 +64,7 @@ class Conditions:
 
 
 def _equals(of: ColumnElement[Any], i: int, null: bool) -> ColumnElement[bool]:
-    return of.is_(None) if null else of == bindparam(f"w{i}", type_=of.type)
+    return of.is_(None) if null else of == bindparam(f"w{i}", type_=unlimited(of.type))
 
 
 def row_with(table: Table, pk: Any, where: Where) -> Conditions:

@@ -14,15 +14,12 @@ from pydantic_core import CoreSchema, core_schema
 
 T = TypeVar("T")
 
-
-def _without_nul(value: str) -> str:
-    """PostgreSQL stores no NUL character in text (SQLSTATE 22021)."""
-    if "\0" in value:
-        raise ValueError("a NUL character cannot be stored")
-    return value
+#: PostgreSQL stores no NUL character in text (SQLSTATE 22021). A pattern also makes pydantic refuse
+#: lone surrogates, which have no UTF-8.
+NO_NUL = r"^[^\x00]*$"
 
 
-def _iso(value: object) -> object:
+def iso_only(value: object) -> object:
     """Refuse the numbers and bare digits that pydantic would take for seconds since 1970."""
     if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value):
         return value
@@ -43,13 +40,9 @@ Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]  # smallint
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]  # integer
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]  # bigint
 Float = Annotated[float, Field(allow_inf_nan=False)]  # double precision, finite
-Text = Annotated[
-    str,
-    AfterValidator(_without_nul),
-    Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
-]
-Date = Annotated[date, BeforeValidator(_iso)]
-Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(_iso)]
+Text = Annotated[str, Field(pattern=NO_NUL)]
+Date = Annotated[date, BeforeValidator(iso_only)]
+Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(iso_only)]
 
 
 class Digits:
@@ -68,16 +61,18 @@ class Digits:
         )
 
     def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+        self, schema: dict[str, Any], handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         whole = self.precision - self.scale
-        fraction = rf"(\.\d{_times(0, self.scale)})?" if self.scale else ""
-        text = {"type": "string", "pattern": rf"^-?\d{_times(1, whole)}{fraction}$"}
+        fraction = rf"(\.\d{_times(1, self.scale)})?" if self.scale else ""
+        sign = "-?" if schema.get("ge", -1) < 0 else ""
+        text = {"type": "string", "pattern": rf"^{sign}\d{_times(1, whole)}{fraction}$"}
         if handler.mode == "serialization":
             return text
-        largest = 10**whole - 1
-        number = {"type": "number", "minimum": -largest, "maximum": largest}
-        return {"anyOf": [number | {"multipleOf": float(Decimal(1).scaleb(-self.scale))}, text]}
+        step, largest = float(Decimal(1).scaleb(-self.scale)), 10**whole - 1
+        least, most = schema.get("ge", -largest), schema.get("le", largest)
+        number = {"type": "number", "minimum": int(least), "maximum": int(most), "multipleOf": step}
+        return {"anyOf": [number, text]}
 
 
 def _times(least: int, most: int) -> str:
