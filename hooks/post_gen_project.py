@@ -10,7 +10,14 @@ PACKAGE = f"src/{ANSWERS['__package_name']}"
 PATHS = {
     ("use_auth0", True): [f"{PACKAGE}/auth", "tests/auth", "dev/issuer", "dev/services"],
     ("use_slack", True): [f"{PACKAGE}/slack", "tests/slack"],
-    ("use_bulk", True): [f"{PACKAGE}/db/bulk", f"{PACKAGE}/books/bulk.py", "tests/db/bulk"],
+    ("use_bulk", True): [
+        f"{PACKAGE}/db/bulk",
+        f"{PACKAGE}/books/bulk",
+        f"{PACKAGE}/commands/bulk.py",
+        "tests/db/bulk",
+        "tests/books/bulk",
+        "tests/commands/bulk",
+    ],
     ("ci", "github"): [".github"],
     ("ci", "gitlab"): [".gitlab-ci.yml"],
 }
