@@ -25,6 +25,7 @@ from dev.postgres import PostgresError, cluster
 
 PACKAGE = "{{ cookiecutter.__package_name }}"
 PROJECT = Path(__file__).resolve().parents[1]
+DATA_DIR = PROJECT / ".postgres" / "data"
 HOST = "127.0.0.1"
 UVICORN = ("--host", HOST, "--reload", "--reload-dir=src", "--timeout-graceful-shutdown=5")
 
@@ -49,8 +50,9 @@ def main() -> None:
 
 
 def run(port: int, seed: bool) -> int:
-    """Start everything in order, each step seeing the variables of those before; return the app's
-    exit status, or that of the step that failed.
+    """Start everything in order and return the exit status of the app, or of what failed before.
+
+    Each step sees the variables of the services that were started before it.
     """
     environment = read_environment()
     with ExitStack() as stack:
@@ -72,7 +74,7 @@ def require_free_port(port: int) -> None:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            sys.exit(f"Cannot serve on port {port} ({reason}): choose another, PORT=8001 make run")
+            sys.exit(f"Port {port} cannot be used ({reason}): choose another, make run PORT=8001")
 
 
 def interrupt(number: int, _: object) -> None:
@@ -94,9 +96,8 @@ def database(environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     if environment.get("DATABASE_URL"):
         yield {}
         return
-    data_dir = PROJECT / ".postgres" / "data"
-    print(f"  PostgreSQL: starting, with its data in {data_dir}", flush=True)
-    with cluster(data_dir) as it:
+    print(f"  PostgreSQL: starting, with its data in {DATA_DIR}", flush=True)
+    with cluster(DATA_DIR) as it:
         create_database(it.url("postgres"), PACKAGE)
         print(f"  PostgreSQL: {it.url(PACKAGE)}", flush=True)
         yield {"DATABASE_URL": it.url(PACKAGE)}
