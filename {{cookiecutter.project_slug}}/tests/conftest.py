@@ -25,7 +25,7 @@ pytest_plugins = [
 
 
 def pytest_configure() -> None:
-    """Forget the developer's own settings: tests/database/ and the plugins make the ones of a test."""
+    """Forget the developer's own settings; the fixtures make the ones of a test."""
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
 
@@ -68,7 +68,10 @@ async def db(
     engine_extra_kwargs: dict[str, Any],
 ) -> AsyncIterator[DataAccessLayer]:
     """The reflected tables."""
-    options = {"json_serializer": engine_json_serializer, "echo": engine_echo} | engine_extra_kwargs
+    options: dict[str, Any] = {
+        "json_serializer": engine_json_serializer,
+        "echo": engine_echo,
+    } | engine_extra_kwargs
     async with DataAccessLayer.connect(engine_uri, **options) as dal:
         yield dal
 
@@ -94,7 +97,7 @@ async def running_app(app: FastAPI) -> AsyncIterator[ASGIApp]:
 
 @pytest.fixture
 async def transaction(db: DataAccessLayer) -> AsyncIterator[TransactionManager]:
-    """The transaction that a test runs in, rolled back at its end; a violation left in it fails the test."""
+    """The transaction that a test runs in; a violation left in it fails the test."""
     async with rolled_back(db) as outer:
         yield outer
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from .db import DataAccessLayer
 from .db.check import check_entities
 from .db.engine import engine_from
-from .db.sync import head_revision, schema_revision
+from .db.revisions import head_revision, schema_revision
 from .settings import Settings
 
 #: Seconds between two attempts while the database cannot be used.
@@ -69,7 +69,9 @@ async def _reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
         async with dal.engine.connect() as conn:
             revision = await schema_revision(conn)
         if revision != head_revision():
-            raise NotReady(f"its schema is at revision {revision}, this code needs {head_revision()}")
+            raise NotReady(
+                f"its schema is at revision {revision}, this code needs {head_revision()}"
+            )
         await dal.refresh()
     except (OSError, SQLAlchemyError, NotReady) as error:
         log.warning("The database is not ready; trying again.", reason=_reason(error))

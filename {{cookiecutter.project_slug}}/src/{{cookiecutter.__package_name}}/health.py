@@ -23,7 +23,7 @@ async def livez() -> Health:
 
 @router.get("/readyz", responses=responses(503))
 async def readyz(request: Request) -> Health:
-    """The database answers, its schema is the one this code was written for, and nobody is shutting down."""
+    """The database answers, its schema is this code's, and the service is not shutting down."""
     if request.state.shutdown.draining:
         raise Problem(503, "The service is shutting down.", headers={"retry-after": "1"})
     if detail := await schema_problem(request.state.dal):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -22,7 +22,7 @@ MEDIA_TYPE = "application/problem+json"
 class FieldError(BaseModel):
     """One value of the request that was refused."""
 
-    loc: list[str | int] = Field(description="Where it is: body, query, path or header, then the name.")
+    loc: list[str | int] = Field(description="body, query, path or header, then the name")
     msg: str
     type: str
 
@@ -61,15 +61,15 @@ class ProblemResponse(EncodedResponse):
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route documents about the errors it can answer; for its `responses=` argument."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    return {
-        status: {
-            "model": ProblemDetails,
-            "description": HTTPStatus(status).phrase,
-            "content": content,
-        }
-        for status in statuses
-    }
+    return {status: _documented(status) for status in statuses}
+
+
+def _documented(status: int) -> dict[str, Any]:
+    description = HTTPStatus(status).phrase
+    if status < 400:
+        return {"description": description}
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
 def install_problems(app: FastAPI) -> None:
@@ -100,21 +100,16 @@ def problem(
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+    error = cast(HTTPException, error)
     if error.status_code in (204, 304):
         return Response(status_code=error.status_code, headers=error.headers)
     members = getattr(error, "members", {})
-    detail = None if error.detail is None else str(error.detail)
-    return problem(request, error.status_code, detail, headers=error.headers, **members)
+    return problem(request, error.status_code, str(error.detail), headers=error.headers, **members)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
-    """422 without the refused values: a NaN or a lone surrogate among them cannot be written as JSON."""
-    assert isinstance(error, RequestValidationError)
-    errors = [
-        {"loc": [_printable(part) for part in item["loc"]], "msg": _printable(item["msg"]), "type": item["type"]}
-        for item in error.errors()
-    ]
+    """422 without the refused values: JSON cannot carry a NaN or a lone surrogate among them."""
+    errors = [_field_error(item) for item in cast(RequestValidationError, error).errors()]
     return problem(request, 422, "The request has values that are not valid.", errors=errors)
 
 
@@ -130,9 +125,16 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
 def _errors_of(fault: Fault) -> dict[str, Any]:
     if not fault.columns:
         return {}
-    return {
-        "errors": [{"loc": ["body", column], "msg": fault.detail, "type": fault.kind} for column in fault.columns]
-    }
+    return {"errors": [_body_error(column, fault) for column in fault.columns]}
+
+
+def _body_error(column: str, fault: Fault) -> dict[str, Any]:
+    return {"loc": ["body", column], "msg": fault.detail, "type": fault.kind}
+
+
+def _field_error(item: Any) -> dict[str, Any]:
+    loc = [_printable(part) for part in item["loc"]]
+    return {"loc": loc, "msg": _printable(item["msg"]), "type": item["type"]}
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:

@@ -5,14 +5,15 @@ They are on an embedded server that lives as long as the run, or on that of TEST
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import asyncpg
 import pytest
 from sqlalchemy import URL, make_url
 
-from dev.postgres import PROJECT, cluster, temporary_cluster
 from {{ cookiecutter.__package_name }}.db.sync import sync
+
+from dev.postgres import PROJECT, cluster, temporary_cluster
 
 SERVER = "TEST_SERVER_URL"
 DEFAULT_NAME = "{{ cookiecutter.__package_name }}_test"
@@ -24,9 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--keep-database", action="store_true", help="use the database that is there, and keep it"
     )
-    group.addoption(
-        "--no-migrations", action="store_true", help="do not migrate the test database"
-    )
+    group.addoption("--no-migrations", action="store_true", help="do not migrate the test database")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,7 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     stack = ExitStack()
     keep = config.getoption("--keep-database")
-    server = stack.enter_context(cluster(PROJECT / ".postgres" / "data") if keep else temporary_cluster())
+    own = cluster(PROJECT / ".postgres" / "data") if keep else temporary_cluster()
+    server = stack.enter_context(own)
     os.environ[SERVER] = server.url(DEFAULT_NAME)
     config.add_cleanup(stack.close)
 
@@ -102,11 +102,23 @@ async def template_database(server_url: URL, worker_id: str) -> AsyncIterator[st
     await drop_database(server_url, name)
 
 
+@pytest.fixture(scope="session")
+async def committed_database(
+    server_url: URL, template_database: str, worker_id: str
+) -> AsyncIterator[str]:
+    """The URL of a migrated database for tests that commit; each of them clears what it needs."""
+    name = f"committed_{worker_id}_test"
+    await drop_database(server_url, name)
+    await create_database(server_url, name, template=template_database)
+    yield _in(server_url, name)
+    await drop_database(server_url, name)
+
+
 @pytest.fixture
 async def fresh_database(
     server_url: URL, template_database: str, worker_id: str
 ) -> AsyncIterator[str]:
-    """The URL of a migrated database of this test's own, for a test that commits."""
+    """The URL of a migrated database of this test's own, for a test that changes the schema."""
     name = f"fresh_{worker_id}_test"
     await drop_database(server_url, name)
     await create_database(server_url, name, template=template_database)
@@ -117,10 +129,8 @@ async def fresh_database(
 async def create_database(server: URL, name: str, *, template: str | None = None) -> None:
     """Create a database unless it is there already."""
     copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
-    try:
+    with suppress(asyncpg.DuplicateDatabaseError):
         await _execute(server, f'CREATE DATABASE "{name}"{copy}')
-    except asyncpg.DuplicateDatabaseError:
-        pass
 
 
 async def drop_database(server: URL, name: str) -> None:

@@ -11,7 +11,7 @@ from .queries import authors_with_books
 from .schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks
 
 reads = APIRouter(prefix="/authors", tags=["authors"], responses=responses(422, 503))
-writes = APIRouter(prefix="/authors", tags=["authors"], responses=responses(409, 422, 503))
+writes = APIRouter(prefix="/authors", tags=["authors"], responses=responses(400, 409, 422, 503))
 
 
 @reads.get("")

@@ -7,14 +7,14 @@ from uuid import uuid4
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from ..db import ReadTransaction, Transaction
-from ..db.page import Page
 from ..db.etag import matches
+from ..db.page import Page
 from ..preconditions import check_if_match, quoted
 from ..problems import Problem, responses
 from .schemas import Book, BookCreate, BookPatch, BookQuery
 
 reads = APIRouter(prefix="/books", tags=["books"], responses=responses(422, 503))
-writes = APIRouter(prefix="/books", tags=["books"], responses=responses(409, 422, 503))
+writes = APIRouter(prefix="/books", tags=["books"], responses=responses(400, 409, 422, 503))
 
 BookId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on, or `*`.")]
@@ -29,7 +29,7 @@ async def list_books(
     return await Book.page(tx, query, request.url)
 
 
-@reads.get("/{book_id}", responses={304: {"description": "Not Modified"}} | responses(404, 410))
+@reads.get("/{book_id}", responses=responses(304, 404, 410))
 async def get_book(
     book_id: BookId, tx: ReadTransaction, response: Response, if_none_match: IfNoneMatch = None
 ) -> Book:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Self
 
-from sqlalchemy import URL, MetaData, Table, make_url
+from sqlalchemy import URL, MetaData, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,6 +14,7 @@ from .errors import NotReflected
 from .lease import Lease, PoolLease
 from .reflection import Only, Reflection, read_reflection
 from .transaction import DeferredTransaction, TransactionManager
+from .unreachable import unreachable
 
 
 class DataAccessLayer:
@@ -144,7 +145,7 @@ class DataAccessLayer:
     async def transaction(
         self, *, with_commit: bool = True, isolation: str | None = None, readonly: bool = False
     ) -> AsyncIterator[TransactionManager]:
-        """A transaction of its own, for jobs and scripts: commits at the end, rolls back on an error.
+        """A transaction of its own, for jobs and scripts: it commits at the end of its block.
 
         `isolation` is READ COMMITTED, REPEATABLE READ or SERIALIZABLE; `with_commit=False` rolls
         back at the end.
@@ -155,7 +156,9 @@ class DataAccessLayer:
             if with_commit:
                 await transaction.commit()
         finally:
-            await transaction.finish(commit=False, over="This transaction is over: its block has ended.")
+            await transaction.finish(
+                commit=False, over="This transaction is over: its block has ended."
+            )
 
     def lease(self, *, readonly: bool) -> Lease:
         """A connection for one transaction."""
@@ -163,7 +166,7 @@ class DataAccessLayer:
 
     @contextmanager
     def leasing(self, new_lease: Callable[[bool], Lease]) -> Iterator[None]:
-        """Take connections from elsewhere for a while, given whether the transaction is read-only."""
+        """Take connections from elsewhere for a while; it is told whether they only read."""
         before, self._new_lease = self._new_lease, new_lease
         try:
             yield
@@ -181,18 +184,10 @@ class DataAccessLayer:
 
 @asynccontextmanager
 async def connect_or_exit(url: str | URL, **options: Any) -> AsyncIterator[DataAccessLayer]:
-    """`DataAccessLayer.connect` for commands: one line on stderr and exit status 1 when it fails."""
+    """`DataAccessLayer.connect` for commands: one line on stderr and exit status 1 on failure."""
     async with AsyncExitStack() as stack:
         try:
             dal = await stack.enter_async_context(DataAccessLayer.connect(url, **options))
         except (OSError, DBAPIError) as error:
-            raise SystemExit(_unreachable(make_url(url), error)) from None
+            raise SystemExit(unreachable(error, url) or str(error)) from None
         yield dal
-
-
-def _unreachable(url: URL, error: Exception) -> str:
-    reason = str(error.orig.__cause__ or error.orig) if isinstance(error, DBAPIError) else error
-    return (
-        f"No connection to database {url.database!r} at {url.host}:{url.port or 5432}: {reason}. "
-        "Is the server running, and is DATABASE_URL right?"
-    )

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class NotReflected(RuntimeError):
-    """The tables are not known yet: the database was not reachable, or `reflect()` was not called."""
+    """The tables are not known: the database was not reachable, or `reflect()` was not called."""
 
     def __init__(self, wanted: str) -> None:
         super().__init__(

@@ -40,7 +40,9 @@ def fault_of(error: BaseException, dal: DataAccessLayer | None = None) -> Fault 
     if driver is None:
         return None
     sqlstate = _sqlstate(error, driver)
-    return _fault_of_sqlstate(sqlstate, driver, dal) if sqlstate else _fault_of_client(error, driver)
+    if sqlstate:
+        return _fault_of_sqlstate(sqlstate, driver, dal)
+    return _fault_of_client(error, driver)
 
 
 def _driver_error(error: BaseException) -> Any:
@@ -50,7 +52,8 @@ def _driver_error(error: BaseException) -> Any:
 
 
 def _sqlstate(error: BaseException, driver: Any) -> str | None:
-    return getattr(driver, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None)
+    translated = getattr(error, "orig", None)
+    return getattr(driver, "sqlstate", None) or getattr(translated, "sqlstate", None)
 
 
 def _fault_of_client(error: BaseException, driver: Any) -> Fault | None:
@@ -77,7 +80,11 @@ def _fault_of_sqlstate(sqlstate: str, driver: Any, dal: DataAccessLayer | None) 
 
 _CONSTRAINTS = {
     "23505": (409, "unique", "A record with this value exists already."),
-    "23503": (409, "foreign_key", "The record that this refers to does not exist, or is still referred to."),
+    "23503": (
+        409,
+        "foreign_key",
+        "A record that this refers to is missing, or others refer to this.",
+    ),
     "23P01": (409, "exclusion", "This overlaps a record that exists already."),
     "23502": (422, "missing", "A value is required."),
     "23514": (422, "check", "The value breaks a rule of the database."),

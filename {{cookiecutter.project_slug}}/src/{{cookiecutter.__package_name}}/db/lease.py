@@ -34,17 +34,17 @@ class OwnedConnection(AsyncConnection):
 
     async def commit(self) -> NoReturn:
         """Refused: raises RuntimeError."""
-        raise RuntimeError("commit() on tx.connection(): the transaction commits, not its connection.")
+        raise RuntimeError("commit() on a connection of a transaction: that ends by itself.")
 
     async def rollback(self) -> NoReturn:
         """Refused: raises RuntimeError."""
         raise RuntimeError(
-            "rollback() on tx.connection(): raise, or use tx.savepoint() to undo a part."
+            "rollback() on a connection of a transaction: raise, or use savepoint()."
         )
 
     async def close(self) -> NoReturn:
         """Refused: raises RuntimeError."""
-        raise RuntimeError("close() on tx.connection(): the transaction gives it back when it ends.")
+        raise RuntimeError("close() on a connection of a transaction: that gives it back.")
 
 
 class PoolLease:
@@ -54,7 +54,7 @@ class PoolLease:
         self._conn = OwnedConnection(engine)
         self._root: AsyncTransaction | None = None
         self._driver: asyncpg.Connection
-        self._unknown = False  # a BEGIN or COMMIT was cut off: the session's state is not known
+        self._unknown = False  # a COMMIT or ROLLBACK was cut off: the session's state is not known
 
     async def open(self) -> AsyncConnection:
         """Take a connection of the pool.
@@ -63,7 +63,7 @@ class PoolLease:
         DBAPIError when the server refuses.
         """
         try:
-            await self._conn.start()
+            _ = await self._conn.start()
         except OSError as error:
             raise DatabaseUnreachable(f"The database cannot be reached: {error}") from error
         self._root = await self._conn.begin()
@@ -72,9 +72,7 @@ class PoolLease:
 
     async def begin(self, *, isolation: str | None, readonly: bool) -> None:
         """Send BEGIN."""
-        self._unknown = True
         await wire.begin(self._conn, isolation=isolation, readonly=readonly)
-        self._unknown = False
 
     async def commit(self) -> None:
         """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed."""
@@ -88,14 +86,14 @@ class PoolLease:
         try:
             with anyio.move_on_after(ROLLBACK_TIMEOUT, shield=True):
                 await self._end(commit=False)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is closed
             self._unknown = True
         finally:
             await self._give_back()
 
     async def _end(self, *, commit: bool) -> None:
         root, self._root = self._root, None
-        if root is None or self._unknown:
+        if root is None:
             return
         self._unknown = True
         try:

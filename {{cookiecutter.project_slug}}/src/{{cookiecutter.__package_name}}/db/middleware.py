@@ -11,7 +11,7 @@ from .dal import DataAccessLayer
 from .replay import ReplayableBody
 from .request import SCOPE_KEY, RequestTransaction
 
-#: Seconds to wait before a request runs again: at most FIRST_PAUSE, doubled each time up to LONGEST_PAUSE.
+#: Seconds to wait at most before a request runs again; doubled each time up to the longest.
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.3
 OVER = (
@@ -45,7 +45,7 @@ class TransactionMiddleware:
             scope.clear()
             scope.update(untouched)
             body.rewind()
-            await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**number)))
+            await asyncio.sleep(random.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**number))  # noqa: S311
         await _Attempt(self.dal, scope, body, send, last=True).finishes(self.app)
 
 
@@ -112,7 +112,7 @@ class _Attempt:
         if not self._must_rerun:
             try:
                 await self._transaction.finish(commit=status < 400, over=OVER)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - answered by the handlers
                 self._failure = error
         if self._must_rerun or self._failure is not None:
             raise _Unwind

@@ -10,8 +10,8 @@ from sqlalchemy.sql.selectable import TextualSelect
 
 #: Functions that neither write nor depend on the transaction they run in.
 PURE_FUNCTIONS = frozenset(
-    "array_agg avg bool_and bool_or coalesce count greatest json_agg jsonb_agg least length lower "
-    "max min row_number string_agg sum upper".split()
+    {"array_agg", "avg", "bool_and", "bool_or", "coalesce", "count", "greatest", "json_agg"}
+    | {"jsonb_agg", "least", "length", "lower", "max", "min", "string_agg", "sum", "upper"}
 )
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnCollectionConstraint, Connection, MetaData, Table, inspect, text
+from sqlalchemy import Connection, MetaData, Table, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import ColumnCollectionConstraint
 
 from .errors import UnknownTable
 
@@ -69,8 +70,8 @@ class Reflection:
         if len(keys) != 1:
             found = ", ".join(key.name for key in keys) or "none"
             raise LookupError(
-                f"Table {name!r} has {len(keys)} unique constraints besides its primary key ({found}); "
-                "name the one you mean with unique_constraints()."
+                f"Table {name!r} has {len(keys)} unique constraints besides its primary key "
+                f"({found}); name the one you mean with unique_constraints()."
             )
         return keys[0].columns
 
@@ -147,7 +148,7 @@ def _read_unique_keys(
 ) -> dict[str, list[UniqueKey]]:
     keys: dict[str, list[UniqueKey]] = {}
     for row in conn.execute(_UNIQUE_KEYS, {"schemas": list(schemas)}):
-        table = row.table_name if row.schema_name == default else f"{row.schema_name}.{row.table_name}"
+        prefix = "" if row.schema_name == default else f"{row.schema_name}."
         key = UniqueKey(row.name, tuple(row.columns), row.is_primary, row.obstacle)
-        keys.setdefault(table, []).append(key)
+        keys.setdefault(prefix + row.table_name, []).append(key)
     return keys

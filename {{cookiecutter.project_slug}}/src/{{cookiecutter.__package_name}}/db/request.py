@@ -37,7 +37,7 @@ class RequestTransaction(DeferredTransaction):
         await (DeferredTransaction.commit(self) if commit else DeferredTransaction.rollback(self))
 
     def hold_open(self) -> None:
-        """Keep the transaction open, READ ONLY, until the last byte of the response or the client's abort.
+        """Keep the transaction open, READ ONLY, until the response has ended or its client is gone.
 
         Raises RuntimeError when the transaction may already have written.
         """
@@ -65,8 +65,8 @@ class RequestTransaction(DeferredTransaction):
         changed = (not writing) != self.readonly or (isolation or self.isolation) != self.isolation
         if self.used and changed:
             raise RuntimeError(
-                "A dependency has already used the request's transaction as read-only or at another "
-                "isolation level. Let it ask for the same kind of transaction as the handler."
+                "A dependency has already used the request's transaction as read-only or at "
+                "another isolation level. Let it ask for the same kind as the handler."
             )
         self._writing, self.readonly = writing, not writing
         self.isolation = isolation or self.isolation
@@ -75,12 +75,12 @@ class RequestTransaction(DeferredTransaction):
 def _of_request(connection: HTTPConnection) -> RequestTransaction:
     if connection.scope["type"] == "websocket":
         raise RuntimeError(
-            "A WebSocket has no request transaction: use `async with dal.transaction()` per message."
+            "A WebSocket has no request transaction: use `async with dal.transaction()`."
         )
     transaction = connection.scope.get(SCOPE_KEY)
     if not isinstance(transaction, RequestTransaction):
         raise RuntimeError(
-            "TransactionMiddleware is not installed: app.add_middleware(TransactionMiddleware, dal=dal)."
+            "No TransactionMiddleware: call app.add_middleware(TransactionMiddleware, dal=dal)."
         )
     return transaction
 

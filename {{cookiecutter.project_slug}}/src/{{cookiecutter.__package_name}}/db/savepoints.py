@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OuterTransaction(TransactionManager):
-    """The transaction that a test runs in: `commit` keeps, `rollback` undoes, nothing outlives it."""
+    """The transaction that a test runs in; nothing that it commits outlives it."""
 
     def __init__(self, conn: AsyncConnection, dal: "DataAccessLayer") -> None:
         super().__init__(conn, dal)

@@ -34,7 +34,7 @@ class TransactionManager:
 
     @property
     def conn(self) -> AsyncConnection:
-        """The connection; raises RuntimeError while none is taken (`await tx.connection()` takes it)."""
+        """The connection; raises RuntimeError while none is taken (`await connection()` does)."""
         if self._conn is None:
             raise RuntimeError("No connection is taken yet: use `await transaction.connection()`.")
         return self._conn
@@ -52,7 +52,9 @@ class TransactionManager:
         """asyncpg's own connection, in the same transaction."""
         return (await (await self.connection()).get_raw_connection()).driver_connection
 
-    async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[Any]:
+    async def execute(
+        self, statement: Executable, parameters: Parameters = None
+    ) -> CursorResult[Any]:
         """Run one statement and return its result, already fetched.
 
         Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
@@ -73,7 +75,7 @@ class TransactionManager:
         return (await self.execute(statement, parameters)).scalar()
 
     async def stream(self, statement: Executable, *, batch_size: int = 500) -> AsyncIterator[Row]:
-        """Rows as they come from a server-side cursor, `batch_size` rows a round trip."""
+        """Rows from a server-side cursor, `batch_size` in a round trip."""
         conn = await self.connection()
         async with conn.stream(statement, execution_options={"yield_per": batch_size}) as result:
             async for row in result.mappings():
@@ -81,7 +83,7 @@ class TransactionManager:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """A part that is undone alone: an exception rolls back to here and goes on to the caller."""
+        """A part that is undone alone: an exception rolls back to here and goes on."""
         async with (await self.connection()).begin_nested():
             yield
 
@@ -102,12 +104,12 @@ class TransactionManager:
         self._aliases[name] = alias
 
     def get_aliased(self, name: str) -> Any:
-        """The alias of this name, of this transaction or else of the data access layer."""
+        """The alias of this name: this transaction's, or else the data access layer's."""
         return self._aliases[name] if name in self._aliases else self.dal.get_aliased(name)
 
 
 class DeferredTransaction(TransactionManager):
-    """A transaction that takes no connection until it is used, and sends no BEGIN before it must."""
+    """A transaction that takes no connection and sends no BEGIN before it must."""
 
     def __init__(
         self, dal: "DataAccessLayer", *, isolation: str | None = None, readonly: bool = False
@@ -128,12 +130,14 @@ class DeferredTransaction(TransactionManager):
     async def connection(self) -> AsyncConnection:
         """The connection, with its transaction begun."""
         conn = await self._open()
-        if not self._begun:
-            await self._lease_in_use().begin(isolation=self.isolation, readonly=self.readonly)
+        if self._lease and not self._begun:
+            await self._lease.begin(isolation=self.isolation, readonly=self.readonly)
             self._begun = True
         return conn
 
-    async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[Any]:
+    async def execute(
+        self, statement: Executable, parameters: Parameters = None
+    ) -> CursorResult[Any]:
         """Run one statement and return its result, already fetched.
 
         Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
@@ -154,8 +158,8 @@ class DeferredTransaction(TransactionManager):
 
         Raises AbortedTransaction when an earlier error was swallowed.
         """
-        if self._lease is not None:
-            lease = self._release()
+        if lease := self._lease:
+            self._release()
             try:
                 await lease.commit()
             except DBAPIError as error:
@@ -164,8 +168,9 @@ class DeferredTransaction(TransactionManager):
 
     async def rollback(self) -> None:
         """Roll back and give the connection back; a later statement takes one again."""
-        if self._lease is not None:
-            await self._release().rollback()
+        if lease := self._lease:
+            self._release()
+            await lease.rollback()
 
     async def finish(self, *, commit: bool, over: str) -> None:
         """End for good: what is asked of this transaction later raises RuntimeError(over)."""
@@ -176,17 +181,13 @@ class DeferredTransaction(TransactionManager):
         if self._over:
             raise RuntimeError(self._over)
         if self._conn is None:
-            self._lease = self.dal.lease(readonly=self.readonly)
-            self._conn = await self._lease.open()
+            lease = self.dal.lease(readonly=self.readonly)
+            self._conn = await lease.open()
+            self._lease = lease
         return self._conn
 
-    def _lease_in_use(self) -> Lease:
-        assert self._lease is not None
-        return self._lease
-
-    def _release(self) -> Lease:
-        lease, self._lease, self._conn, self._begun = self._lease_in_use(), None, None, False
-        return lease
+    def _release(self) -> None:
+        self._lease, self._conn, self._begun = None, None, False
 
     def _notice(self, error: DBAPIError) -> None:
         self.conflict |= getattr(error.orig, "sqlstate", None) in REPLAYABLE

@@ -43,15 +43,20 @@ class Begun:
 
 
 async def begin(conn: AsyncConnection, *, isolation: str | None, readonly: bool) -> None:
-    """Send BEGIN with these options and let SQLAlchemy know of it."""
+    """Send BEGIN with these options and let SQLAlchemy know of it.
+
+    SQLAlchemy is told first: should this be cancelled, its rollback sends the ROLLBACK that is
+    needed if BEGIN has arrived, and that PostgreSQL only warns about if it has not.
+    """
+    statement = begin_statement(isolation, readonly)
     proxy = await conn.get_raw_connection()
     driver: Any = proxy.driver_connection
-    await driver.execute(begin_statement(isolation, readonly))
     _dialect_state(proxy)._transaction = Begun(driver)
+    await driver.execute(statement)
 
 
 async def defer_begin(conn: AsyncConnection) -> asyncpg.Connection:
-    """Let statements run without a transaction until `begin` is called; return asyncpg's connection."""
+    """Let statements run without a transaction until `begin`; return asyncpg's connection."""
     proxy = await conn.get_raw_connection()
     _dialect_state(proxy)._transaction = Unbegun()
     return proxy.driver_connection

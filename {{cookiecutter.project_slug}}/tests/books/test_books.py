@@ -1,0 +1,225 @@
+"""The example resource, as a client sees it."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from {{ cookiecutter.__package_name }}.authors import Author
+from {{ cookiecutter.__package_name }}.books import Book
+from {{ cookiecutter.__package_name }}.db import TransactionManager
+
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+async def author(transaction: TransactionManager) -> Author:
+    """An author to write books."""
+    return await Author.insert(transaction, name="Ursula K. Le Guin")
+
+
+@pytest.fixture
+async def book(transaction: TransactionManager, author: Author) -> Book:
+    """A book that is there."""
+    return await Book.insert(
+        transaction, catalog="LG-1", title="The Dispossessed", author_id=author.id, price="9.90"
+    )
+
+
+def tag(book: Book) -> str:
+    """The book's ETag."""
+    return f'"{book.etag}"'
+
+
+async def test_a_new_book_is_created_at_its_location(
+    client: httpx.AsyncClient, author: Author
+) -> None:
+    new = {"catalog": "LG-2", "title": "The Word for World Is Forest", "author_id": author.id}
+    created = await client.post("/v1/books", json=new)
+    assert created.status_code == 201
+    found = await client.get(created.headers["location"])
+    assert found.status_code == 200
+    assert found.json() == created.json()
+    assert found.headers["etag"] == created.headers["etag"]
+    assert {name: found.json()[name] for name in new} == new
+
+
+async def test_a_book_is_shown_without_what_is_internal(
+    client: httpx.AsyncClient, book: Book
+) -> None:
+    response = await client.get(f"/v1/books/{book.id}")
+    assert response.headers["etag"] == tag(book)
+    body = response.json()
+    assert body["price"] == "9.90"
+    assert body["created_at"].endswith("Z") or "+" in body["created_at"]
+    assert not {"etag", "deleted_at"} & body.keys()
+
+
+async def test_an_unchanged_book_is_not_sent_again(client: httpx.AsyncClient, book: Book) -> None:
+    for header in (tag(book), f'"other", W/{tag(book)}', "*"):
+        response = await client.get(f"/v1/books/{book.id}", headers={"if-none-match": header})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == tag(book)
+    changed = await client.get(f"/v1/books/{book.id}", headers={"if-none-match": '"other"'})
+    assert changed.status_code == 200
+
+
+async def test_a_patch_changes_what_it_names_and_the_etag(
+    client: httpx.AsyncClient, book: Book
+) -> None:
+    response = await client.patch(
+        f"/v1/books/{book.id}", json={"price": None}, headers={"if-match": tag(book)}
+    )
+    assert response.status_code == 200
+    assert response.json()["price"] is None
+    assert response.json()["title"] == book.title
+    assert response.headers["etag"] != tag(book)
+    assert (await client.get(f"/v1/books/{book.id}")).headers["etag"] == response.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("if_match", "status"), [(None, 428), ('"stale"', 412), ("nonsense", 412), ("*", 200)]
+)
+async def test_a_patch_needs_the_etag_of_what_it_changes(
+    client: httpx.AsyncClient, book: Book, if_match: str | None, status: int
+) -> None:
+    headers = {} if if_match is None else {"if-match": if_match}
+    response = await client.patch(f"/v1/books/{book.id}", json={"title": "x"}, headers=headers)
+    assert response.status_code == status
+    if status >= 400:
+        assert response.headers["content-type"] == PROBLEM
+        assert (await client.get(f"/v1/books/{book.id}")).json()["title"] == book.title
+
+
+async def test_an_empty_patch_changes_nothing(client: httpx.AsyncClient, book: Book) -> None:
+    response = await client.patch(
+        f"/v1/books/{book.id}", json={}, headers={"if-match": f'"other", {tag(book)}'}
+    )
+    assert (response.status_code, response.headers["etag"]) == (200, tag(book))
+
+
+async def test_of_two_patches_with_one_etag_one_wins(client: httpx.AsyncClient, book: Book) -> None:
+    async def patch(title: str) -> int:
+        url, headers = f"/v1/books/{book.id}", {"if-match": tag(book)}
+        return (await client.patch(url, json={"title": title}, headers=headers)).status_code
+
+    assert sorted(await asyncio.gather(patch("one"), patch("two"))) == [200, 412]
+
+
+async def test_a_deleted_book_is_gone_and_not_listed(client: httpx.AsyncClient, book: Book) -> None:
+    url = f"/v1/books/{book.id}"
+    stale = await client.delete(url, headers={"if-match": '"stale"'})
+    assert stale.status_code == 412
+    assert (await client.delete(url)).status_code == 204
+    for response in (
+        await client.get(url),
+        await client.patch(url, json={}, headers={"if-match": "*"}),
+        await client.delete(url),
+    ):
+        assert (response.status_code, response.headers["content-type"]) == (410, PROBLEM)
+    assert (await client.get("/v1/books")).json()["total_count"] == 0
+
+
+async def test_a_missing_book_is_a_problem(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/books/12345")
+    assert (response.status_code, response.headers["content-type"]) == (404, PROBLEM)
+    assert response.json()["detail"] == "There is no book 12345."
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+async def test_a_taken_catalog_number_is_a_conflict_and_the_next_request_works(
+    client: httpx.AsyncClient, book: Book, author: Author
+) -> None:
+    new = {"catalog": book.catalog, "title": "Another", "author_id": author.id}
+    response = await client.post("/v1/books", json=new)
+    assert (response.status_code, response.headers["content-type"]) == (409, PROBLEM)
+    assert [error["loc"] for error in response.json()["errors"]] == [["body", "catalog"]]
+    assert (await client.post("/v1/books", json=new | {"catalog": "free"})).status_code == 201
+
+
+async def test_an_unknown_author_is_a_conflict(client: httpx.AsyncClient) -> None:
+    new = {"catalog": "x", "title": "x", "author_id": 404}
+    response = await client.post("/v1/books", json=new)
+    assert response.status_code == 409
+    assert response.json()["errors"][0]["loc"] == ["body", "author_id"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"title": "nul \x00"},
+        {"title": ""},
+        {"title": "x" * 201},
+        {"title": None},
+        {"author_id": 2**63},
+        {"author_id": "one"},
+        {"price": "-1"},
+        {"price": "1e400"},
+        {"price": "NaN"},
+        {"price": "123456789.00"},
+        {"price": "1.234"},
+        {"published": "10000-01-01"},
+        {"published": "0000-01-01"},
+        {"colour": "red"},
+    ],
+)
+async def test_a_value_that_does_not_fit_is_named(
+    client: httpx.AsyncClient, author: Author, value: dict[str, Any]
+) -> None:
+    new = {"catalog": "LG-3", "title": "Planet of Exile", "author_id": author.id}
+    response = await client.post("/v1/books", json=new | value)
+    assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+    assert response.json()["errors"][0]["loc"] == ["body", *value]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b'{"catalog": NaN}', 422),
+        (b'{"catalog": "\\ud800"}', 422),
+        (b"[]", 422),
+        (b"null", 422),
+        (b"", 422),
+        (b"\xff", 400),
+        (b'{"a":' * 5000, 400),
+    ],
+)
+async def test_a_body_that_is_no_book_is_a_problem(
+    client: httpx.AsyncClient, content: bytes, status: int
+) -> None:
+    headers = {"content-type": "application/json"}
+    response = await client.post("/v1/books", content=content, headers=headers)
+    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=1001", "offset=-1", "offset=9223372036854775808", "colour=red"]
+    + ["limit=1&limit=2", "order_by=price", "price__le=NaN", "author_id__eq=99999999999999999999"]
+    + ["title__icontains=%00", "published__ge=yesterday", "offset=many"],
+)
+async def test_a_query_that_is_not_declared_is_refused(
+    client: httpx.AsyncClient, query: str
+) -> None:
+    response = await client.get(f"/v1/books?{query}")
+    assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+
+
+async def test_the_list_is_filtered_ordered_and_paged(
+    client: httpx.AsyncClient, transaction: TransactionManager, author: Author
+) -> None:
+    titles = ["100% wool", "100 wools", "Wool", "wool_2"]
+    for number, title in enumerate(titles):
+        await Book.insert(transaction, catalog=f"W{number}", title=title, author_id=author.id)
+    first = (await client.get("/v1/books?title__icontains=wool&order_by=-id&limit=3")).json()
+    assert [book["title"] for book in first["results"]] == ["wool_2", "Wool", "100 wools"]
+    assert (first["total_count"], first["prev_url"]) == (4, None)
+    second = (await client.get(first["next_url"])).json()
+    assert [book["title"] for book in second["results"]] == ["100% wool"]
+    assert (second["total_count"], second["next_url"]) == (4, None)
+    assert (await client.get(second["prev_url"])).json()["results"] == first["results"]
+    literal = (await client.get("/v1/books", params={"title__icontains": "0% w"})).json()
+    assert [book["title"] for book in literal["results"]] == ["100% wool"]
+    uncounted = (await client.get("/v1/books?count=none")).json()
+    assert uncounted["total_count"] is None
