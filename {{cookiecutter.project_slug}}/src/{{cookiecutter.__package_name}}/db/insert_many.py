@@ -25,7 +25,7 @@ async def insert_many(
     Raises UnknownColumn, and ValueError when a row names other columns than the first one or a
     generated column.
     """
-    given = [values_of(table, row) if isinstance(row, BaseModel) else row for row in rows]
+    given = [row if isinstance(row, dict) else values_of(table, row) for row in rows]
     if not given:
         return [] if returning else 0
     names = tuple(values_of(table, given[0]))
@@ -53,10 +53,10 @@ def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
 
 
 def _check_names(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> None:
-    for number, row in enumerate(rows):
-        if len(row) != len(names):
-            more = ", ".join(map(repr, row.keys() - set(names)))
-            raise ValueError(f"Row {number} has {more}, which the first row has not.")
+    if set(map(len, rows)) != {len(names)}:
+        number = next(i for i, row in enumerate(rows) if len(row) != len(names))
+        more = ", ".join(map(repr, rows[number].keys() - set(names)))
+        raise ValueError(f"Row {number} has {more}, which the first row has not.")
 
 
 def _is_flat(table: Table, names: tuple[str, ...]) -> bool:
