@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Any
 
+SLOW = 2  # seconds
+
 Behaviour = Callable[["KeyServer", "Handler"], None]
 
 
@@ -98,8 +100,8 @@ def redirect(server: KeyServer, handler: Handler) -> None:
 
 
 def slow(server: KeyServer, handler: Handler) -> None:
-    """Answer well, but after 2 seconds."""
-    time.sleep(2)
+    """Answer well, but late."""
+    time.sleep(SLOW)
     good(server, handler)
 
 

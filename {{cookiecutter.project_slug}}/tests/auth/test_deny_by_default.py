@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Mount, WebSocketRoute
 
+JSON = {"Content-Type": "application/json"}
 PUBLIC = {"/livez", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
 
 
@@ -42,7 +43,8 @@ async def test_routes_ask_for_a_token(app: FastAPI, anonymous: httpx.AsyncClient
         if path in PUBLIC or isinstance(route, WebSocketRoute):
             continue
         for method in methods(route):
-            response = await anonymous.request(method, path.replace("{", "").replace("}", ""))
+            url = path.replace("{", "").replace("}", "")
+            response = await anonymous.request(method, url, content="{", headers=JSON)
             assert response.status_code == 401, f"{method} {path} is public"
             assert response.headers["www-authenticate"] == 'Bearer realm="api"'
             assert response.headers["cache-control"] == "no-store"

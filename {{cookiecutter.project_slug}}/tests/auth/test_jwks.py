@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from {{ cookiecutter.__package_name }}.auth.jwks import usable_keys
@@ -88,21 +86,12 @@ def test_private_members_are_not_read() -> None:
     assert key.public_numbers() == PRIVATE.public_key().public_numbers()
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
+ODD = [None, True, 0, -1, 10**400, 1e400, "", "x", "\ud800", "A" * 10_000, [], [[]], {}, {"a": 1}]
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(
-    members=st.dictionaries(
-        st.sampled_from(["kty", "kid", "n", "e", "use", "alg", "key_ops"]), JSON
-    )
-)
-def test_any_json_is_a_key_or_skipped(members: dict[str, Any]) -> None:
-    """No entry raises."""
-    assert "good" in usable_keys({"keys": [{**jwk(), **members}, jwk(kid="good")]}) or (
-        members.get("kid") == "good"
-    )
+@pytest.mark.parametrize("member", ["kty", "kid", "n", "e", "use", "alg", "key_ops"])
+def test_odd_member_raises_nothing(member: str) -> None:
+    """Whatever a member is, the good key beside it works."""
+    for value in ODD:
+        keys = usable_keys({"keys": [jwk(OTHER, **{member: value}), jwk(kid="good")]})
+        assert keys["good"].public_numbers() == KEY.public_key().public_numbers()

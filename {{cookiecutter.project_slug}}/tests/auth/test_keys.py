@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from {{ cookiecutter.__package_name }}.auth.allowance import Allowance
-from {{ cookiecutter.__package_name }}.auth.keys import KeysUnavailableError, SigningKeys
+from {{ cookiecutter.__package_name }}.auth.keys import KeysUnavailable, SigningKeys
 
 from dev.issuer import Issuer
 
@@ -70,7 +70,7 @@ async def test_too_old_keys_are_not_used() -> None:
     assert await keys.get(source.signer.kid) is not None
     source.broken = True
     now[0] += 86_401
-    with pytest.raises(KeysUnavailableError):
+    with pytest.raises(KeysUnavailable):
         await keys.get(source.signer.kid)
 
 

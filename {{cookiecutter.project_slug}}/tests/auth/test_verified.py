@@ -6,7 +6,7 @@ import time
 import pytest
 
 from {{ cookiecutter.__package_name }}.auth import User
-from {{ cookiecutter.__package_name }}.auth.token import LEEWAY, InvalidTokenError
+from {{ cookiecutter.__package_name }}.auth.token import LEEWAY, InvalidToken
 from {{ cookiecutter.__package_name }}.auth.verified import Verified, VerifiedTokens
 
 from .conftest import accepting
@@ -72,7 +72,7 @@ async def test_token_expires_although_it_was_verified(issuer: Issuer) -> None:
         token = issuer.token(exp=end - LEEWAY)
         await auth0.verify(token)
         await asyncio.sleep(end - time.time())
-        with pytest.raises(InvalidTokenError, match="ExpiredSignature"):
+        with pytest.raises(InvalidToken, match="ExpiredSignature"):
             await auth0.verify(token)
 
 
@@ -81,6 +81,6 @@ async def test_refused_token_takes_no_room(issuer: Issuer) -> None:
     async with accepting(issuer, cache_size=1) as auth0:
         token = issuer.token()
         user = await auth0.verify(token)
-        with pytest.raises(InvalidTokenError):
+        with pytest.raises(InvalidToken):
             await auth0.verify(issuer.token(aud="else"))
         assert await auth0.verify(token) is user

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from .fetch import fetch_key_set, key_client
 from .keys import SigningKeys
-from .token import LEEWAY, InvalidTokenError, read_key_id, verified_claims
+from .token import LEEWAY, InvalidToken, read_key_id, verified_claims
 from .user import User, granted_scopes
 from .verified import Verified, VerifiedTokens
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?")
 
 
-class ForbiddenUserError(Exception):
+class ForbiddenUser(Exception):
     """The token is valid, but lacks a claim that the user model asks for."""
 
 
@@ -77,7 +77,7 @@ class Auth0:
             self._client = None
 
     async def verify(self, token: str) -> User:
-        """Return the user; raises InvalidTokenError, KeysUnavailableError or ForbiddenUserError."""
+        """Return the user; raises InvalidToken, KeysUnavailable or ForbiddenUser."""
         known = self._verified.get(token)
         # Asking for the key each time lets go of a token whose key the issuer has removed.
         if known is not None and await self.keys.get(known.kid) is known.key:
@@ -85,7 +85,7 @@ class Auth0:
         kid = read_key_id(token)
         key = await self.keys.get(kid)
         if key is None:
-            raise InvalidTokenError("key is not the issuer's")
+            raise InvalidToken("key is not the issuer's")
         claims = verified_claims(token, key, self.audience, self.issuer)
         user = self._user(claims)
         self._verified.put(token, Verified(user, kid, key, int(claims["exp"]) + LEEWAY))
@@ -93,13 +93,13 @@ class Auth0:
 
     def _user(self, claims: dict[str, Any]) -> User:
         if self.org_id is not None and claims.get("org_id") != self.org_id:
-            raise InvalidTokenError("organization is another")
+            raise InvalidToken("organization is another")
         try:
             return self._user_model.model_validate({**claims, "scopes": granted_scopes(claims)})
         except ValidationError as error:
             names = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
             logger.info("access token forbidden: claims missing or invalid: %s", ", ".join(names))
-            raise ForbiddenUserError from None
+            raise ForbiddenUser from None
 
     async def _fetch(self) -> Any:
         if self._client is None:

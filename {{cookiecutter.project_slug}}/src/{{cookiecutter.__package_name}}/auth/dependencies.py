@@ -8,14 +8,16 @@ from fastapi.security import SecurityScopes
 from starlette.requests import HTTPConnection
 
 from . import errors
-from .auth0 import Auth0, ForbiddenUserError
+from .auth0 import Auth0, ForbiddenUser
 from .bearer import bearer_token
-from .keys import KeysUnavailableError
+from .keys import KeysUnavailable
 from .scheme import AccessTokenScheme
-from .token import InvalidTokenError
+from .token import InvalidToken
 from .user import User
 
 logger = logging.getLogger(__name__)
+
+USER = "auth.user"  # in the connection's scope: its token was verified
 
 
 async def verified_user(connection: HTTPConnection) -> User:
@@ -29,6 +31,7 @@ async def verified_user(connection: HTTPConnection) -> User:
         user = await _verify(connection)
     except HTTPException as refusal:
         raise errors.for_connection(connection, refusal) from None
+    connection.scope[USER] = user
     connection.state.user, connection.state.user_sub = user, user.sub
     return user
 
@@ -58,10 +61,10 @@ async def _verify(connection: HTTPConnection) -> User:
     auth0: Auth0 = connection.app.state.auth0
     try:
         return await auth0.verify(bearer_token(connection))
-    except InvalidTokenError as error:
+    except InvalidToken as error:
         logger.info("access token refused: %s", error.reason)
         raise errors.invalid_token(expired=error.expired) from None
-    except ForbiddenUserError:
+    except ForbiddenUser:
         raise errors.forbidden() from None
-    except KeysUnavailableError:
+    except KeysUnavailable:
         raise errors.keys_unavailable() from None

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from ..settings import Settings
 from .auth0 import Auth0
+from .body import TokenBeforeBody
 from .me import me_router
 from .openapi import document
 
@@ -42,5 +43,6 @@ def attach(app: FastAPI, auth0: Auth0) -> None:
             yield
 
     app.state.auth0 = auth0
+    app.add_middleware(TokenBeforeBody)
     document(app, auth0)
     app.include_router(me_router(lifespan), prefix="/v1")

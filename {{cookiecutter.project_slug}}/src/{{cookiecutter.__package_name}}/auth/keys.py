@@ -16,7 +16,7 @@ from .jwks import usable_keys
 logger = logging.getLogger(__name__)
 
 
-class KeysUnavailableError(Exception):
+class KeysUnavailable(Exception):
     """There is no key to verify with: none was ever fetched, or the last ones are too old."""
 
 
@@ -49,14 +49,14 @@ class SigningKeys:
         self._refreshing: asyncio.Task[None] | None = None
 
     async def get(self, kid: str) -> RSAPublicKey | None:
-        """Return the key, None when the issuer has no such key; raises KeysUnavailableError."""
+        """Return the key, None when the issuer has no such key; raises KeysUnavailable."""
         arrived = self._clock()
         if self._age() > self._ttl:
             await self._renew()
         if kid not in self._keys and self._tried_at < arrived and self._may_look_again():
             await self.refresh()
         if self._age() > self._max_stale:
-            raise KeysUnavailableError
+            raise KeysUnavailable
         return self._keys.get(kid)
 
     async def refresh(self) -> None:

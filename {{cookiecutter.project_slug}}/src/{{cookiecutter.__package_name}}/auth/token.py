@@ -16,7 +16,7 @@ MAX_SUBJECT = 255  # OpenID Connect Core 1.0, section 2
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
 
 
-class InvalidTokenError(Exception):
+class InvalidToken(Exception):
     """The token proves nothing. `reason` is for the log: fixed words, never a part of the token."""
 
     def __init__(self, reason: str, *, expired: bool = False) -> None:
@@ -26,28 +26,28 @@ class InvalidTokenError(Exception):
 
 
 def read_key_id(token: str) -> str:
-    """Return the `kid` of a token whose header is acceptable; raises InvalidTokenError.
+    """Return the `kid` of a token whose header is acceptable; raises InvalidToken.
 
     Nothing is verified yet: the header only chooses among the issuer's own keys. `jku`, `jwk`,
     `x5u` and `x5c` are not read.
     """
     if len(token) > MAX_LENGTH:
-        raise InvalidTokenError("too long")
+        raise InvalidToken("too long")
     header = _header(token)
     if header.get("alg") != ALGORITHM:
-        raise InvalidTokenError("algorithm is not RS256")
+        raise InvalidToken("algorithm is not RS256")
     if "crit" in header:
-        raise InvalidTokenError("has a critical header")
+        raise InvalidToken("has a critical header")
     if "typ" in header and not _is_access_token_type(header["typ"]):
-        raise InvalidTokenError("type is not an access token's")
+        raise InvalidToken("type is not an access token's")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
-        raise InvalidTokenError("key id is missing")
+        raise InvalidToken("key id is missing")
     return kid
 
 
 def verified_claims(token: str, key: RSAPublicKey, audience: str, issuer: str) -> dict[str, Any]:
-    """Return the claims of a token that `key` signed for `audience`; raises InvalidTokenError."""
+    """Return the claims of a token that `key` signed for `audience`; raises InvalidToken."""
     try:
         claims = jwt.decode(
             token,
@@ -61,21 +61,21 @@ def verified_claims(token: str, key: RSAPublicKey, audience: str, issuer: str) -
     except jwt.PyJWTError as error:
         # The library's message can quote the token: only the name of the exception is passed on.
         expired = isinstance(error, jwt.ExpiredSignatureError)
-        raise InvalidTokenError(type(error).__name__, expired=expired) from None
+        raise InvalidToken(type(error).__name__, expired=expired) from None
     _check_types(claims)
     return claims
 
 
 def _header(token: str) -> dict[str, Any]:
     if not COMPACT.fullmatch(token):
-        raise InvalidTokenError("is not three base64url segments")
+        raise InvalidToken("is not three base64url segments")
     segment = token.partition(".")[0]
     try:
         header = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except (ValueError, RecursionError):
-        raise InvalidTokenError("header is not JSON") from None
+        raise InvalidToken("header is not JSON") from None
     if not isinstance(header, dict):
-        raise InvalidTokenError("header is not an object")
+        raise InvalidToken("header is not an object")
     return header
 
 
@@ -88,9 +88,9 @@ def _check_types(claims: dict[str, Any]) -> None:
     """Refuse what PyJWT converts or leaves alone."""
     for name in ("exp", "iat", "nbf"):
         if type(claims.get(name, 0)) not in (int, float):  # PyJWT takes "1" and true as numbers
-            raise InvalidTokenError(f"{name} is not a number")
+            raise InvalidToken(f"{name} is not a number")
     if "cnf" in claims:  # bound to a key that a bearer does not prove to hold (RFC 7800)
-        raise InvalidTokenError("is bound to a key")
+        raise InvalidToken("is bound to a key")
     subject = claims["sub"]
     if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
-        raise InvalidTokenError("subject is not printable")  # it goes into log lines and answers
+        raise InvalidToken("subject is not printable")  # it goes into log lines and answers

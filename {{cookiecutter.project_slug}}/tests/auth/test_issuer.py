@@ -1,0 +1,160 @@
+"""The development issuer: the docs page's login, tokens on request, and nothing for other sites."""
+
+import sys
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from {{ cookiecutter.__package_name }}.auth import Auth0
+
+from dev import issuer as package
+from dev.issuer import Issuer, __main__
+from dev.services import auth as dev_service
+
+VERIFIER = "v" * 43
+CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+REDIRECT = "http://127.0.0.1:8000/docs/oauth2-redirect"
+LOGIN = {
+    "response_type": "code",
+    "client_id": "docs",
+    "redirect_uri": REDIRECT,
+    "scope": "read:books",
+    "state": "s&1",
+    "audience": "https://api.example.com",
+    "code_challenge": CHALLENGE,
+    "code_challenge_method": "S256",
+}
+
+
+def authorize(issuer: Issuer, **changes: str) -> httpx.Response:
+    """Return the answer to a login."""
+    return httpx.get(f"{issuer.url}authorize", params={**LOGIN, **changes}, trust_env=False)
+
+
+def exchange(issuer: Issuer, code: str, **changes: str) -> httpx.Response:
+    """Return the answer to a code."""
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT}
+    form |= {"code_verifier": VERIFIER, "client_id": "docs", **changes}
+    return httpx.post(f"{issuer.url}oauth/token", data=form, trust_env=False)
+
+
+def code_of(response: httpx.Response) -> str:
+    """Return the code that a login gives."""
+    return parse_qs(urlsplit(response.headers["location"]).query)["code"][0]
+
+
+async def test_login_with_pkce(issuer: Issuer, auth0: Auth0) -> None:
+    """What the docs page does ends in a token that the service accepts."""
+    back = authorize(issuer)
+    assert back.status_code == 302
+    assert back.headers["location"].startswith(f"{REDIRECT}?")
+    assert parse_qs(urlsplit(back.headers["location"]).query)["state"] == ["s&1"]
+    answer = exchange(issuer, code_of(back)).json()
+    assert answer["token_type"] == "Bearer"
+    async with auth0:
+        user = await auth0.verify(answer["access_token"])
+    assert user.scopes == {"read:books"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"code_challenge": ""},
+        {"code_challenge_method": "plain"},
+        {"redirect_uri": "https://evil.example.com/"},
+        {"redirect_uri": "//evil.example.com/"},
+        {"redirect_uri": ""},
+    ],
+)
+def test_login_that_leads_elsewhere(changes: dict[str, str], issuer: Issuer) -> None:
+    """Without PKCE, or back to another machine: 400."""
+    assert authorize(issuer, **changes).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"code_verifier": "w" * 43}, {"code_verifier": ""}, {"redirect_uri": "http://localhost/"}],
+)
+def test_code_of_somebody_else(changes: dict[str, str], issuer: Issuer) -> None:
+    """A code is good only for who asked for it, and only once."""
+    code = code_of(authorize(issuer))
+    assert exchange(issuer, code, **changes).status_code == 400
+    assert exchange(issuer, code).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("http://127.0.0.1:8000", True), ("http://localhost", True), ("https://evil.example", False)],
+)
+def test_only_local_pages_may_read_the_answer(origin: str, allowed: bool, issuer: Issuer) -> None:
+    """A page of the internet, open in the same browser, gets no token."""
+    for method in ("OPTIONS", "POST"):
+        response = httpx.request(
+            method, f"{issuer.url}oauth/token", headers={"Origin": origin}, trust_env=False
+        )
+        assert (response.headers.get("access-control-allow-origin") == origin) is allowed
+
+
+def test_name_that_resolves_here(issuer: Issuer) -> None:
+    """A page that rebinds its own name to the loopback gets no token either."""
+    form = {"grant_type": "client_credentials"}
+    headers = {"Host": "evil.example"}
+    url = f"{issuer.url}oauth/token"
+    assert httpx.post(url, data=form, headers=headers, trust_env=False).status_code == 404
+
+
+async def test_command(
+    issuer: Issuer,
+    auth0: Auth0,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Prints a token with the scopes that were asked for, and a curl line."""
+    (tmp_path / "issuer").write_text(issuer.url)
+    monkeypatch.setattr(__main__, "ADDRESS", tmp_path / "issuer")
+    monkeypatch.setattr(sys, "argv", ["issuer", "read:books", "write:books"])
+    __main__.main()
+    token, _, curl = capsys.readouterr().out.strip().splitlines()
+    assert curl == f"curl -H 'Authorization: Bearer {token}' http://127.0.0.1:8000/v1/me"
+    async with auth0:
+        assert (await auth0.verify(token)).scopes == {"read:books", "write:books"}
+
+
+def test_command_without_an_issuer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that says what to start."""
+    monkeypatch.setattr(__main__, "ADDRESS", tmp_path / "issuer")
+    monkeypatch.setattr(sys, "argv", ["issuer"])
+    with pytest.raises(SystemExit, match="No issuer is running: "):
+        __main__.main()
+
+
+def test_make_run_starts_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The served app is told about it; the command finds it while it runs."""
+    address = tmp_path / "cache" / "issuer"
+    monkeypatch.setattr(dev_service, "ADDRESS", address)
+    with dev_service.service({"AUTH0_AUDIENCE": "https://mine"}) as environment:
+        assert environment["AUTH0_DEV_ISSUER"] == address.read_text()
+        assert environment["AUTH0_AUDIENCE"] == "https://mine"
+        keys: Any = httpx.get(f"{address.read_text()}.well-known/jwks.json", trust_env=False).json()
+        assert [key["use"] for key in keys["keys"]] == ["sig"]
+    assert not address.exists()
+
+
+@pytest.mark.parametrize(
+    "environment", [{"AUTH0_DOMAIN": "team.auth0.com"}, {"AUTH0_DEV_ISSUER": "http://127.0.0.1:1/"}]
+)
+def test_make_run_respects_what_is_configured(environment: dict[str, str]) -> None:
+    """A tenant, or an issuer that runs already."""
+    with dev_service.service(environment) as added:
+        assert added == {}
+
+
+def test_address_is_inside_the_project() -> None:
+    """In a folder that git ignores."""
+    assert package.ADDRESS.parts[-2:] == (".cache", "issuer")
