@@ -21,7 +21,7 @@ demo: $(UV) ## Generate the default service and serve it on PORT, with its own P
 	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
 	  cookiecutter --no-input --config-file /dev/null --output-dir .demo .
 	@echo "==> installing it"
-	@cd $(DEMO) && $(UV) sync --quiet
+	@cd $(DEMO) && $(UV) sync --quiet --no-dev --group postgres
 	@echo "==> starting Postgres, migrating, adding a few rows and serving; Ctrl-C stops all of it"
 	@echo "    service   http://127.0.0.1:$(PORT)/v1/books"
 	@echo "    API docs  http://127.0.0.1:$(PORT)/docs"
