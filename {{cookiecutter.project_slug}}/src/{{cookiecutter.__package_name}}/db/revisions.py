@@ -1,6 +1,7 @@
 """The schema's revision: which one the migrations end with, which one the database has."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 from alembic.config import Config
@@ -23,25 +24,39 @@ def alembic_config(migrations_path: Path | str | None = None) -> Config:
     That file is the one named by ALEMBIC_CONFIG, else the one in the working directory, else the
     one of the checkout that this package is installed from. Raises SyncError without any.
     """
-    if migrations_path is not None:
-        config = Config()
-        config.set_main_option("script_location", str(migrations_path).replace("%", "%%"))
-        return config
+    if migrations_path is None:
+        return Config(str(_alembic_ini()))
+    config = Config()
+    config.set_main_option("script_location", str(migrations_path).replace("%", "%%"))
+    return config
+
+
+def _alembic_ini() -> Path:
     named = os.environ.get("ALEMBIC_CONFIG")
     candidates = [Path(named)] if named else [Path("alembic.ini"), _CHECKOUT / "alembic.ini"]
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
-        places = " or ".join(str(path.absolute()) for path in candidates)
-        raise SyncError(f"No alembic.ini at {places}: set ALEMBIC_CONFIG to its path.")
-    return Config(str(found.absolute()))
+    for path in candidates:
+        if path.is_file():
+            return path.absolute()
+    places = " or ".join(str(path.absolute()) for path in candidates)
+    raise SyncError(f"No alembic.ini at {places}: set ALEMBIC_CONFIG to its path.")
 
 
 def head_revision(config: Config | None = None) -> str | None:
-    """Return the newest revision of the migrations, None without any; reads files, no database.
+    """Return the newest revision of the migrations, None without any; uses no database.
 
-    Raises SyncError for more than one: two branches were merged and alembic cannot order them.
+    Without `config` the files are read once in a process. Raises SyncError for more than one head:
+    two branches were merged, and alembic cannot know which of their migrations goes first.
     """
-    heads = sorted(ScriptDirectory.from_config(config or alembic_config()).get_heads())
+    return _newest(config) if config else _own_head(_alembic_ini())
+
+
+@cache
+def _own_head(alembic_ini: Path) -> str | None:
+    return _newest(Config(str(alembic_ini)))
+
+
+def _newest(config: Config) -> str | None:
+    heads = sorted(ScriptDirectory.from_config(config).get_heads())
     if len(heads) > 1:
         raise SyncError(
             f"The migrations end in {len(heads)} heads ({', '.join(heads)}), so there is no newest "

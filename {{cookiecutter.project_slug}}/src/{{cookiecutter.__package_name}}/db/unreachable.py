@@ -5,13 +5,14 @@ from sqlalchemy.exc import DBAPIError
 
 # PostgreSQL, appendix A: the SQLSTATEs that a connection attempt ends with.
 _REMEDIES = {
+    "08003": "closed the connection: is it up, and is it PostgreSQL that listens there?",
     "28P01": "refuses the password of user {user!r}: check DATABASE_URL; in it write @ as %40, "
-    ": as %3A, / as %2F and % as %25",
-    "28000": "refuses user {user!r}: check DATABASE_URL and pg_hba.conf",
-    "3D000": "has no such database: create it with createdb {database}, or correct DATABASE_URL",
-    "42501": "does not let user {user!r} do this: grant it, or use the owner's DATABASE_URL",
-    "53300": "has no connection left: lower DATABASE_POOL_SIZE or raise max_connections",
-    "57P03": "is starting up or shutting down: try again in a moment",
+    ": as %3A, / as %2F and % as %25.",
+    "28000": "refuses user {user!r}: check DATABASE_URL and pg_hba.conf.",
+    "3D000": "has no such database: create it with createdb {database}, or correct DATABASE_URL.",
+    "42501": "does not let user {user!r} do this: grant it, or use the owner's DATABASE_URL.",
+    "53300": "has no connection left: lower DATABASE_POOL_SIZE or raise max_connections.",
+    "57P03": "is starting up or shutting down: try again in a moment.",
 }
 
 
@@ -24,7 +25,7 @@ def unreachable(error: BaseException, url: str | URL) -> str | None:
     if sqlstate := sqlstate_of(error):
         remedy = _REMEDIES.get(sqlstate, "")
         remedy = remedy.format(user=url.username, database=url.database)
-        return f"PostgreSQL at {address(url)} {remedy}." if remedy else None
+        return f"PostgreSQL at {address(url)} {remedy}" if remedy else None
     if isinstance(error, TimeoutError):
         return f"PostgreSQL at {address(url)} did not answer in time: is the address right?"
     if isinstance(error, OSError):
