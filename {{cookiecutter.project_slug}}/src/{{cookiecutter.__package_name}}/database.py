@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import structlog
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .db import DataAccessLayer
@@ -89,7 +89,7 @@ async def _reflect_when_ready(dal: DataAccessLayer, entities: Sequence[type]) ->
 
 
 def _reason(error: Exception) -> str:
-    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return str(getattr(error, "orig", None) or error) or type(error).__name__
 
 
 async def _stopped(task: asyncio.Task[None] | None) -> None:
