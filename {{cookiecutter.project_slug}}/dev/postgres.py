@@ -19,6 +19,8 @@ from urllib.parse import quote
 
 PROJECT = Path(__file__).resolve().parents[1]
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 # A test database is thrown away, so it need not survive a power cut.
 TEMPORARY_SETTINGS = {
     "fsync": "off",
@@ -193,16 +195,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--data-dir", type=Path, default=PROJECT / ".postgres" / "data")
     data_dir = parser.parse_args().data_dir
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     try:
         with cluster(data_dir) as it:
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             print(it.url("postgres"), flush=True)
-            signal.pause()
+            signal.sigwait(STOP_SIGNALS)
     except PostgresError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

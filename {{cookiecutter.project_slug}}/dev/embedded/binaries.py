@@ -31,6 +31,8 @@ def usable_binaries(account: Account, copy: Path) -> tuple[Path, str]:
     works, output = account.run(str(bin_dir / "postgres"), "--version")
     if not works and os.geteuid() == 0:
         bin_dir = copy_binaries(bin_dir, copy)
+        copy.parent.chmod(0o755)
+        account.take(copy)
         works, output = account.run(str(bin_dir / "postgres"), "--version")
     major = re.search(r"\d+", output)
     if not works or not major:

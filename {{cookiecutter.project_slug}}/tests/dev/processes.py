@@ -78,9 +78,14 @@ def _command(process: Path) -> str:
         return ""
 
 
-def process_of(data_dir: Path, text: str) -> int:
-    """Return the one process of `data_dir` with `text` in its command line."""
-    [pid] = (pid for pid, command in processes_of(data_dir).items() if text in command)
+def server_of(data_dir: Path) -> int:
+    """Return the id of the server's first process."""
+    return int((data_dir / "postmaster.pid").read_text().split()[0])
+
+
+def supervisor_of(data_dir: Path) -> int:
+    """Return the id of the server's parent."""
+    [pid] = (pid for pid, it in processes_of(data_dir).items() if "dev.embedded.server" in it)
     return pid
 
 

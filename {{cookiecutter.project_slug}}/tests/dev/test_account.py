@@ -12,7 +12,7 @@ import pytest
 from dev.embedded.account import UNSHARE
 from dev.embedded.binaries import copy_binaries, find_binaries
 from dev.postgres import cluster
-from tests.dev.processes import PROJECT, process_of, query, run_python
+from tests.dev.processes import PROJECT, query, run_python, server_of
 
 SOMEBODY = pwd.getpwnam("daemon").pw_uid
 NAMELESS = 12_345
@@ -20,13 +20,14 @@ NOBODY = 65_534
 VERSION_CHECK = "import sys; sys.exit(sys.version_info < (3, 11))"
 
 START_AS = """
-import sys
+import os, sys
 from pathlib import Path
 from dev.embedded import account, server
 from dev.postgres import RunFolder
 data_dir, number = Path(sys.argv[1]), int(sys.argv[2])
 way = list(account.accounts_for_root(data_dir))[number]
 account.accounts_for_root = lambda _: [way]
+os.umask(0o077)
 RunFolder(data_dir).create()
 process, port = server.start(data_dir, [])
 status = Path("/proc", str(process.pid))
@@ -62,7 +63,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 @as_root
 def test_root_takes_another_name_where_the_kernel_lets_it(folder: Path) -> None:
     """The files stay root's."""
-    if subprocess.run([*UNSHARE, "true"], check=False, capture_output=True).returncode:
+    if not can_run(0, *UNSHARE, "true"):
         pytest.skip("the kernel does not")
     assert run_python(START_AS, folder / "data", 0).split()[0] == "0"
     assert (folder / "data").stat().st_uid == 0
@@ -106,7 +107,7 @@ def test_in_somebodys_folder_root_works_as_that_user(folder: Path) -> None:
     os.chown(folder, SOMEBODY, SOMEBODY)
     with cluster(folder / "data") as it:
         assert query(it.url("postgres")) == "answered"
-        server = process_of(it.data_dir, "bin/postgres")
+        server = server_of(it.data_dir)
         assert Path("/proc", str(server)).stat().st_uid == SOMEBODY
     assert {path.stat().st_uid for path in folder.rglob("*")} == {SOMEBODY}
 
@@ -121,7 +122,7 @@ def test_root_explains_when_nobody_can_reach_the_data(folder: Path) -> None:
 @pytest.mark.parametrize("uid", [SOMEBODY, NAMELESS])
 def test_an_ordinary_user_needs_nothing_of_this(folder: Path, uid: int) -> None:
     """Neither does a number without a name, as in `docker run --user`, where the kernel helps."""
-    if uid == NAMELESS and run_as(uid, [*UNSHARE, "true"]).returncode:
+    if uid == NAMELESS and not can_run(uid, *UNSHARE, "true"):
         pytest.skip("the kernel does not let it take a name")
     pythons = (sys.executable, "/usr/bin/python3")
     python = next((path for path in pythons if can_run(uid, path, "-c", VERSION_CHECK)), None)

@@ -12,10 +12,11 @@ from tests.dev.processes import (
     User,
     eventually,
     is_left_alone,
-    process_of,
     processes_of,
     query,
     run_python,
+    server_of,
+    supervisor_of,
 )
 
 NO_PROCESS = 4_194_305  # above Linux's and macOS's largest process id
@@ -47,7 +48,7 @@ os._exit(0)
 def test_a_crashed_server_is_replaced_for_the_next_user(use: type[User], data_dir: Path) -> None:
     """Who used it is told on leaving."""
     first = use(data_dir)
-    os.kill(process_of(data_dir, "bin/postgres"), signal.SIGKILL)
+    os.kill(server_of(data_dir), signal.SIGKILL)
     assert eventually(lambda: list(processes_of(data_dir)) == [first.process.pid])
     second = use(data_dir)
     assert query(second.url) == "answered"
@@ -59,7 +60,7 @@ def test_a_crashed_temporary_server_keeps_its_log_for_its_user(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with temporary_cluster() as it:
-        os.kill(process_of(it.data_dir, "bin/postgres"), signal.SIGKILL)
+        os.kill(server_of(it.data_dir), signal.SIGKILL)
         assert eventually(lambda: RunFolder(it.data_dir).port() is None)
     assert "PostgreSQL ended with status -9" in capsys.readouterr().err
     assert not it.data_dir.parent.exists()
@@ -68,14 +69,14 @@ def test_a_crashed_temporary_server_keeps_its_log_for_its_user(
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_the_server_does_not_outlive_its_supervisor(use: type[User], data_dir: Path) -> None:
     user = use(data_dir)
-    os.kill(process_of(data_dir, "dev.embedded.server"), signal.SIGKILL)
+    os.kill(supervisor_of(data_dir), signal.SIGKILL)
     assert eventually(lambda: list(processes_of(data_dir)) == [user.process.pid])
     assert "PostgreSQL ended while it was in use" in user.leave()
 
 
 def test_a_terminated_supervisor_stops_its_server(use: type[User], data_dir: Path) -> None:
     user = use(data_dir)
-    os.kill(process_of(data_dir, "dev.embedded.server"), signal.SIGTERM)
+    os.kill(supervisor_of(data_dir), signal.SIGTERM)
     assert eventually(lambda: list(processes_of(data_dir)) == [user.process.pid])
     assert not (data_dir / "postmaster.pid").exists()
     user.leave()
