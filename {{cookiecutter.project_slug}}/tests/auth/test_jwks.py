@@ -86,7 +86,22 @@ def test_private_members_are_not_read() -> None:
     assert key.public_numbers() == PRIVATE.public_key().public_numbers()
 
 
-ODD = [None, True, 0, -1, 10**400, 1e400, "", "x", "\ud800", "A" * 10_000, [], [[]], {}, {"a": 1}]
+ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    10**400,
+    1e400,
+    "",
+    "x",
+    "\ud800",
+    "A" * 10_000,
+    [],
+    [[]],
+    {},
+    {"a": 1},
+]
 
 
 @pytest.mark.parametrize("member", ["kty", "kid", "n", "e", "use", "alg", "key_ops"])

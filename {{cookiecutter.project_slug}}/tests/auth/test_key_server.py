@@ -11,6 +11,7 @@ from {{ cookiecutter.__package_name }}.auth import Auth0, fetch
 
 from . import key_server as behaviours
 from .conftest import guarded_app, serving
+from .forge import Forger
 from .key_server import Behaviour, KeyServer, key_server
 from dev.issuer import Issuer
 
@@ -197,6 +198,32 @@ async def test_removed_key_stops_working(
     assert await status(keyed, old) == 200
     clock.now += 2
     assert await status(keyed, old) == 401
+
+
+async def test_key_that_is_replaced_under_its_name(
+    server: KeyServer, signer: Issuer, keyed: httpx.AsyncClient, clock: Clock
+) -> None:
+    """A token that was verified with the old key is not believed because of its `kid`."""
+    old, kid = signer.token(), signer.kid
+    assert await status(keyed, old) == 200
+    signer.rotate()
+    signer.kid = kid
+    server.key_set = signer.key_set()
+    clock.now += 601
+    assert await status(keyed, old) == 401
+    assert await status(keyed, signer.token()) == 200
+
+
+@pytest.mark.parametrize("alg", ["none", "HS256", "RS384"])
+async def test_token_that_cannot_be_good_fetches_nothing(
+    alg: str, server: KeyServer, signer: Issuer, keyed: httpx.AsyncClient, clock: Clock
+) -> None:
+    """Its header is refused before its key is looked for."""
+    assert await status(keyed, signer.token()) == 200
+    clock.now += 1
+    forge = Forger(signer)
+    assert await status(keyed, forge.token(forge.header(alg=alg, kid="unknown"))) == 401
+    assert server.requests == 1
 
 
 async def test_flood_of_unknown_keys(
