@@ -6,7 +6,7 @@ from time import time_ns
 from typing import Any
 
 import asyncpg
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_tracer
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,9 +14,9 @@ _LONGEST_STATEMENT = 2_000
 
 
 @contextmanager
-def trace_statements(engine: AsyncEngine) -> Iterator[None]:
+def trace_statements(engine: AsyncEngine, tracer: Tracer) -> Iterator[None]:
     """Make spans while inside. They hold the statement with its placeholders, never a parameter."""
-    spans = _Spans(engine)
+    spans = _Spans(engine, tracer)
     listeners: list[tuple[str, Callable[..., None]]] = [
         ("before_cursor_execute", spans.started),
         ("after_cursor_execute", spans.finished),
@@ -33,8 +33,8 @@ def trace_statements(engine: AsyncEngine) -> Iterator[None]:
 
 
 class _Spans:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._tracer: Tracer = get_tracer(__name__)
+    def __init__(self, engine: AsyncEngine, tracer: Tracer) -> None:
+        self._tracer = tracer
         self._about = {"db.system.name": "postgresql", "db.namespace": engine.url.database or ""}
         if engine.url.host:
             self._about["server.address"] = engine.url.host

@@ -6,8 +6,13 @@ from typing import Any
 from weakref import ref
 
 from fastapi.telemetry import TelemetryConfig
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
-from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, get_tracer_provider
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter
+from opentelemetry.trace import (
+    NoOpTracerProvider,
+    ProxyTracerProvider,
+    TracerProvider,
+    get_tracer_provider,
+)
 from sqlalchemy import QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -26,28 +31,32 @@ TELEMETRY = TelemetryConfig(auto_configure=True, exclude=_is_probe)
 
 
 @contextmanager
-def observe(dal: DataAccessLayer) -> Iterator[None]:
+def observe(
+    dal: DataAccessLayer,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> Iterator[None]:
     """Trace the statements of `dal` and measure its pool; enter it once the app has started.
 
-    FastAPI configures the providers just before the lifespan. Without a tracer provider no
-    listener is added, so a statement costs nothing more.
+    The providers are the global ones, which FastAPI configures just before the lifespan. Without
+    a tracer provider no listener is added, so a statement costs nothing more.
     """
     try:
         engine = dal.engine
     except NotReflected:  # no DATABASE_URL
         yield
         return
-    _measure_pool(engine)
-    if isinstance(get_tracer_provider(), ProxyTracerProvider | NoOpTracerProvider):
+    _measure_pool(engine, get_meter(__name__, meter_provider=meter_provider))
+    provider = tracer_provider or get_tracer_provider()
+    if isinstance(provider, ProxyTracerProvider | NoOpTracerProvider):
         yield
         return
-    with trace_statements(engine):
+    with trace_statements(engine, provider.get_tracer(__name__)):
         yield
 
 
-def _measure_pool(engine: AsyncEngine) -> None:
+def _measure_pool(engine: AsyncEngine, meter: Meter) -> None:
     """Export the connections in use, idle and allowed (OpenTelemetry: database client metrics)."""
-    meter = get_meter(__name__)
     meter.create_observable_up_down_counter(
         "db.client.connection.count", [_callback(engine, _connections)], unit="{connection}"
     )

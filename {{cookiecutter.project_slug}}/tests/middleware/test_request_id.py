@@ -18,7 +18,7 @@ async def test_the_caller_s_id_is_kept() -> None:
 @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "a\tb", "é", "<script>", '{"a":1}'])
 async def test_an_odd_id_is_replaced(given: str) -> None:
     async with calling(wrapped_app()) as client:
-        response = await client.get("/fine/1", headers={"X-Request-ID": given.encode()})
+        response = await client.get("/fine/1", headers={b"X-Request-ID": given.encode()})
     assert re.fullmatch("[0-9a-f]{32}", response.json())
 
 

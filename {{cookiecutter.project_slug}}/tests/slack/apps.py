@@ -22,8 +22,8 @@ OPEN: Any = SimpleNamespace(max_body_size=100_000, cors_origins=[], trusted_host
 
 def notifier_for(url: str | None, **options: Any) -> SlackNotifier:
     """Return a notifier that is in a hurry."""
-    options = {"origin": ORIGIN, "pace": QUICK} | options
-    return SlackNotifier(webhook_url=url, **options)
+    quick: dict[str, Any] = {"origin": ORIGIN, "pace": QUICK}
+    return SlackNotifier(webhook_url=url, **quick | options)
 
 
 def alerting_app(notifier: SlackNotifier) -> FastAPI:

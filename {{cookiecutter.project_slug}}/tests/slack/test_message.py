@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from {{ cookiecutter.__package_name }}.slack.message import again, alert
@@ -115,6 +115,7 @@ def test_every_exception_fits(name: str) -> None:
     assert perf_counter() - started < 0.5
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=4000), st.integers(20, 3000))
 def test_a_text_never_gets_longer_than_its_limit(text: str, limit: int) -> None:
     fitted = fit(text, limit)
@@ -123,6 +124,7 @@ def test_a_text_never_gets_longer_than_its_limit(text: str, limit: int) -> None:
     assert re.search("[\x00-\x08\u202e\ud800-\udfff]", fitted) is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(alphabet="`ab\n", max_size=300), st.integers(20, 400))
 def test_nothing_breaks_out_of_a_code_block(text: str, limit: int) -> None:
     fenced = fence(text, limit)

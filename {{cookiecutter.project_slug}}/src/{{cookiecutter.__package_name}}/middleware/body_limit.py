@@ -1,6 +1,5 @@
 """Refuses request bodies that are too large, announced or not."""
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,8 +28,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > self.max_body_size:
+        if _announced(scope) > self.max_body_size:
             await render(scope, receive, send, BodyTooLarge(self.max_body_size))
             return
         received = 0
@@ -45,3 +43,9 @@ class BodyLimitMiddleware:
             return message
 
         await self.app(scope, count, send)
+
+
+def _announced(scope: Scope) -> int:
+    """Return Content-Length, 0 when there is none or no number."""
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(length) if length.isdigit() else 0

@@ -1,16 +1,16 @@
 """Gives every request an id: in, out, in every log line and every error body."""
 
 import re
-from uuid import uuid4
+from os import urandom
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, clear_contextvars
+from structlog.contextvars import bind_contextvars
 
 HEADER = "X-Request-ID"
 
 # Whatever else a client sends is not worth the trouble in logs, headers and Slack.
-_ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_HEADER = HEADER.lower().encode()
 
 
 class RequestIdMiddleware:
@@ -23,17 +23,22 @@ class RequestIdMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if _ACCEPTABLE.fullmatch(given) else uuid4().hex
+        request_id = _given(scope) or urandom(16).hex()
         # A copy for each request: not every server makes one of the lifespan's state.
         scope["state"] = {**(scope.get("state") or {}), "request_id": request_id}
         # Not undone at the end: the server logs an exception after this, with the id.
-        clear_contextvars()
         bind_contextvars(request_id=request_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
+                headers = [*message.get("headers", ()), (_HEADER, request_id.encode())]
+                message = {**message, "headers": headers}
             await send(message)
 
         await self.app(scope, receive, send_with_id)
+
+
+def _given(scope: Scope) -> str | None:
+    """Return the caller's id, if it is one that can be repeated anywhere."""
+    given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
+    return given.decode() if _ACCEPTABLE.fullmatch(given) else None

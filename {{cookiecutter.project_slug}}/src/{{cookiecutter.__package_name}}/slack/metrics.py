@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable
 from weakref import ref
 
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
 from .delivery import Delivery
 
 Reading = Callable[[Delivery], list[tuple[str, int]]]
 
 
-def observe_delivery(delivery: Delivery) -> None:
+def observe_delivery(delivery: Delivery, provider: MeterProvider | None = None) -> None:
     """Export the queue's length and what became of the messages; keeps no hold of `delivery`."""
-    meter = get_meter(__name__)
+    meter = get_meter(__name__, meter_provider=provider)
     meter.create_observable_gauge(
         "slack.queue.length", [_callback(delivery, "slack.lane", _lengths)], unit="{message}"
     )

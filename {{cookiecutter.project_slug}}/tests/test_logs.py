@@ -1,0 +1,153 @@
+"""Logs are JSON for machines and readable for people, whoever writes them."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from opentelemetry.sdk.trace import TracerProvider
+
+from {{ cookiecutter.__package_name }}.logs import configure_logging
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Leave the process's logging as it was."""
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, structlog.get_config())
+    yield
+    root.handlers[:], level, config = before
+    root.setLevel(level)
+    structlog.configure(**config)
+    structlog.contextvars.clear_contextvars()
+    logging.captureWarnings(False)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_without_a_terminal_every_line_is_json() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    structlog.get_logger("ours").info("event", number=1, text="ä\n\ud800")
+    logging.getLogger("theirs").warning("a %s", "word")
+    logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[36mStarted"})
+    ours, theirs, uvicorn = lines(stream)
+    assert (ours["event"], ours["number"], ours["logger"], ours["level"]) == (
+        "event",
+        1,
+        "ours",
+        "info",
+    )
+    assert (theirs["event"], theirs["logger"], theirs["level"]) == ("a word", "theirs", "warning")
+    assert uvicorn["event"] == "Started"
+    assert ours["timestamp"].endswith("Z")
+
+
+def test_on_a_terminal_lines_are_coloured_and_short() -> None:
+    stream = Terminal()
+    configure_logging(stream=stream)
+    structlog.get_logger().info("event", number=1)
+    assert "\x1b[" in stream.getvalue()
+    assert "event" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("log_format", "stream", "is_json"),
+    [("json", Terminal(), True), ("console", io.StringIO(), False)],
+    ids=["json", "console"],
+)
+def test_the_format_can_be_chosen(log_format: Any, stream: io.StringIO, is_json: bool) -> None:
+    configure_logging(log_format=log_format, stream=stream)
+    structlog.get_logger().info("event")
+    assert stream.getvalue().startswith("{") is is_json
+
+
+def test_the_request_id_is_in_every_line() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    structlog.contextvars.bind_contextvars(request_id="the-id")
+    structlog.get_logger().info("ours")
+    logging.getLogger("theirs").warning("theirs")
+    assert [line["request_id"] for line in lines(stream)] == ["the-id", "the-id"]
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["json", "console"])
+def test_tracebacks_are_logged_without_locals(stream: io.StringIO) -> None:
+    configure_logging(stream=stream)
+    hidden = "local-value"
+    try:
+        raise ValueError(len(hidden))
+    except ValueError:
+        structlog.get_logger().exception("ours")
+        logging.getLogger("theirs").exception("theirs")
+    text = stream.getvalue()
+    assert text.count("ValueError: 11") == 2
+    assert "local-value" not in text.replace('hidden = "local-value"', "")
+    if not stream.isatty():
+        assert len(text.splitlines()) == 2
+
+
+def test_the_level_holds_for_everybody() -> None:
+    stream = io.StringIO()
+    configure_logging("WARNING", stream=stream)
+    structlog.get_logger().info("ours")
+    logging.getLogger("theirs").info("theirs")
+    logging.getLogger("uvicorn.error").info("uvicorn's")
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_http_clients_do_not_log_urls(level: str) -> None:
+    """A webhook's URL is a secret, and httpx logs it at INFO."""
+    stream = io.StringIO()
+    configure_logging(level, stream=stream)
+    logging.getLogger("httpx").info("HTTP Request: POST https://hooks.slack.com/services/x")
+    logging.getLogger("httpcore.http11").debug("send_request_headers.started")
+    assert stream.getvalue() == ""
+
+
+def test_uvicorn_writes_through_our_handler_and_no_access_log() -> None:
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).addHandler(logging.StreamHandler(io.StringIO()))
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    logging.getLogger("uvicorn.error").error("broken")
+    assert [line["event"] for line in lines(stream)] == ["broken"]
+    assert not logging.getLogger("uvicorn.access").hasHandlers()
+
+
+def test_warnings_are_log_lines() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("careful", stacklevel=1)
+    assert "careful" in lines(stream)[0]["event"]
+
+
+def test_a_line_leads_to_its_trace() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    tracer = TracerProvider().get_tracer("test")
+    with tracer.start_as_current_span("request") as span:
+        structlog.get_logger().info("inside")
+    structlog.get_logger().info("outside")
+    inside, outside = lines(stream)
+    assert inside["trace_id"] == format(span.get_span_context().trace_id, "032x")
+    assert "trace_id" not in outside

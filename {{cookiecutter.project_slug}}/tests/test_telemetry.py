@@ -1,0 +1,192 @@
+"""Spans and metrics: there when they are asked for, and only then."""
+
+import asyncio
+import gc
+import signal
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import sqlalchemy as sa
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+from sqlalchemy.exc import DBAPIError
+
+
+from {{ cookiecutter.__package_name }}.db import DataAccessLayer
+from {{ cookiecutter.__package_name }}.db.engine import create_engine
+from {{ cookiecutter.__package_name }}.telemetry import observe
+
+from .served import ready, serving
+
+Spans = InMemorySpanExporter
+
+
+@pytest.fixture
+def exporter() -> Spans:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def tracer_provider(exporter: Spans) -> TracerProvider:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider
+
+
+@pytest.fixture
+async def traced(engine_uri: str, tracer_provider: TracerProvider) -> AsyncIterator[DataAccessLayer]:
+    """A data access layer of the test's own, its statements traced from its first connection on."""
+    dal = DataAccessLayer()
+    engine = create_engine(engine_uri, pool_size=3)
+    dal.use(engine)
+    with observe(dal, tracer_provider=tracer_provider):
+        yield dal
+    await engine.dispose()
+
+
+def named(exporter: Spans, name: str) -> list[ReadableSpan]:
+    return [span for span in exporter.get_finished_spans() if span.name == name]
+
+
+def texts(exporter: Spans) -> list[str]:
+    return [str((s.attributes or {}).get("db.query.text")) for s in exporter.get_finished_spans()]
+
+
+async def test_every_statement_is_a_span_of_the_request(
+    traced: DataAccessLayer, exporter: Spans, tracer_provider: TracerProvider
+) -> None:
+    with tracer_provider.get_tracer("test").start_as_current_span("request") as request:
+        async with traced.transaction() as transaction:
+            await transaction.execute(sa.select(sa.literal("a private value")))
+            raw = await transaction.get_dbapi_connection()
+            await raw.fetchval("SELECT $1::text", "another private value")
+    await asyncio.sleep(0)  # asyncpg tells its loggers in the next round of the loop
+    selects = named(exporter, "SELECT")
+    ours = [s for s in selects if "$1" in str((s.attributes or {}).get("db.query.text"))]
+    assert len(ours) == 2
+    for span in ours:
+        assert span.parent is not None
+        assert span.parent.span_id == request.get_span_context().span_id
+        assert (span.attributes or {})["db.system.name"] == "postgresql"
+    assert len(named(exporter, "COMMIT")) == 1
+    assert not any("private" in text for text in texts(exporter))
+
+
+async def test_a_failing_statement_is_a_failed_span(
+    traced: DataAccessLayer, exporter: Spans
+) -> None:
+    async with traced.engine.connect() as conn:
+        with pytest.raises(DBAPIError):
+            await conn.execute(sa.text("SELECT 1 / 0"))
+    [span] = [s for s in named(exporter, "SELECT") if s.status.status_code is StatusCode.ERROR]
+    assert (span.attributes or {})["db.response.status_code"] == "22012"
+
+
+async def test_without_a_collector_nothing_listens(engine_uri: str) -> None:
+    dal = DataAccessLayer()
+    engine = create_engine(engine_uri)
+    dal.use(engine)
+    before = len(engine.sync_engine.dispatch.before_cursor_execute)
+    with observe(dal):
+        assert len(engine.sync_engine.dispatch.before_cursor_execute) == before
+    await engine.dispose()
+
+
+async def test_without_a_database_there_is_nothing_to_observe() -> None:
+    with observe(DataAccessLayer()):
+        pass
+
+
+def measured(reader: InMemoryMetricReader) -> dict[tuple[str, str], float]:
+    """What the reader collects: (metric, state) to value."""
+    found: dict[tuple[str, str], float] = {}
+    data = reader.get_metrics_data()
+    for resource in data.resource_metrics if data else ():
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                for point in metric.data.data_points:
+                    labels = dict(point.attributes or {})
+                    state = labels.get("db.client.connection.state", "")
+                    found[metric.name, str(state)] = point.value  # type: ignore[union-attr]
+    return found
+
+
+async def test_the_pool_is_measured(engine_uri: str) -> None:
+    reader = InMemoryMetricReader()
+    meter_provider = MeterProvider([reader])
+    dal = DataAccessLayer()
+    engine = create_engine(engine_uri, pool_size=3)
+    dal.use(engine)
+    with observe(dal, meter_provider=meter_provider):
+        async with engine.connect(), engine.connect():
+            busy = measured(reader)
+        idle = measured(reader)
+    await engine.dispose()
+    assert busy["db.client.connection.max", ""] == 3
+    assert busy["db.client.connection.count", "used"] == 2
+    assert idle["db.client.connection.count", "used"] == 0
+    assert idle["db.client.connection.count", "idle"] == 2
+
+
+async def test_the_meter_does_not_keep_the_engine() -> None:
+    dal = DataAccessLayer()
+    engine = create_engine("postgresql+asyncpg://nobody@127.0.0.1:9/none")
+    dal.use(engine)
+    with observe(dal, meter_provider=MeterProvider([InMemoryMetricReader()])):
+        pass
+    alive = weakref.ref(engine)
+    await engine.dispose()
+    del dal, engine
+    gc.collect()
+    assert alive() is None
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Run an OTLP collector on the loopback; yield its URL and what it was sent, by path."""
+    received: dict[str, bytes] = defaultdict(bytes)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received[self.path] += self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", received
+        server.shutdown()
+
+
+async def test_one_variable_turns_it_on() -> None:
+    """Requests are exported, probes are not, and nothing is left behind at the end."""
+    with (
+        collector() as (url, received),
+        serving(
+            OTEL_EXPORTER_OTLP_ENDPOINT=url,
+            OTEL_EXPORTER_OTLP_COMPRESSION="none",
+            OTEL_SERVICE_NAME="books",
+        ) as server,
+    ):
+        await ready(server)
+        await server.get("/slow/0")
+        server.signal(signal.SIGTERM)
+        await server.output()
+    assert b"GET /slow/{seconds}" in received["/v1/traces"]
+    assert b"books" in received["/v1/traces"]
+    assert b"readyz" not in received["/v1/traces"]
+    assert b"http.server.request.duration" in received["/v1/metrics"]
