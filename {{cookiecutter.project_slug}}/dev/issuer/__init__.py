@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from jwt.algorithms import RSAAlgorithm
 
 from .server import serve
@@ -24,14 +24,14 @@ ADDRESS = Path(__file__).parents[2] / ".cache" / "issuer"  # holds the URL while
 class Issuer:
     """Signs tokens for `audience` with a key of its own; `url` ends in a slash."""
 
-    def __init__(self, audience: str = AUDIENCE) -> None:
+    def __init__(self, audience: str = AUDIENCE, key: RSAPrivateKey | None = None) -> None:
         self.audience = audience
         self.url = ""
-        self.rotate()
+        self.rotate(key)
 
-    def rotate(self) -> None:
+    def rotate(self, key: RSAPrivateKey | None = None) -> None:
         """Replace the key: tokens that were signed before are no longer the issuer's."""
-        self.key = generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = key or generate_private_key(public_exponent=65537, key_size=2048)
         self.kid = secrets.token_urlsafe(8)
 
     def key_set(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,11 @@ class Server(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.signer = signer
         self.logins: dict[str, Login] = {}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report a mistake of ours; say nothing about a client that hung up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

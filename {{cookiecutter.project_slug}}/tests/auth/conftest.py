@@ -1,7 +1,8 @@
 """A small guarded app that needs no database, and clients for it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -9,9 +10,10 @@ import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import APIRouter, FastAPI, WebSocket
 
-from {{ cookiecutter.__package_name }}.auth import Auth0, CurrentUser, require
+from {{ cookiecutter.__package_name }}.auth import Auth0, CurrentUser, fetch, require
 from {{ cookiecutter.__package_name }}.auth.install import attach
 
+from .key_server import KeyServer, key_server
 from dev.issuer import Issuer
 
 
@@ -63,3 +65,59 @@ async def api(issuer: Issuer) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of the small app. It sends no token of its own."""
     async with serving(guarded_app(accepting(issuer))) as client:
         yield client
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def signer(issuer: Issuer) -> Issuer:
+    """An issuer whose keys the misbehaving server serves."""
+    return Issuer(key=issuer.key)
+
+
+@pytest.fixture
+def server(signer: Issuer) -> Iterator[KeyServer]:
+    """A key server on the loopback with the signer's keys."""
+    with key_server() as it:
+        signer.url = it.url
+        it.key_set = signer.key_set()
+        yield it
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function that sets the timeout of a fetch, in seconds."""
+    return partial(monkeypatch.setattr, fetch, "TIMEOUT")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the keys."""
+    return Clock()
+
+
+@pytest.fixture
+def guarded(server: KeyServer, clock: Clock) -> Auth0:
+    """Accept tokens of the signer; the clock of the keys stands still."""
+    return Auth0(api_audience="https://api.example.com", dev_issuer=server.url, clock=clock)
+
+
+@pytest.fixture
+async def keyed(guarded: Auth0) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the small app whose keys come from the server."""
+    async with serving(guarded_app(guarded)) as api:
+        yield api
+
+
+async def status(api: httpx.AsyncClient, token: str) -> int:
+    """Return how the guarded route answers a token."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return (await api.get("/any/sub", headers=headers)).status_code

@@ -17,6 +17,13 @@ async def test_me(issuer: Issuer, api: httpx.AsyncClient) -> None:
     }
 
 
+async def test_what_is_no_scope_is_not_shown(issuer: Issuer, api: httpx.AsyncClient) -> None:
+    """Nor does it make a 500: JSON cannot carry every string that a token can."""
+    token = issuer.token(scope=" \ud800 é", permissions=["\ud800", "", "a b", 'a"b', "a\\b", "a"])
+    response = await api.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+    assert (response.status_code, response.json()["scopes"]) == (200, ["a"])
+
+
 async def test_tests_are_signed_in(client: httpx.AsyncClient) -> None:
     """The fixture `client` has a token with the scopes of all routes."""
     me = (await client.get("/v1/me")).json()

@@ -1,7 +1,6 @@
 """Verify the access tokens of one Auth0 tenant for one API."""
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import Any, Self
 import httpx
 from pydantic import ValidationError
 
+from .configuration import check_audience, check_issuer
 from .fetch import fetch_key_set, key_client
 from .keys import SigningKeys
 from .token import LEEWAY, InvalidToken, read_key_id, verified_claims
@@ -17,8 +17,6 @@ from .user import User, granted_scopes
 from .verified import Verified, VerifiedTokens
 
 logger = logging.getLogger(__name__)
-
-DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:\d+)?")
 
 
 class ForbiddenUser(Exception):
@@ -50,8 +48,8 @@ class Auth0:
         self.issuer = dev_issuer or f"https://{domain}/"
         self.audience, self.org_id, self.client_id = api_audience, org_id or None, client_id
         self.for_development = bool(dev_issuer)
-        _check(domain, dev_issuer)
-        _check_audience(api_audience, client_id)
+        check_issuer(domain, dev_issuer)
+        check_audience(api_audience, client_id)
         self._user_model = user_model
         self._verified = VerifiedTokens(cache_size)
         self._client: httpx.AsyncClient | None = None
@@ -105,35 +103,3 @@ class Auth0:
         if self._client is None:
             raise RuntimeError("Auth0 is not open: enter it (`async with auth0:`) in the lifespan")
         return await fetch_key_set(self._client, f"{self.issuer}.well-known/jwks.json")
-
-
-def _check(domain: str, dev_issuer: str | None) -> None:
-    if dev_issuer:
-        if not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]+)?/", dev_issuer):
-            raise ValueError(
-                f"AUTH0_DEV_ISSUER is {dev_issuer!r}: write an http URL ending in '/', "
-                "for example http://127.0.0.1:9000/."
-            )
-    elif not domain.strip():
-        raise ValueError(
-            "AUTH0_DOMAIN is blank: set it to your tenant's domain, for example "
-            "my-team.eu.auth0.com (or set AUTH0_DEV_ISSUER to develop without an account)."
-        )
-    elif not DOMAIN.fullmatch(domain):
-        raise ValueError(
-            f"AUTH0_DOMAIN is {domain!r}: write the host name only, for example "
-            "my-team.eu.auth0.com."
-        )
-
-
-def _check_audience(audience: str, client_id: str) -> None:
-    if not audience.strip():
-        raise ValueError(
-            "AUTH0_AUDIENCE is blank: set it to your API's identifier in Auth0, for example "
-            "https://api.example.com."
-        )
-    if audience == client_id:
-        raise ValueError(
-            "AUTH0_AUDIENCE is the same as AUTH0_CLIENT_ID: set it to your API's identifier, "
-            "or id tokens would be taken for access tokens."
-        )
