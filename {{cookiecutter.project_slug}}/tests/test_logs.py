@@ -56,6 +56,7 @@ def test_without_a_terminal_every_line_is_json() -> None:
     assert (theirs["event"], theirs["logger"], theirs["level"]) == ("a word", "theirs", "warning")
     assert uvicorn["event"] == "Started"
     assert ours["timestamp"].endswith("Z")
+    assert list(ours)[:4] == ["timestamp", "level", "logger", "event"]
 
 
 def test_on_a_terminal_lines_are_coloured_and_short() -> None:

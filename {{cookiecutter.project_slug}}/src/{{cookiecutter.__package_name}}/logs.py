@@ -10,6 +10,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 # They log every request at INFO, with its URL: a webhook's URL is a secret.
 _CHATTY = ("httpx", "httpcore", "hpack")
+_FIRST = ("timestamp", "level", "logger", "event", "request_id")
 
 
 def configure_logging(
@@ -76,6 +77,7 @@ def _for_machines() -> list[Processor]:
     return [
         structlog.processors.format_exc_info,
         structlog.processors.UnicodeDecoder(),
+        _in_order,
         structlog.processors.JSONRenderer(),
     ]
 
@@ -87,6 +89,11 @@ def _add_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event["trace_id"] = format(context.trace_id, "032x")
         event["span_id"] = format(context.span_id, "016x")
     return event
+
+
+def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Put first what a person looks for first when they have only the JSON."""
+    return {**{name: event[name] for name in _FIRST if name in event}, **event}
 
 
 def _take_over_uvicorn() -> None:

@@ -183,4 +183,5 @@ def test_causes_are_named() -> None:
     report = report_of(caught.value)
     assert report.error == "ValueError"
     assert report.causes[0].startswith("KeyError: 'the cause' (")
+    assert report.place is not None
     assert "in fail" in report.place

@@ -138,9 +138,12 @@ def frames(traceback: TracebackType | None) -> list[Frame]:
 
 
 def _is_own(filename: str, module: str) -> bool:
-    """Tell the service's code from libraries; once installed, it lives in site-packages too."""
+    """Tell the service's code from libraries; once installed, it lives in site-packages too.
+
+    Middleware is around every request and tells nothing about this one.
+    """
     if module.partition(".")[0] == _PACKAGE:
-        return True
+        return "middleware" not in module
     return not any(part in filename for part in _FOREIGN)
 
 

@@ -32,7 +32,7 @@ class Report:
     origin: Origin
     error: str
     message: str
-    place: str
+    place: str | None
     traceback: str
     causes: tuple[str, ...]
     leaves: tuple[str, ...]
@@ -82,7 +82,7 @@ class Incident:
             origin=origin,
             error=exceptions.type_name(error),
             message=said(error),
-            place=place.place if place else "unknown",
+            place=place.place if place else None,
             traceback=_traceback(levels),
             causes=tuple(summary(cause) for cause in exceptions.chain(error)),
             leaves=tuple(summary(leaf) for leaf in members[:_MOST_LEAVES])
