@@ -89,7 +89,7 @@ def supervisor_of(data_dir: Path) -> int:
     return pid
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
     """Wait until `condition` holds; return whether it did in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -76,17 +76,17 @@ def test_root_becomes_nobody_elsewhere(folder: Path) -> None:
 
 
 @as_root
-def test_data_of_root_are_given_to_nobody(folder: Path) -> None:
+def test_data_of_root_are_given_to_nobody(initialised: Path, folder: Path) -> None:
     """As when a machine loses `unshare` between two runs."""
-    with cluster(folder / "data"):
-        pass
+    shutil.copytree(initialised, folder / "data")
     assert run_python(START_AS, folder / "data", -1).split()[0] == str(NOBODY)
 
 
 @as_root
 def test_binaries_that_only_root_can_read_are_copied(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    initialised: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.copytree(initialised, folder / "data")
     installed = find_binaries().parents[1]
     hidden = folder / "hidden"
     hidden.mkdir(mode=0o700)
