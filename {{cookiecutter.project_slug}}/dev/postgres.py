@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -135,7 +135,8 @@ def _use(data_dir: Path, settings: Mapping[str, str], on_end: str) -> Iterator[i
         try:
             yield port
         finally:
-            _leave(run, users, port)
+            with suppress(FileNotFoundError):  # somebody deleted the folder meanwhile
+                _leave(run, users, port)
 
 
 def _leave(run: RunFolder, users: IO[str], port: int) -> None:

@@ -1,6 +1,7 @@
 """What crashed or was left behind does not stand in the way of the next start."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -88,6 +89,13 @@ def test_a_stale_pid_file_is_ignored(data_dir: Path, pid: int) -> None:
     (data_dir / "postmaster.pid").write_text("\n".join(map(str, lines)))
     with cluster(data_dir) as it:
         assert query(it.url("postgres")) == "answered"
+
+
+def test_a_folder_deleted_while_in_use_is_no_error(initialised: Path, folder: Path) -> None:
+    shutil.copytree(initialised, folder / "data")
+    with cluster(folder / "data"):
+        shutil.rmtree(folder / "data.run")
+    assert eventually(lambda: is_left_alone(folder / "data"))
 
 
 def test_a_server_without_a_supervisor_is_ended_first(data_dir: Path) -> None:
