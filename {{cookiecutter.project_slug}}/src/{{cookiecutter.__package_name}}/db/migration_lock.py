@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -28,11 +29,10 @@ def migration_lock(connection: Connection, wait: float = LOCK_WAIT) -> Iterator[
     transactions of the single migrations. It can be taken again by the connection that has it.
     """
     if connection.in_transaction():
-        _wait_for(connection, "pg_try_advisory_xact_lock", wait)
+        _wait_for(connection, "pg_try_advisory_xact_lock", wait, nullcontext)
         yield
         return
-    with connection.begin():
-        _wait_for(connection, "pg_try_advisory_lock", wait)
+    _wait_for(connection, "pg_try_advisory_lock", wait, connection.begin)
     try:
         yield
     finally:
@@ -41,20 +41,28 @@ def migration_lock(connection: Connection, wait: float = LOCK_WAIT) -> Iterator[
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
 
 
-def _wait_for(connection: Connection, function: str, wait: float) -> None:
+def _wait_for(
+    connection: Connection,
+    function: str,
+    wait: float,
+    begin: Callable[[], AbstractContextManager[Any]],
+) -> None:
     """Return when the lock is ours.
 
-    It asks again and again, because a query that waits inside Postgres holds a snapshot, and the
-    other migration's CREATE INDEX CONCURRENTLY waits for old snapshots: a deadlock. The pause is
-    Postgres' too: time.sleep would stop the event loop that this connection runs on.
+    It asks again and again, in a transaction each: the other migration's CREATE INDEX CONCURRENTLY
+    waits for every transaction that had a snapshot, and so for a query that waits for the lock: a
+    deadlock. The pause is Postgres' too, as time.sleep would stop this connection's event loop.
     """
-    attempt = text(f"SELECT {function}(:key)")
     deadline = time.monotonic() + wait
-    while not connection.scalar(attempt, {"key": LOCK_KEY}):
+    while True:
+        with begin():
+            if connection.scalar(text(f"SELECT {function}(:key)"), {"key": LOCK_KEY}):
+                return
         if time.monotonic() >= deadline:
             raise MigrationLockError(
                 f"Another migration of this database has been running for {wait:g} s. "
                 "Look for its connection in pg_stat_activity, then try again."
             )
         logger.info("Another migration is running: waiting for it.")
-        connection.execute(text("SELECT pg_sleep(0.2)"))
+        with begin():
+            connection.execute(text("SELECT pg_sleep(0.2)"))

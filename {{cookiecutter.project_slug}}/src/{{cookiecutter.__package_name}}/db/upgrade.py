@@ -104,6 +104,8 @@ def _upgrade(connection: Connection, config: Config, head: str | None) -> SyncRe
             connection.rollback()
         if revision == head:
             return SyncResult.ALREADY_UP_TO_DATE
+        if revision is not None:
+            _refuse_unknown(revision, config)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return SyncResult.UPGRADED if revision else SyncResult.CREATED
@@ -120,10 +122,14 @@ async def compare(connection: AsyncConnection, config: Config) -> Status:
         return Status.NO_INFO
     if revision == head:
         return Status.UP_TO_DATE
-    scripts = ScriptDirectory.from_config(config)
-    if revision not in {script.revision for script in scripts.walk_revisions()}:
+    _refuse_unknown(revision, config)
+    return Status.UPGRADE_AVAILABLE
+
+
+def _refuse_unknown(revision: str, config: Config) -> None:
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    if revision not in {script.revision for script in scripts}:
         raise SyncError(
             f"The database is at revision {revision}, which these migrations do not have: newer "
             "code has migrated it. Deploy that code, or restore a backup."
         )
-    return Status.UPGRADE_AVAILABLE

@@ -1,0 +1,118 @@
+"""Migrations run one at a time, and waiting for one neither hangs nor blocks others."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from {{ cookiecutter.__package_name }}.db import upgrade
+from {{ cookiecutter.__package_name }}.db.engine import create_engine
+from {{ cookiecutter.__package_name }}.db.migration_lock import (
+    LOCK_KEY,
+    MigrationLockError,
+    migration_lock,
+)
+from {{ cookiecutter.__package_name }}.db.sync import SyncError, SyncResult, sync
+
+from tests.migrations.fixtures import AddMigration
+
+HOLDERS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+MIGRATING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migration'"
+
+
+@pytest.fixture
+async def other(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else's connection."""
+    connection = await asyncpg.connect(empty_database)
+    yield connection
+    await connection.close()
+
+
+async def started(other: asyncpg.Connection) -> None:
+    while not await other.fetchval(MIGRATING):
+        await asyncio.sleep(0.01)
+
+
+async def test_an_upgrade_waits_for_the_one_that_runs(
+    other: asyncpg.Connection, empty_database: str
+) -> None:
+    await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+    waiting = asyncio.create_task(sync(empty_database))
+    await started(other)
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
+    assert await waiting is SyncResult.CREATED
+    assert await other.fetchval(HOLDERS) == 0
+
+
+async def test_waiting_does_not_hold_up_an_index_that_is_built_concurrently(
+    other: asyncpg.Connection, empty_database: str
+) -> None:
+    """CREATE INDEX CONCURRENTLY waits for old snapshots, such as that of a query that waits."""
+    await other.execute("CREATE TABLE t (a int)")
+    await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+    waiting = asyncio.create_task(sync(empty_database))
+    await started(other)
+    await asyncio.sleep(0.3)
+    async with asyncio.timeout(10):
+        await other.execute("CREATE INDEX CONCURRENTLY i ON t (a)")
+    await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
+    await waiting
+
+
+async def test_a_cancelled_upgrade_leaves_nothing_behind(
+    other: asyncpg.Connection, empty_database: str
+) -> None:
+    await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+    waiting = asyncio.create_task(sync(empty_database))
+    await started(other)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
+    async with asyncio.timeout(10):
+        while await other.fetchval(MIGRATING):
+            await asyncio.sleep(0.01)
+    assert await sync(empty_database) is SyncResult.CREATED
+
+
+async def test_waiting_has_an_end(other: asyncpg.Connection, empty_database: str) -> None:
+    await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+    engine = create_engine(empty_database)
+    async with engine.connect() as connection:
+        with pytest.raises(MigrationLockError, match="pg_stat_activity"):
+            await connection.run_sync(lambda it: migration_lock(it, wait=0).__enter__())
+    await engine.dispose()
+
+
+async def test_in_a_caller_s_transaction_the_lock_lasts_until_its_end(
+    other: asyncpg.Connection, empty_database: str
+) -> None:
+    engine = create_engine(empty_database)
+    async with engine.connect() as connection:
+        async with connection.begin():
+            await connection.run_sync(lambda it: migration_lock(it).__enter__())
+            assert not await other.fetchval(f"SELECT pg_try_advisory_lock({LOCK_KEY})")
+        assert await other.fetchval(f"SELECT pg_try_advisory_lock({LOCK_KEY})")
+    await engine.dispose()
+
+
+async def test_a_table_in_use_is_waited_for_only_a_moment(
+    other: asyncpg.Connection,
+    empty_database: str,
+    add_migration: AddMigration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await sync(empty_database)
+    add_migration("0002", after="0001", body='op.execute("DROP TABLE book CASCADE")')
+    monkeypatch.setattr(upgrade, "LOCK_TIMEOUT", 0.2)
+    async with other.transaction():
+        await other.execute("SELECT FROM book")
+        before = time.monotonic()
+        with pytest.raises(SyncError, match="Try again"):
+            await sync(empty_database)
+        assert time.monotonic() - before < 5
+    assert await sync(empty_database) is SyncResult.UPGRADED
