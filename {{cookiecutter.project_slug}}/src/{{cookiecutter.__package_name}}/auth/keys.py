@@ -53,7 +53,7 @@ class SigningKeys:
         arrived = self._clock()
         if self._age() > self._ttl:
             await self._renew()
-        if kid not in self._keys and self._tried_at < arrived and self._may_look_again():
+        if self._is_unknown(kid) and self._tried_at < arrived and self._may_look_again():
             await self.refresh()
         if self._age() > self._max_stale:
             raise KeysUnavailable
@@ -99,6 +99,9 @@ class SigningKeys:
 
     def _age(self) -> float:
         return self._clock() - self._fetched_at
+
+    def _is_unknown(self, kid: str) -> bool:
+        return bool(self._keys) and kid not in self._keys
 
     def _may_retry(self) -> bool:
         return self._clock() - self._tried_at >= self._retry
