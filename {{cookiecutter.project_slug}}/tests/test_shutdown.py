@@ -11,7 +11,14 @@ import pytest
 
 from {{ cookiecutter.__package_name }}.shutdown import Shutdown
 
-from .served import ready, serving
+from .server_process import Server, ready, serving
+
+
+async def until(server: Server, status: int) -> None:
+    """Ask /readyz until it answers `status`. Raises httpx.ConnectError when nobody listens."""
+    async with asyncio.timeout(20):
+        while (await server.get("/readyz")).status_code != status:
+            await asyncio.sleep(0.02)
 
 
 async def test_readiness_ends_before_the_listener_closes() -> None:
@@ -20,17 +27,15 @@ async def test_readiness_ends_before_the_listener_closes() -> None:
     From first to last, every line that the process writes is JSON, and none is about telemetry
     that nobody asked for.
     """
-    with serving(delay=1.0) as server:
+    with serving(delay=2.0) as server:
         await ready(server)
-        slow = asyncio.create_task(server.get("/slow/2.0"))
+        slow = asyncio.create_task(server.get("/slow/4.0"))
         await asyncio.sleep(0.2)
         server.signal(signal.SIGTERM)
-        await asyncio.sleep(0.2)
-        assert (await server.get("/readyz")).status_code == 503
+        await until(server, 503)
         assert (await server.get("/slow/0")).status_code == 200
-        await asyncio.sleep(1.0)
         with pytest.raises(httpx.ConnectError):
-            await server.get("/readyz")
+            await until(server, 0)
         assert (await slow).json() == "done"
         lines = (await server.output()).splitlines()
     events = [json.loads(line)["event"] for line in lines]
@@ -47,8 +52,7 @@ async def test_a_second_signal_quits() -> None:
         slow = asyncio.create_task(server.get("/slow/60"))
         await asyncio.sleep(0.2)
         server.signal(signal.SIGINT)
-        await asyncio.sleep(0.2)
-        assert (await server.get("/readyz")).status_code == 503
+        await until(server, 503)
         started = monotonic()
         server.signal(signal.SIGTERM)
         await server.output()

@@ -25,7 +25,7 @@ from {{ cookiecutter.__package_name }}.db import DataAccessLayer
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
 from {{ cookiecutter.__package_name }}.telemetry import observe
 
-from .served import ready, serving
+from .server_process import ready, serving
 
 Spans = InMemorySpanExporter
 

@@ -1,11 +1,13 @@
 """Storms: what is the same is told once, what is different is bounded."""
 
 import asyncio
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from {{ cookiecutter.__package_name }}.slack import SlackNotifier
+from {{ cookiecutter.__package_name }}.slack.folding import Folding
 
 from .apps import alerting_app, calling, notifier_for
 from .fake_slack import Answer, FakeSlack
@@ -40,25 +42,63 @@ async def test_200_identical_errors_are_one_message_and_a_count(fake_slack: Fake
     assert "199 more" in at_the_end
 
 
-async def test_a_lasting_error_is_told_about_once_a_window(fake_slack: FakeSlack) -> None:
-    notifier = notifier_for(fake_slack.url, window=0.1)
-    async with notifier, calling(storm(notifier)) as client:
-        for told in (1, 2, 3):
-            for _ in range(5):
-                await client.get("/same")
-            await fake_slack.received(told)
-    assert "again" not in fake_slack.texts[0]
-    assert "again" in fake_slack.texts[1]
-    assert "again" in fake_slack.texts[2]
+class Alarms:
+    """Stands in for `loop.call_later`: `ring()` is the end of a window."""
+
+    def __init__(self) -> None:
+        self.set: list[Callable[[], None]] = []
+
+    def __call__(self, seconds: float, ring: Callable[[], None]) -> "Alarms":
+        self.set.append(ring)
+        return self
+
+    def cancel(self) -> None:
+        self.set.clear()
+
+    def ring(self) -> None:
+        ringing, self.set = self.set, []
+        for alarm in ringing:
+            alarm()
 
 
-async def test_after_a_quiet_window_an_error_is_news(fake_slack: FakeSlack) -> None:
-    notifier = notifier_for(fake_slack.url, window=0.02)
-    async with notifier, calling(storm(notifier)) as client:
-        await client.get("/same")
-        await asyncio.sleep(0.1)
-        await client.get("/same")
-    assert [("again" in text) for text in fake_slack.texts] == [False, False]
+def test_a_lasting_error_is_told_about_once_a_window() -> None:
+    alarms, told = Alarms(), list[int]()
+    folding = Folding(60, lambda entry: told.append(entry.take()), alarms)
+    folding.open("key", 0)
+    for repeats in (3, 5):
+        for _ in range(repeats):
+            assert folding.repeated("key", 0)
+        alarms.ring()
+    assert told == [3, 5]
+
+
+def test_after_a_quiet_window_an_error_is_news() -> None:
+    alarms, told = Alarms(), list[int]()
+    folding = Folding(60, lambda entry: told.append(entry.take()), alarms)
+    folding.open("key", 0)
+    alarms.ring()
+    assert not folding.repeated("key", 0)
+    assert told == []
+    assert alarms.set == []
+
+
+def test_closing_tells_what_was_not_told() -> None:
+    alarms, told = Alarms(), list[int]()
+    folding = Folding(60, lambda entry: told.append(entry.take()), alarms)
+    folding.open("quiet", 0)
+    folding.open("loud", 0)
+    folding.repeated("loud", 0)
+    folding.close()
+    assert told == [1]
+    assert alarms.set == []
+
+
+def test_a_thousand_errors_are_remembered() -> None:
+    folding = Folding(60, lambda entry: None, Alarms())
+    for number in range(1500):
+        folding.open(number, 0)
+    assert folding.repeated(999, 0)
+    assert not folding.repeated(1000, 0)
 
 
 async def test_200_texts_of_one_error_are_a_few_messages(fake_slack: FakeSlack) -> None:

@@ -3,12 +3,20 @@
 import asyncio
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from .report import Report
 
 # How many texts of one error (same type, place and route) get a message of their own.
 _VARIANTS = 5
 _MOST_ENTRIES = 1000
+
+
+class Timer(Protocol):
+    """What `loop.call_later` returns."""
+
+    def cancel(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -18,7 +26,7 @@ class Entry:
     key: Hashable
     report: Report | None = None
     repeats: int = 0
-    timer: asyncio.TimerHandle | None = None
+    timer: Timer | None = None
     variants: set[int] = field(default_factory=set)
 
     def take(self) -> int:
@@ -34,9 +42,15 @@ class Folding:
     again, so that a lasting error is told about once a window.
     """
 
-    def __init__(self, window: float, on_repeats: Callable[[Entry], None]) -> None:
+    def __init__(
+        self,
+        window: float,
+        on_repeats: Callable[[Entry], None],
+        call_later: Callable[[float, Callable[[], None]], Timer] | None = None,
+    ) -> None:
         self._window = window
         self._on_repeats = on_repeats
+        self._call_later = call_later
         self._entries: dict[Hashable, Entry] = {}
 
     def repeated(self, key: Hashable, variant: int) -> bool:
@@ -70,8 +84,8 @@ class Folding:
         self._entries.clear()
 
     def _arm(self, entry: Entry) -> None:
-        loop = asyncio.get_running_loop()
-        entry.timer = loop.call_later(self._window, self._expire, entry)
+        later = self._call_later or asyncio.get_running_loop().call_later
+        entry.timer = later(self._window, partial(self._expire, entry))
 
     def _expire(self, entry: Entry) -> None:
         if not entry.repeats:

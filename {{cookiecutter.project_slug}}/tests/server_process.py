@@ -74,7 +74,7 @@ def serving(*, delay: float = 0.0, **environment: str) -> Iterator[Server]:
     """Run the app under uvicorn on a free port until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "tests.served:create"]
+    command = [sys.executable, "-m", "uvicorn", "--factory", "tests.server_process:create"]
     environment |= {"SHUTDOWN_DELAY": str(delay), "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [*command, "--port", str(port)],
