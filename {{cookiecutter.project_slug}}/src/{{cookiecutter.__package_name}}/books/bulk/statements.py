@@ -14,7 +14,7 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 #: The columns of a file: the table's own, with its rules, ...
 COLUMNS = ("author_id", "published", "price")
@@ -43,7 +43,7 @@ def upsert_books(staging: Table, book: Table) -> Insert:
     """
     staged = (
         select(*(staging.c[name] for name in NAMES))
-        .distinct(staging.c.catalog)
+        .ext(distinct_on(staging.c.catalog))
         .order_by(staging.c.catalog, literal_column("ctid").desc())
     )
     new = insert(book).from_select(NAMES, staged)

@@ -12,6 +12,8 @@ from .formats import (
     format_of_content_type,
     format_of_path,
 )
+from .header import columns_of
+from .inserting import insert_from
 from .load import Counts, load
 from .response import ExportResponse
 
@@ -25,8 +27,10 @@ __all__ = [
     "ExportResponse",
     "Format",
     "JsonLines",
+    "columns_of",
     "export",
     "format_of_content_type",
     "format_of_path",
+    "insert_from",
     "load",
 ]

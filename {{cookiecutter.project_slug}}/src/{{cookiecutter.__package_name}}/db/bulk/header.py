@@ -3,9 +3,13 @@
 import csv
 import re
 from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing
 
 from .errors import BulkError
-from .formats import Csv
+from .formats import Csv, Format
+from .json_lines import whole_lines
+from .json_object import members
+from .sources import Source, pieces
 
 #: Bytes that a header may have.
 LIMIT = 64 * 1024
@@ -27,6 +31,19 @@ async def read_header(pieces: AsyncIterator[bytes], form: Csv) -> tuple[list[str
     if len(taken[:end]) > LIMIT:
         raise BulkError(f"the header is longer than {LIMIT} bytes", row=1)
     return _names(taken[:end], form), taken
+
+
+async def columns_of(source: Source, file_format: Format) -> list[str]:
+    """The columns in the header, or the keys of the first line of JSON; raises BulkError."""
+    async with aclosing(pieces(source)) as taken:
+        if isinstance(file_format, Csv):
+            return (await read_header(taken, file_format))[0]
+        async for line in whole_lines(taken):
+            try:
+                return [key for key, _, _ in members(line.partition(b"\n")[0].decode())]
+            except ValueError as error:
+                raise BulkError(f"not a JSON object: {error}", row=1) from None
+    raise BulkError("the file is empty")
 
 
 def check_header(names: Collection[str], known: Collection[str], required: Collection[str]) -> None:

@@ -33,7 +33,7 @@ class JsonRows:
 
     async def csv(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The rows, some at a time; raises BulkError."""
-        async for lines in _whole_lines(pieces):
+        async for lines in whole_lines(pieces):
             yield self._rows(lines)
 
     def _rows(self, lines: bytes) -> bytes:
@@ -59,7 +59,7 @@ class JsonRows:
             keys = tuple(key for key, _, _ in members(line.decode()))
         except ValueError:
             return None
-        if len(set(keys)) != len(keys) or not self._kinds.keys() >= set(keys):
+        if not keys or len(set(keys)) != len(keys) or not self._kinds.keys() >= set(keys):
             return None
         if keys not in self._shapes:
             if len(self._shapes) == SHAPES:
@@ -77,7 +77,7 @@ class JsonRows:
         except UnicodeDecodeError:
             raise self._bad("the line is not UTF-8") from None
         except ValueError as error:
-            raise self._bad(f"the line is not a JSON object: {error}") from None
+            raise self._bad(f"not a JSON object: {error}") from None
         return b",".join(values.values())
 
     def _check(self, key: str, seen: set[str]) -> None:
@@ -92,7 +92,7 @@ class JsonRows:
         return BulkError(reason, row=self.positions.row + 1, column=column)
 
 
-async def _whole_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def whole_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Pieces that end where a line ends, without the last line break."""
     kept: list[bytes] = []
     size = number = 0

@@ -1,7 +1,7 @@
 """The temporary table that a file is copied into."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Column, MetaData, Table, text
@@ -28,10 +28,8 @@ async def create_staging(
         *(Column(c.name, c.type, nullable=not _is_required(c)) for c in copied),
         *map(_copy, columns),
     )
-    await conn.exec_driver_sql(_create(conn.dialect, staging, like, columns))
-    if like is not None and (actions := _actions(conn.dialect, staging, like)):
-        name = conn.dialect.identifier_preparer.format_table(staging)
-        await conn.exec_driver_sql(f"ALTER TABLE {name} {', '.join(actions)}")
+    for statement in _statements(conn.dialect, staging, like, copied, columns):
+        await conn.exec_driver_sql(statement)
     return staging
 
 
@@ -70,20 +68,23 @@ def _copy(column: Column[Any]) -> Column[Any]:
     return Column(column.name, column.type, *copies, nullable=column.nullable)
 
 
-def _create(dialect: Dialect, staging: Table, like: Table | None, columns: Columns) -> str:
+def _statements(
+    dialect: Dialect, staging: Table, like: Table | None, copied: Columns, columns: Columns
+) -> Iterator[str]:
     """LIKE copies types that SQLAlchemy cannot name, and the CHECK constraints."""
     preparer = dialect.identifier_preparer
-    parts = [str(CreateColumn(staging.c[c.name]).compile(dialect=dialect)) for c in columns]
-    if like is not None:
-        parts.append(f"LIKE {preparer.format_table(like)} INCLUDING CONSTRAINTS")
     name = preparer.format_table(staging)
-    return f"CREATE TEMPORARY TABLE {name} ({', '.join(parts)}) ON COMMIT DROP"
-
-
-def _actions(dialect: Dialect, staging: Table, like: Table) -> list[str]:
-    """Leave out the columns that are not wanted; do not require what has a default."""
-    quoted = dialect.identifier_preparer.format_column
-    unwanted = [f"DROP COLUMN {quoted(c)}" for c in like.c if c.name not in staging.c]
-    kept = [c for c in like.c if c.name in staging.c and not c.nullable]
-    optional = [c for c in kept if staging.c[c.name].nullable]
-    return unwanted + [f"ALTER COLUMN {quoted(c)} DROP NOT NULL" for c in optional]
+    new = [str(CreateColumn(staging.c[c.name]).compile(dialect=dialect)) for c in columns]
+    if like is None:
+        yield f"CREATE TEMPORARY TABLE {name} ({', '.join(new)}) ON COMMIT DROP"
+        return
+    source = preparer.format_table(like)
+    yield f"CREATE TEMPORARY TABLE {name} (LIKE {source} INCLUDING CONSTRAINTS) ON COMMIT DROP"
+    kept = {column.name for column in copied}
+    unwanted = [column for column in like.c if column.name not in kept]
+    optional = [column for column in copied if not (column.nullable or _is_required(column))]
+    actions = [f"DROP COLUMN {preparer.format_column(column)}" for column in unwanted]
+    actions += [f"ALTER {preparer.format_column(column)} DROP NOT NULL" for column in optional]
+    actions += [f"ADD COLUMN {column}" for column in new]
+    if actions:
+        yield f"ALTER TABLE {name} {', '.join(actions)}"
