@@ -36,12 +36,12 @@ async def cursor_page(listing: Listing, query: KeysetQueryModel, url: str) -> di
 
 async def _rows(listing: Listing, keys: Sequence[Key], cursor: Cursor | None) -> list[Row]:
     if cursor is None:
-        return await listing.rows("first", None, keys)
+        return await listing.rows(("first",), None, keys)
     order = [key.reversed() for key in keys] if cursor.backward else keys
     nulls = tuple(value is None for value in cursor.values)
     bound = {f"k{i}": value for i, value in enumerate(cursor.values) if value is not None}
     return await listing.rows(
-        ("cursor", cursor.backward, nulls), lambda: after(order, nulls), order, bound
+        ("after", cursor.backward, nulls), lambda: after(order, nulls), order, bound
     )
 
 

@@ -8,7 +8,7 @@ from .transaction import Row
 
 async def offset_page(listing: Listing, query: QueryModel, url: str) -> dict[str, object]:
     """The members of a Page. The total is right past the last page, too."""
-    rows = await listing.rows("offset", None, listing.keys())
+    rows = await listing.rows(("offset",), None, listing.keys())
     results, more = rows[: query.limit], len(rows) > query.limit
     seen = query.offset + len(rows)
     total = await _total(listing, query, rows, seen, more) if query.count == "exact" else None

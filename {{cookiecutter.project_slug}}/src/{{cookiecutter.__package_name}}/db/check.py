@@ -100,7 +100,7 @@ def _filter_problems(
 ) -> Iterator[str]:
     if declared.op == "isnull":
         return
-    operator, there = OPERATORS[declared.op], f"column {found} is {found.type!r}"
+    operator, there = OPERATORS[declared.op], f"column {declared.column} is {found.type!r}"
     annotation, metadata = field.annotation, tuple(field.metadata)
     if operator.is_text and python_type_of(found.type) not in (str, object):
         yield f"{where}: {there}, {declared.op} is for text. Use another operator."
@@ -109,4 +109,4 @@ def _filter_problems(
     elif not can_compare(annotation, metadata, found.type):
         yield f"{where} is {named(annotation)}, but {there}. Change either."
     elif needed := unfit_input(annotation, metadata, found.type):
-        yield f"{where} takes values that {found} cannot hold. Declare it with db.types.{needed}."
+        yield f"{where} takes what {declared.column} cannot hold. Declare it db.types.{needed}."

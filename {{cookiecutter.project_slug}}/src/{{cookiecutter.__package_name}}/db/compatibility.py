@@ -55,7 +55,7 @@ def options(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[Option]
 
 def allows_none(annotation: Any) -> bool:
     """Whether None is a value of the annotation."""
-    return any(option.type in (None, NoneType, Any, object) for option in options(annotation))
+    return any(option.type in (NoneType, Any, object) for option in options(annotation))
 
 
 def can_read(annotation: Any, metadata: tuple[Any, ...], of: TypeEngine[Any]) -> bool:
@@ -66,8 +66,9 @@ def can_read(annotation: Any, metadata: tuple[Any, ...], of: TypeEngine[Any]) ->
 def _can_read(option: Option, of: TypeEngine[Any]) -> bool:
     if isinstance(of, ARRAY) and not _is_open(option):
         items = get_args(option.type)
-        item_type: TypeEngine[Any] = of.item_type
-        return option.type not in ACCEPTED and (not items or can_read(items[0], (), item_type))
+        if option.type in (NoneType, *ACCEPTED):
+            return False
+        return not items or can_read(items[0], (), of.item_type)
     return _agree(option, of, lambda column, field: field in ACCEPTED[column])
 
 
@@ -80,7 +81,7 @@ def can_compare(annotation: Any, metadata: tuple[Any, ...], of: TypeEngine[Any])
 
 
 def _agree(option: Option, of: TypeEngine[Any], rule: Callable[[type, type], bool]) -> bool:
-    if option.type in (None, NoneType):
+    if option.type is NoneType:
         return False
     if _is_open(option) or isinstance(of, NullType | JSON):
         return True

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, literal_column
+from sqlalchemy import ColumnElement, Table, TextClause, literal_column, text
 from sqlalchemy import column as bare_column
 from sqlalchemy import table as bare_table
 from sqlalchemy.dialects.postgresql import Insert, insert
@@ -20,7 +20,7 @@ class Target(NamedTuple):
     """The columns of a unique constraint, and the predicate when it is a partial index."""
 
     columns: tuple[str, ...]
-    where: ColumnElement[bool] | None = None
+    where: TextClause | None = None
 
 
 def target_of(tx: TransactionManager, table: Table, constraint: str) -> Target:
@@ -94,9 +94,9 @@ def _insert(table: Table, names: tuple[str, ...]) -> Insert:
     return insert(table).values(value_binds(table, names))
 
 
-def _predicate(table: Table, name: str) -> ColumnElement[bool] | None:
+def _predicate(table: Table, name: str) -> TextClause | None:
     for index in table.indexes:
         if index.name == name:
-            where: ColumnElement[bool] | None = index.dialect_options["postgresql"]["where"]
-            return where
+            where = index.dialect_options["postgresql"]["where"]
+            return None if where is None else text(str(where))
     return None

@@ -58,7 +58,7 @@ class Listing:
 
     async def rows(
         self,
-        shape: Hashable,
+        shape: tuple[Hashable, ...],
         more: Callable[[], ColumnElement[bool]] | None,
         keys: Sequence[Key],
         parameters: dict[str, Any] | None = None,
@@ -68,7 +68,7 @@ class Listing:
         `more` makes a further condition, identified by `shape`; `parameters` are its values.
         """
         statement = self._remembered(
-            ("rows", self._model, self.order_by, shape, self._shape),
+            (*shape, self._model, self.order_by, self._shape),
             lambda: self._rows(more() if more else None, keys),
         )
         limits = {"limit": self.query.limit + 1}
