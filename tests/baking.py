@@ -48,7 +48,7 @@ def pairwise() -> list[Answers]:
         dict(zip(SWITCHES, values, strict=True))
         for values in itertools.product([True, False], repeat=len(SWITCHES))
     ]
-    chosen: list[Answers] = [rows[0], rows[-1]]
+    chosen: list[Answers] = [rows[0], rows[-1]]  # all and nothing
     covered = {pair for row in chosen for pair in pairs(row)}
     wanted = {pair for row in rows for pair in pairs(row)}
     while covered != wanted:

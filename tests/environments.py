@@ -36,7 +36,6 @@ def run(project: Path, *command: str | Path, check: bool = True, **variables: st
     return result.stdout
 
 
-def install(project: Path, *options: str) -> Path:
-    """Install `project` into its own .venv and return the folder of its commands."""
+def install(project: Path, *options: str) -> None:
+    """Install `project` into its own .venv."""
     run(project, UV, "sync", "--quiet", *options)
-    return project / ".venv" / "bin"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .baking import ROOT, bake
-from .environments import UV, install, run
+from .baking import ROOT
+from .environments import UV, run
 
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LONGEST_README = 150  # lines
@@ -20,13 +20,6 @@ def commands(document: Path) -> list[str]:
     return [line[2:].partition("  #")[0].strip() for line in lines if line.startswith("$ ")]
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = bake(tmp_path_factory.mktemp("documents"))
-    install(project)
-    return project
-
-
 @pytest.fixture
 def uv_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`uv` is what a reader of a document has installed."""
@@ -35,11 +28,11 @@ def uv_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("uv_on_path")
-def test_the_commands_for_agents_of_the_service_run(installed: Path) -> None:
-    found = commands(installed / "AGENTS.md")
+def test_the_commands_for_agents_of_the_service_run(default_project: Path) -> None:
+    found = commands(default_project / "AGENTS.md")
     assert len(found) >= 5
     for command in found:
-        run(installed, "sh", "-c", command)
+        run(default_project, "sh", "-c", command)
 
 
 @pytest.mark.usefixtures("uv_on_path")
@@ -50,8 +43,8 @@ def test_the_commands_for_agents_of_the_template_run() -> None:
         run(ROOT, "sh", "-c", command)
 
 
-def test_readmes_name_make_targets_that_exist(installed: Path) -> None:
-    for folder in (ROOT, installed):
+def test_readmes_name_make_targets_that_exist(default_project: Path) -> None:
+    for folder in (ROOT, default_project):
         makefile = (folder / "Makefile").read_text()
         for command in commands(folder / "README.md"):
             if command.startswith("make "):
@@ -59,21 +52,21 @@ def test_readmes_name_make_targets_that_exist(installed: Path) -> None:
                 assert re.search(rf"^{target}:", makefile, re.MULTILINE), command
 
 
-def test_readmes_are_short(installed: Path) -> None:
-    for folder in (ROOT, installed):
+def test_readmes_are_short(default_project: Path) -> None:
+    for folder in (ROOT, default_project):
         assert len((folder / "README.md").read_text().splitlines()) <= LONGEST_README
 
 
-def test_links_of_the_documents_lead_somewhere(installed: Path) -> None:
-    for folder in (ROOT, installed):
+def test_links_of_the_documents_lead_somewhere(default_project: Path) -> None:
+    for folder in (ROOT, default_project):
         for document in folder.glob("*.md"):
             for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
                 path = link.replace("%7B", "{").replace("%7D", "}")
                 assert "://" in link or (folder / path).exists(), f"{link} in {document}"
 
 
-def test_the_example_environment_is_complete_and_without_secrets(installed: Path) -> None:
-    source = (installed / "src" / "my_service" / "settings.py").read_text()
+def test_the_example_environment_is_complete_and_without_secrets(default_project: Path) -> None:
+    source = (default_project / "src" / "my_service" / "settings.py").read_text()
     declared = {
         field.target.id.upper()
         for node in ast.parse(source).body
@@ -81,6 +74,6 @@ def test_the_example_environment_is_complete_and_without_secrets(installed: Path
         for field in node.body
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
     }
-    example = (installed / ".env.example").read_text()
+    example = (default_project / ".env.example").read_text()
     assert set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE)) == declared
     assert re.search(r"^(DATABASE_URL|SLACK_WEBHOOK_URL)=.", example, re.MULTILINE) is None

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from .baking import ROOT, SWITCHES, bake, combinations, name_of, text_files
+from .conftest import Shared
 from .environments import install, run
-
-pytestmark = pytest.mark.xdist_group("matrix")
 
 # Words that must not occur, in a name or a text, when the answer is not the one on the left.
 FOREIGN_WORDS: dict[tuple[str, Any], str] = {
@@ -26,26 +25,36 @@ LEFTOVERS = re.compile(r"\{%|%\}|\{#|cookiecutter|\{\{(?! *(github|matrix)\b)")
 
 
 class Matrix:
-    """All combinations, rendered side by side."""
+    """All combinations, side by side in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.projects = {
-            name_of(answers): (answers, bake(folder / name_of(answers), **answers))
+            name_of(answers): (answers, folder / name_of(answers) / "my-service")
             for answers in combinations()
         }
 
 
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    return Matrix(tmp_path_factory.mktemp("matrix"))
+def render_all(folder: Path) -> None:
+    """Render every combination into a folder of its own."""
+    for answers in combinations():
+        bake(folder / name_of(answers), **answers)
 
 
-@pytest.fixture(scope="module")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def install_all(folder: Path) -> None:
+    """Install the dependencies of all options, but not the service."""
+    install(bake(folder, **dict.fromkeys(SWITCHES, True)), "--no-install-project")
+
+
+@pytest.fixture(scope="session")
+def matrix(shared: Shared) -> Matrix:
+    return Matrix(shared("matrix", render_all))
+
+
+@pytest.fixture(scope="session")
+def commands(shared: Shared) -> Path:
     """The commands of an environment with the dependencies of every option."""
-    project = bake(tmp_path_factory.mktemp("everything"), **dict.fromkeys(SWITCHES, True))
-    return install(project, "--no-install-project")
+    return shared("dependencies", install_all) / "my-service" / ".venv" / "bin"
 
 
 def test_python_files_compile(matrix: Matrix) -> None:

@@ -6,41 +6,36 @@ from pathlib import Path
 
 import pytest
 
-from .baking import bake
-from .environments import environment, install
+from .environments import environment
 from .mutations import MUTATIONS, Mutation
 
+UNNEEDED = (".venv", ".nox", ".hypothesis", "*cache*", "uv.lock")
 TESTS_FAILED = 1  # pytest's exit status; any other means that it could not run them
 by_name = pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name.replace(" ", "-"))
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = bake(tmp_path_factory.mktemp("mutations"))
-    install(project)
-    return project
-
-
 @pytest.fixture
-def copied(installed: Path, tmp_path: Path) -> Path:
+def copied(default_project: Path, tmp_path: Path) -> Path:
     """A copy to break; it uses the environment of the original."""
     project = tmp_path / "project"
-    shutil.copytree(installed, project, ignore=shutil.ignore_patterns(".venv"))
+    shutil.copytree(default_project, project, ignore=shutil.ignore_patterns(*UNNEEDED))
     return project
 
 
 @by_name
-def test_a_mutation_is_unambiguous(mutation: Mutation, installed: Path) -> None:
-    assert (installed / mutation.file).read_text().count(mutation.old) == 1
+def test_a_mutation_is_unambiguous(mutation: Mutation, default_project: Path) -> None:
+    assert (default_project / mutation.file).read_text().count(mutation.old) == 1
     assert mutation.old != mutation.new
-    assert (installed / mutation.tests).exists()
+    assert (default_project / mutation.tests).exists()
 
 
 @by_name
-def test_a_mutation_turns_the_suite_red(mutation: Mutation, installed: Path, copied: Path) -> None:
+def test_a_mutation_turns_the_suite_red(
+    mutation: Mutation, default_project: Path, copied: Path
+) -> None:
     path = copied / mutation.file
     path.write_text(path.read_text().replace(mutation.old, mutation.new))
-    python = installed / ".venv" / "bin" / "python"
+    python = default_project / ".venv" / "bin" / "python"
     result = subprocess.run(
         [python, "-m", "pytest", "-x", "-q", mutation.tests],
         cwd=copied,

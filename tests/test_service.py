@@ -4,18 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from .baking import bake, name_of, pairwise
+from .baking import QUESTIONS, SWITCHES, bake, name_of, pairwise
+from .conftest import Shared
 from .environments import UV, install, run
 
+DEFAULTS = {name: QUESTIONS[name] for name in SWITCHES}
 BOOT = Path(__file__).with_name("boot.py")
 
 
-@pytest.fixture(scope="module", params=pairwise(), ids=name_of)
-def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(params=pairwise(), ids=name_of)
+def project(request: pytest.FixtureRequest, shared: Shared) -> Path:
     """An installed service."""
-    project = bake(tmp_path_factory.mktemp("service"), **request.param)
-    install(project)
-    return project
+    name = f"service-{name_of(request.param)}"
+    return shared(name, lambda folder: install(bake(folder, **request.param))) / "my-service"
 
 
 def test_migrations_go_up_down_and_up_again(project: Path) -> None:
@@ -24,6 +25,8 @@ def test_migrations_go_up_down_and_up_again(project: Path) -> None:
 
 
 def test_the_suite_of_the_service_is_green(project: Path) -> None:
+    if project.parent.name == f"service-{name_of(DEFAULTS)}":
+        pytest.skip("test_documents.py runs it: it is the first command of AGENTS.md")
     run(project, "make", "test", "ARGS=-q")
 
 
