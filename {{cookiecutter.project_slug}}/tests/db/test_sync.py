@@ -26,6 +26,7 @@ from {{ cookiecutter.__package_name }}.db.sync import (
 from {{ cookiecutter.__package_name }}.settings import Settings
 
 from dev.postgres import PROJECT
+from tests.database.fixtures import create_database, drop_database
 from tests.migrations.fixtures import AddMigration
 
 
@@ -59,6 +60,20 @@ async def test_from_nothing_to_up_to_date(empty_database: str, add_migration: Ad
 async def test_two_at_once_in_one_process(empty_database: str) -> None:
     results = await asyncio.gather(sync(empty_database), sync(empty_database))
     assert set(results) == {SyncResult.CREATED, SyncResult.ALREADY_UP_TO_DATE}
+
+
+async def test_two_databases_at_once_in_one_process(
+    empty_database: str, server_url: URL, worker_id: str
+) -> None:
+    """Alembic keeps what it is doing in globals."""
+    name = f"second_{worker_id}_test"
+    await create_database(server_url, name)
+    second = server_url.set(database=name)
+    try:
+        results = await asyncio.gather(sync(empty_database), sync(second))
+    finally:
+        await drop_database(server_url, name)
+    assert results == [SyncResult.CREATED, SyncResult.CREATED]
 
 
 async def test_through_pgbouncer_all_is_one_transaction(empty_database: str) -> None:

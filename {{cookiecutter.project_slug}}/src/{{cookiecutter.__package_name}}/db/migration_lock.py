@@ -54,6 +54,7 @@ def _wait_for(
     deadlock. The pause is Postgres' too, as time.sleep would stop this connection's event loop.
     """
     deadline = time.monotonic() + wait
+    has_waited = False
     while True:
         with begin():
             if connection.scalar(text(f"SELECT {function}(:key)"), {"key": LOCK_KEY}):
@@ -63,6 +64,8 @@ def _wait_for(
                 f"Another migration of this database has been running for {wait:g} s. "
                 "Look for its connection in pg_stat_activity, then try again."
             )
-        logger.info("Another migration is running: waiting for it.")
+        if not has_waited:
+            logger.info("Another migration is running: waiting for it.")
+        has_waited = True
         with begin():
             connection.execute(text("SELECT pg_sleep(0.2)"))
