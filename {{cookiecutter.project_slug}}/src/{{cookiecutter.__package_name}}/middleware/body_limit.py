@@ -1,5 +1,7 @@
 """Refuses request bodies that are too large, announced or not."""
 
+from collections.abc import Mapping
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,20 +18,26 @@ class BodyTooLarge(HTTPException):
 class BodyLimitMiddleware:
     """Answers 413 at once when Content-Length is over `max_body_size` bytes, else counts.
 
+    `by_path` has the limits of the paths that take larger (or only smaller) bodies.
+
     FastAPI(max_body_size=) sits outside all middleware and answers in plain text, without a
     request id, as soon as there is a Content-Length.
     """
 
-    def __init__(self, app: ASGIApp, max_body_size: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_body_size: int, by_path: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self.max_body_size = max_body_size
+        self.by_path = by_path or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if _announced(scope) > self.max_body_size:
-            await render(scope, receive, send, BodyTooLarge(self.max_body_size))
+        limit = self.by_path.get(_path(scope), self.max_body_size)
+        if _announced(scope) > limit:
+            await render(scope, receive, send, BodyTooLarge(limit))
             return
         received = 0
 
@@ -37,12 +45,17 @@ class BodyLimitMiddleware:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_body_size:
+            if received > limit:
                 # Raised where the app reads: it answers through its own exception handlers.
-                raise BodyTooLarge(self.max_body_size)
+                raise BodyTooLarge(limit)
             return message
 
         await self.app(scope, count, send)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _announced(scope: Scope) -> int:

@@ -1,6 +1,6 @@
 """Adds the middleware in the right order: one call in app.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from fastapi import FastAPI
@@ -29,15 +29,20 @@ class MiddlewareSettings(Protocol):
     def trusted_hosts(self) -> Sequence[str]: ...
 
 
-def install_middleware(app: FastAPI, settings: MiddlewareSettings) -> None:
+def install_middleware(
+    app: FastAPI, settings: MiddlewareSettings, *, body_limits: Mapping[str, int] | None = None
+) -> None:
     """Add what every request passes; call it after innermost middleware was added.
 
     The last one added is the outermost, so this reads from the inside out. Whoever renders an
     error sits inside CORS, headers and request id: an error response without them is opaque to
-    browsers and cannot be found in the logs.
+    browsers and cannot be found in the logs. `body_limits` has the bytes that bodies may have on
+    paths where MAX_BODY_SIZE is not meant.
     """
     app.add_middleware(ServerErrorMiddleware)
-    app.add_middleware(BodyLimitMiddleware, max_body_size=settings.max_body_size)
+    app.add_middleware(
+        BodyLimitMiddleware, max_body_size=settings.max_body_size, by_path=body_limits
+    )
     if settings.trusted_hosts:
         app.add_middleware(TrustedHostsMiddleware, allowed_hosts=settings.trusted_hosts)
     if settings.cors_origins:

@@ -27,7 +27,7 @@ def load_things(transaction: TransactionManager, thing: Table) -> Load:
     """Load these bytes into `thing`."""
 
     async def run(content: bytes, **options: Any) -> Counts:
-        arguments = {"like": thing, "names": COLUMNS} | options
+        arguments: dict[str, Any] = {"like": thing, "names": COLUMNS} | options
         source = io.BytesIO(content)
         return await load(transaction, source, lambda staging: upsert(staging, thing), **arguments)
 

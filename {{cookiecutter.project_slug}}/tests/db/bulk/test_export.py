@@ -97,7 +97,7 @@ async def test_any_statement_that_returns_rows_is_exported(
     transaction: TransactionManager, thing: Table
 ) -> None:
     await _exported(transaction, insert(thing).values(code="a", note="%").returning(thing.c.code))
-    statements = [
+    statements: list[Any] = [
         select(thing.c.code, thing.c.note).where(thing.c.code == "a"),
         union_all(select(literal("a").label("code"), literal("%").label("note"))),
         text("SELECT code, note FROM thing WHERE code = :code").bindparams(code="a"),
@@ -120,7 +120,7 @@ async def test_a_statement_without_rows_is_refused(transaction: TransactionManag
 async def test_a_path_a_stream_and_a_function_are_targets(
     transaction: TransactionManager, tmp_path: Path
 ) -> None:
-    numbers = select(literal_column("n")).select_from(text("generate_series(1, 200000) AS n"))
+    numbers: Any = select(literal_column("n")).select_from(text("generate_series(1, 200000) AS n"))
     pieces: list[bytes] = []
     stream, sizes = io.BytesIO(), list[int]()
 

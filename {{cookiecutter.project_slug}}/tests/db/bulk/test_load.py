@@ -130,7 +130,10 @@ async def test_the_staged_rows_can_be_changed_before_they_are_moved(
 async def test_the_staging_table_may_have_columns_of_its_own(
     transaction: TransactionManager, thing: Table, stored: Stored
 ) -> None:
-    columns = [Column("number", Integer, nullable=False), Column("drop me", Text)]
+    columns: list[Column[Any]] = [
+        Column("number", Integer, nullable=False),
+        Column("drop me", Text),
+    ]
 
     def move(staging: Table) -> Any:
         doubled = select((staging.c.number * 2).cast(Text), staging.c["drop me"])
@@ -163,13 +166,9 @@ async def test_a_path_a_stream_and_an_async_iterable_are_sources(
 async def test_a_source_that_gives_no_bytes_is_a_defect_of_the_caller(
     transaction: TransactionManager, thing: Table
 ) -> None:
+    source: Any = io.StringIO("code\na\n")
     with pytest.raises(TypeError, match="gave str"):
-        await load(
-            transaction,
-            io.StringIO("code\na\n"),
-            lambda staging: upsert(staging, thing),
-            like=thing,
-        )  # type: ignore[arg-type]
+        await load(transaction, source, lambda staging: upsert(staging, thing), like=thing)
 
 
 async def test_awkward_names_are_quoted(transaction: TransactionManager) -> None:
@@ -185,7 +184,7 @@ async def test_awkward_names_are_quoted(transaction: TransactionManager) -> None
         lambda staging: insert(order).from_select(staging.c.keys(), staging.select()),
         like=order,
     )
-    assert (await transaction.execute(select(order))).all() == [(3, "2", "1")]
+    assert tuple((await transaction.execute(select(order))).one()) == (3, "2", "1")
 
 
 async def test_the_same_load_runs_twice_in_one_transaction(

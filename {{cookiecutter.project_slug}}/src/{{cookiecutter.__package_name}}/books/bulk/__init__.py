@@ -1,5 +1,5 @@
 """Upload and download of many books, with COPY."""
 
-from .router import reads, writes
+from .router import MAX_UPLOAD, reads, writes
 
-__all__ = ["reads", "writes"]
+__all__ = ["MAX_UPLOAD", "reads", "writes"]

@@ -57,7 +57,6 @@ async def export_books(
 
 @writes.post(
     "/bulk",
-    max_body_size=MAX_UPLOAD,
     responses=responses(413, 415),
     openapi_extra={"requestBody": {"content": FILE, "required": True}},
 )
