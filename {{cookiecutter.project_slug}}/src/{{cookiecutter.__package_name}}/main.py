@@ -2,8 +2,11 @@
 
 from .app import create_app
 from .logs import configure_logging
-from .settings import load_settings
+from .settings import BadSetting, load_settings
 
 settings = load_settings()
 configure_logging(settings.log_level, settings.log_format)
-app = create_app(settings)
+try:
+    app = create_app(settings)
+except BadSetting as error:
+    raise SystemExit(f"The configuration cannot be used.\n  {error}") from None

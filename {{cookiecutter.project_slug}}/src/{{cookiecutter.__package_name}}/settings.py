@@ -11,6 +11,10 @@ PLACEHOLDERS = {"", "change-me", "changeme", "example", "password", "postgres", 
 ENCRYPTED = {"require", "verify-ca", "verify-full", "true"}
 
 
+class BadSetting(ValueError):
+    """A feature cannot start with its settings; the message says what to set."""
+
+
 class Settings(BaseSettings):
     """The configuration of one process. Times are in seconds, sizes in bytes; empty means unset."""
 
@@ -79,12 +83,13 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """The settings of this process; one line per bad variable and exit status 1 when there is one."""
+    """The settings of this process; a line for each bad variable and exit status 1 otherwise."""
     try:
         return Settings()
     except ValidationError as error:
         problems = [_describe(problem) for problem in error.errors(include_input=False)]
-        raise SystemExit("The configuration is not usable.\n  " + "\n  ".join(problems)) from None
+        lines = ["The configuration cannot be used.", *problems]
+        raise SystemExit("\n  ".join(lines)) from None
 
 
 def _describe(problem: Any) -> str:

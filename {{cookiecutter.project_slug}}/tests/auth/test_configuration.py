@@ -1,6 +1,10 @@
 """A mistake in the settings stops the start with one sentence that says what to set."""
 
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from {{ cookiecutter.__package_name }}.auth import Auth0, install_auth
+from {{ cookiecutter.__package_name }}.settings import BadSetting
 
 from dev.issuer import Issuer
 
@@ -45,8 +50,22 @@ def settings(**values: Any) -> Any:
 )
 def test_mistake(values: dict[str, Any], message: str) -> None:
     """One line: the variable at fault, and the remedy."""
-    with pytest.raises(ValueError, match=f"^{message}[^\n]+$"):
+    with pytest.raises(BadSetting, match=f"^{message}[^\n]+$"):
         install_auth(FastAPI(), settings(**values))
+
+
+def test_service_does_not_start(tmp_path: Path) -> None:
+    """One sentence on stderr, no traceback, exit status 1."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AUTH0_")}
+    command = [sys.executable, "-c", "import {{ cookiecutter.__package_name }}.main"]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    title, sentence = result.stderr.strip().splitlines()
+    assert title == "The configuration cannot be used."
+    assert sentence.startswith("  AUTH0_DOMAIN is blank: set it to ")
 
 
 def test_tenant() -> None:

@@ -122,3 +122,13 @@ async def test_the_event_loop_is_never_blocked(
             others += (await api.get("/public")).status_code == 200
         assert await waiting == 503
         assert others > 5
+
+
+async def test_stopping_ends_the_fetch(server: KeyServer, guarded: Auth0) -> None:
+    """The service does not wait for the key server when it stops."""
+    server.behave = behaviours.slow
+    before = asyncio.all_tasks()
+    async with guarded:
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() - before
+    assert not asyncio.all_tasks() - before

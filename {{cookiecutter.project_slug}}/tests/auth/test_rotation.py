@@ -5,6 +5,9 @@ import asyncio
 import httpx
 import pytest
 
+from {{ cookiecutter.__package_name }}.auth import Auth0
+
+from . import key_server as behaviours
 from .conftest import Clock, status
 from .forge import Forger
 from .key_server import KeyServer
@@ -44,6 +47,23 @@ async def test_removed_key_stops_working(
     clock.now += 599
     assert await status(keyed, old) == 200
     clock.now += 2
+    assert await status(keyed, old) == 401
+
+
+async def test_removed_key_stops_working_after_an_outage_too(
+    server: KeyServer, signer: Issuer, guarded: Auth0, keyed: httpx.AsyncClient, clock: Clock
+) -> None:
+    """An outage that is over prolongs nothing."""
+    old = signer.token()
+    assert await status(keyed, old) == 200
+    server.behave = behaviours.error
+    clock.now += 601
+    assert await status(keyed, old) == 200
+    server.behave = behaviours.good
+    await guarded.keys.refresh()
+    signer.rotate()
+    server.key_set = signer.key_set()
+    clock.now += 601
     assert await status(keyed, old) == 401
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from ..settings import Settings
+from ..settings import BadSetting, Settings
 from .auth0 import Auth0
 from .body import TokenBeforeBody
 from .me import me_router
@@ -15,17 +15,20 @@ from .openapi import document
 def install_auth(app: FastAPI, settings: Settings) -> Auth0:
     """Put the Auth0 of the settings into the app and return it.
 
-    Raises ValueError, one sentence, when a setting is missing or wrong.
+    Raises BadSetting, one sentence, when a setting is missing or wrong.
     """
     if settings.auth0_dev_issuer and settings.environment == "production":
-        raise ValueError("AUTH0_DEV_ISSUER is set in production: unset it, or anyone may log in.")
-    auth0 = Auth0(
-        domain=settings.auth0_domain,
-        api_audience=settings.auth0_audience,
-        org_id=settings.auth0_org_id,
-        client_id=settings.auth0_client_id,
-        dev_issuer=settings.auth0_dev_issuer,
-    )
+        raise BadSetting("AUTH0_DEV_ISSUER is set in production: unset it, or anyone may log in.")
+    try:
+        auth0 = Auth0(
+            domain=settings.auth0_domain,
+            api_audience=settings.auth0_audience,
+            org_id=settings.auth0_org_id,
+            client_id=settings.auth0_client_id,
+            dev_issuer=settings.auth0_dev_issuer,
+        )
+    except ValueError as error:
+        raise BadSetting(str(error)) from None
     attach(app, auth0)
     return auth0
 
