@@ -58,8 +58,8 @@ async def served(
 
 
 async def until_ready(client: httpx.AsyncClient) -> None:
-    """Wait until /readyz answers 200; fails after ten seconds."""
-    for _ in range(100):
+    """Wait until /readyz answers 200; fails after a minute."""
+    for _ in range(600):
         try:
             response = await client.get("/readyz")
         except httpx.TransportError:
@@ -117,7 +117,7 @@ async def main(package: str) -> None:
     """Boot `package` on a Postgres of its own."""
     with ExitStack() as stack:
         cluster = stack.enter_context(temporary_cluster())
-        create_database(cluster.url("postgres"), package)
+        await asyncio.to_thread(create_database, cluster.url("postgres"), package)
         environment = os.environ | {"DATABASE_URL": cluster.url(package)}
         for service in other_services():
             environment |= stack.enter_context(service(environment))
