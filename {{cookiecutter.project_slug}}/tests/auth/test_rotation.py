@@ -36,6 +36,18 @@ async def test_rotation_is_seen_at_once(
     assert await status(keyed, old) == 401
 
 
+async def test_rotation_is_seen_by_all_who_come_at_once(
+    server: KeyServer, signer: Issuer, keyed: httpx.AsyncClient, clock: Clock
+) -> None:
+    """One fetch, and nobody is refused because another one asked for it."""
+    assert await status(keyed, signer.token()) == 200
+    signer.rotate()
+    server.key_set = signer.key_set()
+    clock.now += 1
+    assert await asyncio.gather(*[status(keyed, signer.token()) for _ in range(10)]) == [200] * 10
+    assert server.requests == 2
+
+
 async def test_removed_key_stops_working(
     server: KeyServer, signer: Issuer, keyed: httpx.AsyncClient, clock: Clock
 ) -> None:
