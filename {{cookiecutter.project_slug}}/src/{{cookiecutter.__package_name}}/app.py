@@ -33,17 +33,17 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
 
     A `dal` that is passed in is used as it is and stays its owner's to close.
     """
+    used = dal or DataAccessLayer()
     about = metadata("{{ cookiecutter.project_slug }}")
-    own_dal = DataAccessLayer()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             shutdown = stack.enter_context(Shutdown(delay=settings.shutdown_delay))
             if dal is None:
-                await stack.enter_async_context(connected(own_dal, settings, ENTITIES))
-            stack.enter_context(observe(dal or own_dal))
-            yield {"dal": dal or own_dal, "shutdown": shutdown}
+                await stack.enter_async_context(connected(used, settings, ENTITIES))
+            stack.enter_context(observe(used))
+            yield {"dal": used, "shutdown": shutdown}
 
     app = FastAPI(
         title=about["Name"],
@@ -55,22 +55,34 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs_enabled else None,
     )
+    app.add_middleware(TransactionMiddleware, dal=used)  # the innermost
+    install_middleware(app, settings{% if cookiecutter.use_bulk %}, body_limits={"/v1/books/bulk": bulk.MAX_UPLOAD}{% endif %})
+    _add_routes(app, settings)
     install_problems(app)
-    app.add_middleware(TransactionMiddleware, dal=dal or own_dal)
-    install_middleware(app, settings)
+    return app
+
+
+{% if cookiecutter.use_auth0 -%}
+{%- set reads, writes = ", dependencies=reads", ", dependencies=writes" -%}
+def _add_routes(app: FastAPI, settings: Settings) -> None:
+    """Mount every router. Public are health and the docs page; the rest needs an access token."""
     app.include_router(health.router)
-{%- if cookiecutter.use_auth0 %}
     install_auth(app, settings)
+    reads, writes = [require("read:books")], [require("write:books")]
+{%- else -%}
+{%- set reads, writes = "", "" -%}
+def _add_routes(app: FastAPI, settings: Settings) -> None:
+    """Mount every router. All routes are public: this service has no authentication."""
+    app.include_router(health.router)
 {%- endif %}
 {%- if cookiecutter.use_bulk %}
-    app.include_router(bulk.reads, prefix="/v1"{% if cookiecutter.use_auth0 %}, dependencies=[require("read:books")]{% endif %})
-    app.include_router(bulk.writes, prefix="/v1"{% if cookiecutter.use_auth0 %}, dependencies=[require("write:books")]{% endif %})
+    app.include_router(bulk.reads, prefix="/v1"{{ reads }})
+    app.include_router(bulk.writes, prefix="/v1"{{ writes }})
 {%- endif %}
-{%- for resource in ["books", "authors"] %}
-    app.include_router({{ resource }}.reads, prefix="/v1"{% if cookiecutter.use_auth0 %}, dependencies=[require("read:books")]{% endif %})
-    app.include_router({{ resource }}.writes, prefix="/v1"{% if cookiecutter.use_auth0 %}, dependencies=[require("write:books")]{% endif %})
-{%- endfor %}
+    app.include_router(books.reads, prefix="/v1"{{ reads }})
+    app.include_router(books.writes, prefix="/v1"{{ writes }})
+    app.include_router(authors.reads, prefix="/v1"{{ reads }})
+    app.include_router(authors.writes, prefix="/v1"{{ writes }})
 {%- if cookiecutter.use_slack %}
     install_slack(app, settings{% if cookiecutter.use_auth0 %}, dependencies=[require()]{% endif %})
 {%- endif %}
-    return app

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
+import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
@@ -15,6 +16,8 @@ from starlette.responses import Response
 from .db.encoding import EncodedResponse
 from .db.errors import DatabaseUnreachable, NotReflected
 from .db.faults import Fault, fault_of
+from .db.request import note_collision
+from .openapi import allowed_methods, document_errors
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -60,23 +63,23 @@ class ProblemResponse(EncodedResponse):
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route documents about the errors it can answer; for its `responses=` argument."""
-    return {status: _documented(status) for status in statuses}
-
-
-def _documented(status: int) -> dict[str, Any]:
-    description = HTTPStatus(status).phrase
-    if status < 400:
-        return {"description": description}
-    schema = {"$ref": "#/components/schemas/ProblemDetails"}
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+    """What a route documents about the answers that it may give; for its `responses=` argument."""
+    return {status: {"description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def install_problems(app: FastAPI) -> None:
-    """Answer every error of the application as a problem."""
+    """Answer and document every error as a problem; call it when all routes are added."""
+    document_errors(app, ProblemDetails, MEDIA_TYPE)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    for error in (DBAPIError, PoolTimeoutError, DatabaseUnreachable, NotReflected):
+    for error in (
+        DBAPIError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        PoolTimeoutError,
+        DatabaseUnreachable,
+        NotReflected,
+    ):
         app.add_exception_handler(error, _on_database_error)
     app.add_exception_handler(Exception, _on_unexpected)
 
@@ -103,8 +106,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     error = cast(HTTPException, error)
     if error.status_code in (204, 304):
         return Response(status_code=error.status_code, headers=error.headers)
-    members = getattr(error, "members", {})
-    return problem(request, error.status_code, str(error.detail), headers=error.headers, **members)
+    members, headers = getattr(error, "members", {}), dict(error.headers or {})
+    if error.status_code == 405 and (methods := allowed_methods(request.scope)):
+        headers["Allow"] = methods
+    return problem(request, error.status_code, str(error.detail), headers=headers, **members)
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
@@ -116,9 +121,11 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 async def _on_database_error(request: Request, error: Exception) -> Response:
     fault = fault_of(error, getattr(request.state, "dal", None))
     if fault is None:
-        return await _on_unexpected(request, error)
+        raise error  # a defect of the service: 500, an alert and a traceback in the log
     if fault.is_outage:
         request.state.outage = error
+    if fault.is_collision:
+        note_collision(request)
     return problem(request, fault.status, fault.detail, headers=fault.headers, **_errors_of(fault))
 
 

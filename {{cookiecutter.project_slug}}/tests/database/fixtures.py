@@ -74,7 +74,11 @@ def run_migrations(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 async def test_database(
-    server_url: URL, worker_id: str, keep_database: bool, run_migrations: bool
+    anyio_backend: str,  # named, so that a test that is not async may ask for `app`, too
+    server_url: URL,
+    worker_id: str,
+    keep_database: bool,
+    run_migrations: bool,
 ) -> AsyncIterator[str]:
     """A database of this worker, migrated."""
     name = str(server_url.database)
@@ -86,7 +90,10 @@ async def test_database(
     await create_database(server_url, name)
     if run_migrations:
         await sync({"database_url": url})
+    before = await count_rows(url)
     yield url
+    assert await count_rows(url) == before, "a test has left rows behind"
+    assert await idle_in_transaction(url) == 0, "a test has left a transaction open"
     if not keep_database:
         await drop_database(server_url, name)
 
@@ -136,6 +143,38 @@ async def create_database(server: URL, name: str, *, template: str | None = None
 async def drop_database(server: URL, name: str) -> None:
     """Drop a database if it is there, whoever is connected to it."""
     await _execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+async def count_rows(url: str) -> dict[str, int]:
+    """The number of rows of each table."""
+    tables = await _fetch(
+        url,
+        "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables "
+        "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
+    )
+    counts = {}
+    for table in tables:
+        [row] = await _fetch(url, f"SELECT count(*) AS n FROM {table['name']}")
+        counts[table["name"]] = row["n"]
+    return counts
+
+
+async def idle_in_transaction(url: str) -> int:
+    """The number of connections that wait with a transaction open."""
+    idle = await _fetch(
+        url,
+        "SELECT pid FROM pg_stat_activity "
+        "WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
+    )
+    return len(idle)
+
+
+async def _fetch(url: str, query: str) -> list[asyncpg.Record]:
+    conn = await asyncpg.connect(url)
+    try:
+        return list(await conn.fetch(query))
+    finally:
+        await conn.close()
 
 
 async def _execute(server: URL, statement: str) -> None:

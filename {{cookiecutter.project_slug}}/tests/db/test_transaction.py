@@ -252,3 +252,21 @@ async def test_a_server_that_is_not_there_is_an_oserror() -> None:
     with pytest.raises(DatabaseUnreachable):
         async with dal.transaction() as tx:
             await tx.execute(sa.text("SELECT 1"))
+
+
+async def test_behind_pgbouncer_each_transaction_sets_its_limits_and_a_plain_read_needs_none(
+    committed_database: str,
+) -> None:
+    options: dict[str, Any] = {"pgbouncer": True, "statement_timeout": 7.0}
+    async with DataAccessLayer.connect(committed_database, **options) as dal:
+        async with dal.transaction() as tx:
+            await tx.fetch_all(sa.select(tx.get_table("author")))
+            driver: Any = (await tx.conn.get_raw_connection()).driver_connection
+            assert not driver.is_in_transaction()
+            assert await tx.fetch_value(sa.text("SHOW statement_timeout")) == "7s"
+        async with dal.transaction() as tx:
+            await tx.execute(sa.insert(tx.get_table("author")).values(name="PgBouncer"))
+        async with dal.transaction() as tx:
+            author = tx.get_table("author")
+            deleted = await tx.execute(sa.delete(author).where(author.c.name == "PgBouncer"))
+        assert deleted.rowcount == 1

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from . import wire
 from .encoding import dumps, loads
 from .urls import async_url
 
@@ -116,6 +117,8 @@ def _set_in_each_transaction(engine: AsyncEngine, limits: dict[str, str]) -> Non
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits.items())
 
     def set_local(connection: Connection) -> None:
-        connection.exec_driver_sql(f"SELECT {calls}")
+        if not wire.is_begin_deferred(connection):
+            connection.exec_driver_sql(f"SELECT {calls}")
 
     event.listen(engine.sync_engine, "begin", set_local)
+    engine.sync_engine.update_execution_options(**{wire.AFTER_BEGIN: f"SELECT {calls}"})

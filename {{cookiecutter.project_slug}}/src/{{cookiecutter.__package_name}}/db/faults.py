@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .dal import DataAccessLayer
 from .errors import DatabaseUnreachable, NotReflected
+from .sqlstate import driver_error, is_collision, sqlstate_of
 
 #: Seconds that a client is asked to wait before it tries again (Retry-After, RFC 9110 10.2.3).
 RETRY_AFTER = {"retry-after": "1"}
@@ -27,6 +27,7 @@ class Fault:
     detail: str
     columns: tuple[str, ...] = ()
     is_outage: bool = False  # the database as a whole cannot be used
+    is_collision: bool = False  # the same request may succeed when it runs again
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -36,24 +37,16 @@ def fault_of(error: BaseException, dal: DataAccessLayer | None = None) -> Fault 
         return _unavailable("The database cannot be reached.", is_outage=True)
     if isinstance(error, PoolTimeoutError):
         return _unavailable("All database connections are in use.", is_outage=True)
-    driver = _driver_error(error)
+    driver = driver_error(error)
     if driver is None:
         return None
-    sqlstate = _sqlstate(error, driver)
+    if is_collision(error):
+        detail = "The request collided with another one; try again."
+        return Fault(503, "collision", detail, is_collision=True, headers=dict(RETRY_AFTER))
+    sqlstate = sqlstate_of(error)
     if sqlstate:
         return _fault_of_sqlstate(sqlstate, driver, dal)
     return _fault_of_client(error, driver)
-
-
-def _driver_error(error: BaseException) -> Any:
-    if isinstance(error, DBAPIError):
-        return getattr(error.orig, "__cause__", None) or error.orig
-    return error if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError) else None
-
-
-def _sqlstate(error: BaseException, driver: Any) -> str | None:
-    translated = getattr(error, "orig", None)
-    return getattr(driver, "sqlstate", None) or getattr(translated, "sqlstate", None)
 
 
 def _fault_of_client(error: BaseException, driver: Any) -> Fault | None:
@@ -90,8 +83,6 @@ _CONSTRAINTS = {
     "23514": (422, "check", "The value breaks a rule of the database."),
 }
 _BUSY = {
-    "40001": "The request collided with another one; try again.",
-    "40P01": "The request collided with another one; try again.",
     "55P03": "The record is locked by another request; try again.",
     "57014": "The database took too long.",
     "25006": "The database is read-only at the moment.",

@@ -66,8 +66,8 @@ class PoolLease:
             _ = await self._conn.start()
         except OSError as error:
             raise DatabaseUnreachable(f"The database cannot be reached: {error}") from error
-        self._root = await self._conn.begin()
         self._driver = await wire.defer_begin(self._conn)
+        self._root = await self._conn.begin()
         return self._conn
 
     async def begin(self, *, isolation: str | None, readonly: bool) -> None:

@@ -14,6 +14,8 @@ from .request import SCOPE_KEY, RequestTransaction
 #: Seconds to wait at most before a request runs again; doubled each time up to the longest.
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.3
+#: Methods that ask for nothing but an answer (RFC 9110, section 9.2.1): they may always run again.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OVER = (
     "The request's transaction is over: it was decided when the response started. "
     "Use `async with dal.transaction()` in background tasks."
@@ -24,8 +26,8 @@ class TransactionMiddleware:
     """Pure ASGI, and innermost: nothing behind it can turn a committed 2xx into an error.
 
     A status below 400 commits, anything else rolls back, and nothing is sent before COMMIT has
-    answered. A request that asked for it runs again, `attempts` times in all, when PostgreSQL
-    reports a serialization failure (SQLSTATE 40001) or a deadlock (40P01).
+    answered. A request that only reads or that asked for it runs again, `attempts` times in all,
+    when it collided: see `sqlstate.is_collision`.
     """
 
     def __init__(self, app: ASGIApp, dal: DataAccessLayer, *, attempts: int = 10) -> None:
@@ -95,8 +97,9 @@ class _Attempt:
     @property
     def _must_rerun(self) -> bool:
         transaction = self._transaction
-        wanted = transaction.replayed and transaction.conflict
-        return wanted and not (self._started or self._last) and self._body.is_complete
+        allowed = transaction.replayed or self._scope["method"] in SAFE_METHODS
+        possible = self._body.is_complete and not (self._started or self._last)
+        return transaction.collided and allowed and possible
 
     async def _decide_then_send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

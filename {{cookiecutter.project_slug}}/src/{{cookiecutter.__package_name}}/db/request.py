@@ -85,6 +85,12 @@ def _of_request(connection: HTTPConnection) -> RequestTransaction:
     return transaction
 
 
+def note_collision(connection: HTTPConnection) -> None:
+    """Tell the request's transaction of a collision that it has not seen itself."""
+    if transaction := connection.scope.get(SCOPE_KEY):
+        transaction.collided = True
+
+
 async def request_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The request's transaction, for reading and writing."""
     transaction = _of_request(connection)

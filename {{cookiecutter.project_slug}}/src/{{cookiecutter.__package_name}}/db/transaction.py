@@ -10,15 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from .lease import Lease
 from .plain_read import is_plain_read
+from .sqlstate import is_collision
 
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
 
 Row = dict[str, Any]
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
-
-#: SQLSTATE serialization_failure and deadlock_detected: PostgreSQL asks for the transaction again.
-REPLAYABLE = frozenset({"40001", "40P01"})
 
 
 class TransactionManager:
@@ -117,7 +115,7 @@ class DeferredTransaction(TransactionManager):
         super().__init__(None, dal)
         self.isolation = isolation
         self.readonly = readonly
-        self.conflict = False  # PostgreSQL asked for this transaction to be run again
+        self.collided = False  # it may succeed when it is run again
         self._lease: Lease | None = None
         self._begun = False
         self._over = ""
@@ -190,4 +188,4 @@ class DeferredTransaction(TransactionManager):
         self._lease, self._conn, self._begun = None, None, False
 
     def _notice(self, error: DBAPIError) -> None:
-        self.conflict |= getattr(error.orig, "sqlstate", None) in REPLAYABLE
+        self.collided |= is_collision(error)

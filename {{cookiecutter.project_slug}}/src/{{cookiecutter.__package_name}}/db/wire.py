@@ -10,10 +10,13 @@ is bounded in pyproject.toml because of it.
 from typing import Any
 
 import asyncpg
-from sqlalchemy import PoolProxiedConnection
+from sqlalchemy import Connection, PoolProxiedConnection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .errors import AbortedTransaction
+
+#: The execution option of an engine with a statement to send along with each BEGIN.
+AFTER_BEGIN = "after_begin"
 
 
 class Unbegun:
@@ -50,6 +53,8 @@ async def begin(conn: AsyncConnection, *, isolation: str | None, readonly: bool)
     """
     statement = begin_statement(isolation, readonly)
     proxy = await conn.get_raw_connection()
+    if after := conn.engine.get_execution_options().get(AFTER_BEGIN):
+        statement += f"; {after}"
     driver: Any = proxy.driver_connection
     _dialect_state(proxy)._transaction = Begun(driver)
     await driver.execute(statement)
@@ -60,6 +65,11 @@ async def defer_begin(conn: AsyncConnection) -> asyncpg.Connection:
     proxy = await conn.get_raw_connection()
     _dialect_state(proxy)._transaction = Unbegun()
     return proxy.driver_connection
+
+
+def is_begin_deferred(conn: Connection) -> bool:
+    """Whether `defer_begin` was called and `begin` was not."""
+    return isinstance(_dialect_state(conn.connection)._transaction, Unbegun)
 
 
 def _dialect_state(proxy: PoolProxiedConnection) -> Any:

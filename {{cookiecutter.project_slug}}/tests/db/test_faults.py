@@ -1,0 +1,124 @@
+"""What each database error becomes, on errors that PostgreSQL really raised."""
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from {{ cookiecutter.__package_name }}.db import DataAccessLayer, DatabaseUnreachable, NotReflected
+from {{ cookiecutter.__package_name }}.db.faults import fault_of
+
+
+async def _raised(db: DataAccessLayer, statement: str) -> DBAPIError:
+    with pytest.raises(DBAPIError) as caught:
+        async with db.transaction() as tx:
+            await tx.execute(sa.text(statement))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "status", "is_outage", "is_collision"),
+    [
+        ("23505", 409, False, False),
+        ("23503", 409, False, False),
+        ("23P01", 409, False, False),
+        ("23502", 422, False, False),
+        ("23514", 422, False, False),
+        ("22003", 422, False, False),
+        ("22P02", 422, False, False),
+        ("40001", 503, False, True),
+        ("40P01", 503, False, True),
+        ("55P03", 503, False, False),
+        ("57014", 503, False, False),
+        ("25006", 503, False, False),
+        ("08006", 503, True, False),
+        ("28000", 503, True, False),
+        ("53300", 503, True, False),
+        ("57P01", 503, True, False),
+        ("57P03", 503, True, False),
+    ],
+)
+async def test_a_sqlstate_has_its_answer(
+    db: DataAccessLayer, sqlstate: str, status: int, is_outage: bool, is_collision: bool
+) -> None:
+    statement = f"DO $$ BEGIN RAISE EXCEPTION 'secret' USING ERRCODE = '{sqlstate}'; END $$"
+    fault = fault_of(await _raised(db, statement), db)
+    assert fault is not None
+    assert (fault.status, fault.is_outage, fault.is_collision) == (status, is_outage, is_collision)
+    assert ("retry-after" in fault.headers) == (status == 503)
+    assert "secret" not in fault.detail
+
+
+@pytest.mark.parametrize("statement", ["SELECT nothing", "SELECT * FROM nowhere", "SELEC"])
+async def test_a_defect_of_the_service_is_no_fault(db: DataAccessLayer, statement: str) -> None:
+    assert fault_of(await _raised(db, statement), db) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "columns"),
+    [
+        ("INSERT INTO author (name) VALUES ('a'), ('a')", ("name",)),
+        ("INSERT INTO author (name) VALUES (NULL)", ("name",)),
+        ("INSERT INTO book (catalog, title, author_id) VALUES ('c', 't', 0)", ("author_id",)),
+        (
+            "INSERT INTO book (catalog, title, author_id, price) VALUES (1, 1, 0, -1)",
+            ("price",),
+        ),
+    ],
+)
+async def test_the_columns_at_fault_come_from_the_constraint(
+    db: DataAccessLayer, statement: str, columns: tuple[str, ...]
+) -> None:
+    fault = fault_of(await _raised(db, statement), db)
+    assert fault is not None
+    assert fault.columns == columns
+
+
+async def test_a_value_that_the_driver_refuses_is_a_422(db: DataAccessLayer) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        async with db.transaction() as tx:
+            book = tx.get_table("book")
+            await tx.fetch_all(sa.select(book).where(book.c.id == 2**63))
+    fault = fault_of(caught.value, db)
+    assert fault is not None
+    assert fault.status == 422
+
+
+async def test_errors_of_the_driver_itself_are_understood_too(db: DataAccessLayer) -> None:
+    with pytest.raises(asyncpg.PostgresError) as caught:
+        async with db.transaction() as tx:
+            driver = await tx.get_dbapi_connection()
+            await driver.copy_records_to_table("author", records=[("a",), ("a",)], columns=["name"])
+    fault = fault_of(caught.value, db)
+    assert fault is not None
+    assert (fault.status, fault.columns) == (409, ("name",))
+
+
+async def test_a_connection_that_was_lost_is_an_outage(committed_database: str) -> None:
+    async with DataAccessLayer.connect(committed_database) as dal:
+        with pytest.raises(DBAPIError) as caught:
+            async with dal.transaction() as tx:
+                pid = await tx.fetch_value(sa.text("SELECT pg_backend_pid()"))
+                async with dal.transaction() as other:
+                    await other.execute(sa.select(sa.func.pg_terminate_backend(pid)))
+                await tx.execute(sa.text("SELECT 1"))
+        fault = fault_of(caught.value, dal)
+        assert fault is not None
+        assert (fault.status, fault.is_outage) == (503, True)
+        async with dal.transaction() as tx:
+            assert await tx.fetch_value(sa.text("SELECT 1")) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [DatabaseUnreachable("refused"), NotReflected("x"), PoolTimeoutError("full")]
+)
+def test_without_a_connection_the_answer_is_503(error: Exception) -> None:
+    fault = fault_of(error)
+    assert fault is not None
+    assert (fault.status, fault.headers, fault.is_outage) == (503, {"retry-after": "1"}, True)
+
+
+@pytest.mark.parametrize("error", [ValueError(), OSError("a file"), KeyError("x")])
+def test_other_errors_are_not_the_databases(error: Exception) -> None:
+    assert fault_of(error) is None

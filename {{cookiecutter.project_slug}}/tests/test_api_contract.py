@@ -1,0 +1,33 @@
+"""The API keeps what its OpenAPI document promises, whatever is sent to it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from {{ cookiecutter.__package_name }}.app import create_app
+from {{ cookiecutter.__package_name }}.settings import Settings
+from tests.serving import serving
+
+EXAMPLES = 30
+
+
+@pytest.mark.parametrize("signed_in", [True, False], ids=["signed in", "anonymous"])
+async def test_schemathesis_finds_nothing(
+    committed_database: str, client: httpx.AsyncClient, tmp_path: Path, signed_in: bool
+) -> None:
+    """All checks, on a real socket; `client` knows how to sign in where there is something to."""
+    settings = Settings(
+        _env_file=None, environment="testing", database_url=committed_database, log_level="ERROR"
+    )
+    token = client.headers.get("authorization") if signed_in else None
+    async with serving(create_app(settings)) as url:
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"]
+        command += ["--checks=all", f"--max-examples={EXAMPLES}", "--seed=1", "--no-color"]
+        command += [f"--header=Authorization: {token}"] if token else []
+        result = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr
