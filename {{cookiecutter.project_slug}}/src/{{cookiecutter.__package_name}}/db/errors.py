@@ -1,6 +1,6 @@
 """What the data toolkit raises, apart from the driver's own errors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -18,15 +18,34 @@ class DatabaseUnreachable(OSError):
     """No connection could be made: refused, timed out, or the host name is not known."""
 
 
+class UnknownSchema(LookupError):
+    """The database has no schema of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The database has no schema {name!r}: correct DATABASE_SCHEMAS.")
+
+
 class UnknownTable(LookupError):
     """No reflected table or view has this name."""
 
     def __init__(self, name: str, known: Iterable[str], schemas: Iterable[str]) -> None:
         message = f"No table {name!r}."
-        matches = get_close_matches(name, list(known), n=3)
+        matches = _near(name, sorted(known))
         if matches:
             message += f" Did you mean {' or '.join(map(repr, matches))}?"
         super().__init__(f"{message} Reflected schemas: {', '.join(schemas)}.")
+
+
+def _near(name: str, known: Sequence[str]) -> list[str]:
+    """Up to three known names that resemble this one, or that have it in another schema."""
+    last = name.rpartition(".")[2].casefold()
+    by_last: dict[str, list[str]] = {}
+    for one in known:
+        by_last.setdefault(one.rpartition(".")[2].casefold(), []).append(one)
+    alike = [one for near in get_close_matches(last, by_last) for one in by_last[near]]
+    # Tables of the default schema are known by both names: the short one will do.
+    shorter = [one for one in alike if one.rpartition(".")[2] not in alike or "." not in one]
+    return shorter[:3]
 
 
 class AbortedTransaction(RuntimeError):
