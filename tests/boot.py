@@ -101,8 +101,10 @@ async def stop_in_flight(
             )
             for i in range(IN_FLIGHT)
         ]
-        while await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") == 0:
-            await asyncio.sleep(0.05)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        async with asyncio.timeout(60):
+            while await connection.fetchval(waiting) < IN_FLIGHT:
+                await asyncio.sleep(0.05)
         server.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.5)
     answers = await asyncio.gather(*writes)

@@ -12,11 +12,12 @@ FOREIGN = ("DATABASE_", "TEST_DATABASE_", "AUTH0_", "SLACK_", "PYTEST_", "NOX_")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment as a newcomer would have it, with `variables`."""
+    """Return this process's environment as that of a reader with uv installed, with `variables`."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
     for name in ("VIRTUAL_ENV", "PYTHONPATH", "ENVIRONMENT", "UV_PROJECT_ENVIRONMENT", "MAKEFLAGS"):
         ours.pop(name, None)
-    return ours | variables
+    path = os.pathsep.join([str(Path(UV).parent), ours.get("PATH", os.defpath)])
+    return ours | {"PATH": path} | variables
 
 
 def run(project: Path, *command: str | Path, check: bool = True, **variables: str) -> str:

@@ -2,13 +2,10 @@
 
 import ast
 import re
-import shutil
 from pathlib import Path
 
-import pytest
-
 from .baking import ROOT
-from .environments import UV, run
+from .environments import run
 
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LONGEST_README = 150  # lines
@@ -20,14 +17,6 @@ def commands(document: Path) -> list[str]:
     return [line[2:].partition("  #")[0].strip() for line in lines if line.startswith("$ ")]
 
 
-@pytest.fixture
-def uv_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`uv` is what a reader of a document has installed."""
-    (tmp_path / "uv").symlink_to(shutil.which(UV) or UV)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-
-
-@pytest.mark.usefixtures("uv_on_path")
 def test_the_commands_for_agents_of_the_service_run(default_project: Path) -> None:
     found = commands(default_project / "AGENTS.md")
     assert len(found) >= 5
@@ -35,7 +24,6 @@ def test_the_commands_for_agents_of_the_service_run(default_project: Path) -> No
         run(default_project, "sh", "-c", command)
 
 
-@pytest.mark.usefixtures("uv_on_path")
 def test_the_commands_for_agents_of_the_template_run() -> None:
     found = commands(ROOT / "AGENTS.md")
     assert len(found) >= 5

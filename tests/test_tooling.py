@@ -1,7 +1,9 @@
 """The generated project's CI, containers and Makefile say what their validators accept."""
 
+import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,14 @@ def test_make_writes_the_passwords_once_and_for_its_user_only(tmp_path: Path) ->
     assert password not in superuser
     run(project, "make", ".secrets")
     assert (project / ".secrets" / "owner.env").read_text() == owner
+
+
+def test_make_brings_its_own_uv_where_there_is_none(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+    system = os.pathsep.join(path for path in os.defpath.split(os.pathsep) if path)
+    run(project, "make", ".tools/bin/uv", PATH=f"{Path(sys.base_prefix) / 'bin'}:{system}")
+    assert run(project, ".tools/bin/uv", "--version").startswith("uv ")
+    assert tomllib.loads((project / ".tools" / "uv.toml").read_text())["system-certs"] is True
 
 
 def test_make_help_names_every_command(default_project: Path) -> None:
