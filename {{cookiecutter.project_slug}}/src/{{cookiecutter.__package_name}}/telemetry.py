@@ -26,8 +26,9 @@ def _is_probe(scope: MutableMapping[str, Any]) -> bool:
 
 
 # auto_configure: FastAPI adds OTLP exporters for what the OTEL_* variables ask for, and nothing
-# when they ask for nothing. Probes would be most of the spans and say nothing.
-TELEMETRY = TelemetryConfig(auto_configure=True, exclude=_is_probe)
+# when they ask for nothing. Operation spans (dependencies, endpoint, serialisation) would double
+# the cost of tracing, and probes would be most of the spans; neither tells much.
+TELEMETRY = TelemetryConfig(auto_configure=True, operation_spans=False, exclude=_is_probe)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .apps import calling, wrapped_app
+from tests.serving import serving
 
 
 async def test_it_is_a_problem_without_any_of_the_exception_s_words() -> None:
@@ -26,6 +27,13 @@ async def test_the_server_gets_the_exception() -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://books.example") as client:
         with pytest.raises(ValueError, match="broken"):
             await client.get("/broken")
+
+
+async def test_a_client_can_go_on_after_a_500() -> None:
+    """uvicorn closes the connection after an exception; who is not told loses the next request."""
+    async with serving(wrapped_app()) as url, httpx.AsyncClient(base_url=url) as client:
+        answers = [await client.get(path) for path in ("/broken", "/broken", "/fine/1") * 5]
+    assert [answer.status_code for answer in answers] == [500, 500, 200] * 5
 
 
 async def test_a_started_response_is_not_started_again() -> None:

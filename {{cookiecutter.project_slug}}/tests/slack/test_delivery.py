@@ -126,6 +126,16 @@ async def test_stopping_sends_what_is_queued(fake_slack: FakeSlack) -> None:
     assert len(fake_slack.messages) == 10
 
 
+async def test_it_can_be_started_again(fake_slack: FakeSlack) -> None:
+    """An app may run its lifespan more than once: tests do."""
+    delivery = Delivery(fake_slack.url, QUICK)
+    for _ in range(2):
+        delivery.start()
+        assert delivery.put(job(), delivery.alerts)
+        await delivery.stop()
+    assert delivery.sent == 2
+
+
 async def test_stopping_takes_no_longer_than_allowed(fake_slack: FakeSlack) -> None:
     fake_slack.answer = Answer(429, {"Retry-After": "30"})
     delivery = Delivery(fake_slack.url, replace(QUICK, drain=0.2))

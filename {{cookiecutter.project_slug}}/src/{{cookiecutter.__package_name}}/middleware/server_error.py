@@ -31,5 +31,20 @@ class ServerErrorMiddleware:
             await self.app(scope, receive, watch)
         except Exception as error:
             if not started:
-                await render(scope, receive, send, error)
+                await render(scope, receive, _closing(scope, send), error)
             raise
+
+
+def _closing(scope: Scope, send: Send) -> Send:
+    """Announce what uvicorn does after an exception: it closes the connection.
+
+    Not told, a client sends its next request on it and gets no answer.
+    """
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start" and scope["http_version"].startswith("1"):
+            headers = [*message.get("headers", ()), (b"connection", b"close")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_and_close

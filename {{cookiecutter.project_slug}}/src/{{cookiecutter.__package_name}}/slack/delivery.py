@@ -83,8 +83,9 @@ class Delivery:
         return True
 
     def start(self) -> None:
-        """Start the worker, once."""
+        """Start the worker, unless it runs; it can be started again after `stop`."""
         if self._worker is None:
+            self._stopping, self._wake = False, asyncio.Event()
             self._worker = asyncio.create_task(self._work(), name="slack-delivery")
 
     async def stop(self) -> None:
@@ -95,7 +96,10 @@ class Delivery:
             await asyncio.wait([self._worker], timeout=self._pace.drain)
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
+            self._worker = None
         left = [*self.alerts.jobs, *self.reports.jobs]
+        self.alerts.jobs.clear()
+        self.reports.jobs.clear()
         for job in left:
             _resolve(job, 0)
         if left:

@@ -7,10 +7,10 @@ from typing import Any
 MASK = "[redacted]"
 
 # A longer text is cut before the search: patterns stay fast on a 1 MB message.
-_WINDOW = 20_000
+_WINDOW = 8_000
 
 _SENSITIVE = (
-    r"(?<![A-Za-z0-9])[\w-]{0,40}?(?:passw(?:or)?d|pwd|passphrase|secret|token|api[-_]?key|"
+    r"(?<![\w-])[\w-]{0,40}?(?:passw(?:or)?d|pwd|passphrase|secret|token|api[-_]?key|"
     r"credential|authorization|cookie|session|private[-_]?key|access[-_]?key|signature)[\w-]{0,40}"
 )
 _QUOTED = r"""b?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
@@ -56,7 +56,7 @@ _LITERALS: tuple[_Replacement, ...] = (
 # Only for messages: on source lines these would hide the code itself.
 _VALUES: tuple[_Replacement, ...] = (
     (_pattern(r"(?s)\[(?:SQL|parameters):.*"), "[SQL removed]"),  # SQLAlchemy
-    (_pattern(r"(?m)^\s*DETAIL:.*"), f"DETAIL: {MASK}"),  # PostgreSQL
+    (_pattern(r"(?m)^[ \t]*DETAIL:.*"), f"DETAIL: {MASK}"),  # PostgreSQL
     (_pattern(r"\)=\([^)]*\)"), f")=({MASK})"),  # PostgreSQL: Key (email)=(...)
     (_pattern(r"(?m)(input_value=).*?(?=, input_type=|$)"), rf"\1{MASK}"),  # pydantic
     (_pattern(r"\b((?:set-)?cookie|authorization)\s{0,4}[=:].*"), rf"\1: {MASK}"),
@@ -69,7 +69,7 @@ _VALUES: tuple[_Replacement, ...] = (
 def redact(text: str, known: re.Pattern[str] | None = None) -> str:
     """Return a message without secrets: `known` values first, then everything that looks like one.
 
-    Texts over 20,000 characters are cut there, at a space, so that no half of a secret remains.
+    Texts over 8,000 characters are cut there, at a space, so that no half of a secret remains.
     """
     if len(text) > _WINDOW:
         text = text[:_WINDOW].rpartition(" ")[0] or text[: _WINDOW // 10]
