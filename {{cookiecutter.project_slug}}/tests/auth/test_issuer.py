@@ -16,6 +16,7 @@ from dev import issuer as package
 from dev.issuer import Issuer, __main__
 from dev.services import auth as dev_service
 
+PLAIN: Any = {"trust_env": False, "verify": False}  # no proxy, and no certificates to load
 VERIFIER = "v" * 43
 CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 REDIRECT = "http://127.0.0.1:8000/docs/oauth2-redirect"
@@ -33,14 +34,14 @@ LOGIN = {
 
 def authorize(issuer: Issuer, **changes: str) -> httpx.Response:
     """Return the answer to a login."""
-    return httpx.get(f"{issuer.url}authorize", params={**LOGIN, **changes}, trust_env=False)
+    return httpx.get(f"{issuer.url}authorize", params={**LOGIN, **changes}, **PLAIN)
 
 
 def exchange(issuer: Issuer, code: str, **changes: str) -> httpx.Response:
     """Return the answer to a code."""
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT}
     form |= {"code_verifier": VERIFIER, "client_id": "docs", **changes}
-    return httpx.post(f"{issuer.url}oauth/token", data=form, trust_env=False)
+    return httpx.post(f"{issuer.url}oauth/token", data=form, **PLAIN)
 
 
 def code_of(response: httpx.Response) -> str:
@@ -95,7 +96,7 @@ def test_only_local_pages_may_read_the_answer(origin: str, allowed: bool, issuer
     """A page of the internet, open in the same browser, gets no token."""
     for method in ("OPTIONS", "POST"):
         response = httpx.request(
-            method, f"{issuer.url}oauth/token", headers={"Origin": origin}, trust_env=False
+            method, f"{issuer.url}oauth/token", headers={"Origin": origin}, **PLAIN
         )
         assert (response.headers.get("access-control-allow-origin") == origin) is allowed
 
@@ -105,7 +106,7 @@ def test_name_that_resolves_here(issuer: Issuer) -> None:
     form = {"grant_type": "client_credentials"}
     headers = {"Host": "evil.example"}
     url = f"{issuer.url}oauth/token"
-    assert httpx.post(url, data=form, headers=headers, trust_env=False).status_code == 404
+    assert httpx.post(url, data=form, headers=headers, **PLAIN).status_code == 404
 
 
 async def test_command(
@@ -141,7 +142,7 @@ def test_make_run_starts_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with dev_service.service({"AUTH0_AUDIENCE": "https://mine"}) as environment:
         assert environment["AUTH0_DEV_ISSUER"] == address.read_text()
         assert environment["AUTH0_AUDIENCE"] == "https://mine"
-        keys: Any = httpx.get(f"{address.read_text()}.well-known/jwks.json", trust_env=False).json()
+        keys: Any = httpx.get(f"{address.read_text()}.well-known/jwks.json", **PLAIN).json()
         assert [key["use"] for key in keys["keys"]] == ["sig"]
     assert not address.exists()
 

@@ -24,8 +24,7 @@ def bearer_token(connection: HTTPConnection) -> str:
     ]
     if len(connection.headers.getlist("authorization")) > 1:
         raise several_credentials()
-    if connection.scope["type"] == "websocket":
-        tokens += _subprotocol_tokens(connection)
+    tokens += _subprotocol_tokens(connection)
     if len(tokens) > 1:
         raise several_credentials()
     if not tokens or not tokens[0]:
@@ -34,5 +33,5 @@ def bearer_token(connection: HTTPConnection) -> str:
 
 
 def _subprotocol_tokens(connection: HTTPConnection) -> list[str]:
-    offered: list[str] = connection.scope.get("subprotocols", [])
+    offered: list[str] = connection.scope.get("subprotocols", [])  # only a WebSocket's scope has it
     return [token for name, token in pairwise(offered) if name == SUBPROTOCOL]
