@@ -15,7 +15,7 @@ from .environments import install, run
 
 # Words that must not occur, in a name or a text, when the answer is not the one on the left.
 FOREIGN_WORDS: dict[tuple[str, Any], str] = {
-    ("use_auth0", True): r"(?i)auth0|jwks|jwt|read:books",
+    ("use_auth0", True): r"(?i)auth0|jwks|\bjwt\.|pyjwt|read:books",
     ("use_slack", True): r"(?i)slack|webhook",
     ("use_bulk", True): r"(?i)\bbulk|staging table",
     ("ci", "github"): r"GitHub|\.github",

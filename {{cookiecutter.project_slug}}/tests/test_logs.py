@@ -114,10 +114,10 @@ def test_the_level_holds_for_everybody() -> None:
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO"])
 def test_http_clients_do_not_log_urls(level: str) -> None:
-    """A webhook's URL is a secret, and httpx logs it at INFO."""
+    """A URL may be a secret, and httpx logs it at INFO."""
     stream = io.StringIO()
     configure_logging(level, stream=stream)
-    logging.getLogger("httpx").info("HTTP Request: POST https://hooks.slack.com/services/x")
+    logging.getLogger("httpx").info("HTTP Request: POST https://example.com/secret/x")
     logging.getLogger("httpcore.http11").debug("send_request_headers.started")
     assert stream.getvalue() == ""
 

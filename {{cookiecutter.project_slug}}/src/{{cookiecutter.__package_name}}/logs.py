@@ -8,7 +8,7 @@ import structlog
 from opentelemetry.trace import get_current_span
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# They log every request at INFO, with its URL: a webhook's URL is a secret.
+# They log every request at INFO, with its URL, which may be a secret.
 _CHATTY = ("httpx", "httpcore", "hpack")
 _FIRST = ("timestamp", "level", "logger", "event", "request_id")
 

@@ -44,11 +44,11 @@ async def test_the_user_is_named(lines: list[Line]) -> None:
 
     @app.get("/mine")
     async def mine(request: Request) -> None:
-        request.state.user_sub = "auth0|ada"
+        request.state.user_sub = "user|ada"
 
     async with calling(app) as client:
         await client.get("/mine")
-    assert lines[0]["user"] == "auth0|ada"
+    assert lines[0]["user"] == "user|ada"
 
 
 async def test_without_a_route_the_path_is_logged_but_not_all_of_it(lines: list[Line]) -> None:

@@ -282,7 +282,7 @@ async def test_an_alert_tells_who_did_what_where(fake_slack: FakeSlack) -> None:
 
     @app.post("/v1/books/{book_id}")
     async def fail(book_id: int, request: Request) -> None:
-        request.state.user_sub = "auth0|ada"
+        request.state.user_sub = "user|ada"
         raise ValueError("broken")
 
     headers = {"X-Request-ID": "the-id"}
@@ -291,7 +291,7 @@ async def test_an_alert_tells_who_did_what_where(fake_slack: FakeSlack) -> None:
     [text] = fake_slack.texts
     facts = ("testing", "books", "1.2.3", "POST /v1/books/{" + "book_id}", "500", "the-id")
     assert all(fact in text for fact in facts), text
-    assert all(fact in text for fact in ("auth0|ada", "ValueError", "broken", "in fail"))
+    assert all(fact in text for fact in ("user|ada", "ValueError", "broken", "in fail"))
 
 
 async def test_a_garbage_token_is_not_read(fake_slack: FakeSlack) -> None:

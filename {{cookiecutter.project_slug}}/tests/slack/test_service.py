@@ -26,7 +26,7 @@ def authorization(request: pytest.FixtureRequest) -> dict[str, str]:
     """A valid token, in a service that asks for one."""
     with suppress(pytest.FixtureLookupError):
         token: Callable[..., str] = request.getfixturevalue("token")
-        return {"Authorization": f"Bearer {token(scopes=['read:books'], sub='auth0|ada')}"}
+        return {"Authorization": f"Bearer {token(scopes=[], sub='user|ada')}"}
     return {}
 
 
@@ -117,7 +117,7 @@ async def test_the_route_forwards_for_the_verified_user(
                 await client.post("/slack", json=REPORT, headers={"Authorization": ""})
             ).is_error
     [message] = fake_slack.messages
-    reporter = "auth0|ada" if authorization else "127.0.0.1"
+    reporter = "user|ada" if authorization else "127.0.0.1"
     assert message["attachments"][0]["footer"].startswith(f"Reported by {reporter} ")
 
 

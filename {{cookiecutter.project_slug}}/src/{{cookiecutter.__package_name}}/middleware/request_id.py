@@ -8,7 +8,7 @@ from structlog.contextvars import bind_contextvars
 
 HEADER = "X-Request-ID"
 
-# Whatever else a client sends is not worth the trouble in logs, headers and Slack.
+# Whatever else a client sends is not worth the trouble in logs, headers and alerts.
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADER = HEADER.lower().encode()
 

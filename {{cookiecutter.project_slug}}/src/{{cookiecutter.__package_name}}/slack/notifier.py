@@ -28,7 +28,7 @@ class SlackNotifier:
 
     Enter it in the lifespan (`async with`): leaving it sends what is queued. Without that it
     starts on first use and nothing is drained. `environments_trigger` names the environments that
-    alert, None means all. `authentication` needs no looking at: Auth0 leaves the verified user's
+    alert, None means all. `authentication` needs no looking at: it leaves the verified user's
     `sub` in `request.state.user_sub`, and no token is decoded again for a report.
     """
 
