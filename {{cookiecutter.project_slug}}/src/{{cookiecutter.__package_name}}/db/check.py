@@ -57,26 +57,25 @@ def _problems(dal: DataAccessLayer, model: type) -> Iterator[str]:
         yield from _query_problems(model, table)
         return
     for name, field in entity.model_fields.items():
-        yield from _field_problems(f"{entity.__name__}.{name}", name, field, table)
+        where = f"{entity.__name__}.{name}"
+        yield from _field_problems(where, name, field, table, is_view=dal.is_view(table))
 
 
-def _field_problems(where: str, name: str, field: FieldInfo, table: Table) -> Iterator[str]:
+def _field_problems(
+    where: str, name: str, field: FieldInfo, table: Table, *, is_view: bool
+) -> Iterator[str]:
     try:
         found = column(table, column_name(name, field))
     except UnknownColumn as error:
         yield f"{where}: {error} Rename the field or set its alias, or migrate."
         return
     there = f"column {table.fullname}.{found.key}"
-    if _may_be_null(found, table) and not allows_none(field.annotation):
+    # PostgreSQL calls every column of a view nullable, which says nothing.
+    nullable = getattr(found, "nullable", False) and not is_view
+    if nullable and not allows_none(field.annotation):
         yield f"{where}: {there} may be NULL. Declare the field `| None`, or migrate."
     if not can_read(field.annotation, tuple(field.metadata), found.type):
         yield f"{where} is {named(field.annotation)}, but {there} is {found.type!r}. Change either."
-
-
-def _may_be_null(found: ColumnElement[Any], table: Table) -> bool:
-    """PostgreSQL calls every column of a view nullable, which says nothing."""
-    is_view = not table.primary_key.columns and all(other.nullable for other in table.c)
-    return bool(getattr(found, "nullable", False)) and not is_view
 
 
 def _query_problems(model: type[FilterModel], table: Table) -> Iterator[str]:

@@ -3,9 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, TextClause, literal_column, text
-from sqlalchemy import column as bare_column
-from sqlalchemy import table as bare_table
+from sqlalchemy import ColumnElement, Table, literal_column
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from .columns import column
@@ -17,24 +15,31 @@ CREATED = "__created"
 
 
 class Target(NamedTuple):
-    """The columns of a unique constraint, and the predicate when it is a partial index."""
+    """The columns or expressions of a unique key, and its predicate when it is a partial index."""
 
-    columns: tuple[str, ...]
-    where: TextClause | None = None
+    elements: tuple[str, ...]
+    where: str = ""
+    has_expressions: bool = False
 
 
 def target_of(tx: TransactionManager, table: Table, constraint: str) -> Target:
     """The conflict target of a unique constraint, unique index or primary key by its name.
 
-    Raises LookupError when the table has none of this name.
+    Raises LookupError when the table has none of this name, and for one that PostgreSQL refuses:
+    deferrable, temporal, an exclusion constraint, an index that is not valid.
     """
-    known = tx.dal.unique_constraints(table)
+    known = tx.dal.unique_keys(table)
     if constraint not in known:
         raise LookupError(
             f"No unique constraint {constraint!r} on {table.fullname}. "
             f"There are: {', '.join(sorted(known)) or 'none'}."
         )
-    return Target(known[constraint], _predicate(table, constraint))
+    key = known[constraint]
+    if key.obstacle:
+        raise LookupError(
+            f"{constraint!r} on {table.fullname} cannot be a conflict target: {key.obstacle}."
+        )
+    return Target(key.columns, key.predicate, key.has_expressions)
 
 
 def target_over(tx: TransactionManager, table: Table, key: Collection[str]) -> Target:
@@ -45,11 +50,11 @@ def target_over(tx: TransactionManager, table: Table, key: Collection[str]) -> T
     """
     for name in key:
         column(table, name)
-    known = tx.dal.unique_constraints(table)
-    for name, columns in known.items():
-        if set(columns) == set(key) and _predicate(table, name) is None:
-            return Target(columns)
-    described = ", ".join(f"{name} ({', '.join(columns)})" for name, columns in known.items())
+    known = tx.dal.unique_keys(table)
+    for one in known.values():
+        if one.is_plain and set(one.columns) == set(key):
+            return Target(one.columns)
+    described = ", ".join(f"{one.name} ({', '.join(one.columns)})" for one in known.values())
     raise LookupError(
         f"({', '.join(key)}) is not unique in {table.fullname}: pass the columns of one unique "
         f"constraint as the key and the rest as defaults. There are: {described or 'none'}."
@@ -58,9 +63,7 @@ def target_over(tx: TransactionManager, table: Table, key: Collection[str]) -> T
 
 def insert_or_nothing(table: Table, names: tuple[str, ...], target: Target) -> Insert:
     """Insert one row unless it conflicts."""
-    return _insert(table, names).on_conflict_do_nothing(
-        index_elements=target.columns, index_where=target.where
-    )
+    return _insert(table, names).on_conflict_do_nothing(**_target(target))
 
 
 def insert_or_update(
@@ -68,35 +71,36 @@ def insert_or_update(
 ) -> Insert:
     """Insert one row, or give the row that is there the new values of the `update` columns.
 
-    With nothing to update, a column of the key is set to what it is, so that the row is returned.
+    With nothing to update, a column is set to what it is, so that the row is returned.
     """
     statement = _insert(table, names)
-    changed = {name: statement.excluded[name] for name in update or target.columns[:1]}
-    return statement.on_conflict_do_update(
-        index_elements=target.columns, index_where=target.where, set_=changed
-    )
+    same = [name for name in target.elements if name in table.c] or list(names)
+    changed = {name: statement.excluded[name] for name in update or same[:1]}
+    return statement.on_conflict_do_update(set_=changed, **_target(target))
 
 
-def created_flag(tx: TransactionManager, target: Target) -> ColumnElement[Any]:
+def _target(target: Target) -> dict[str, Any]:
+    """Elements with an expression are SQL text as a whole, columns are quoted."""
+    if not target.has_expressions:
+        elements: list[Any] = list(target.elements)
+    else:
+        elements = [literal_column(text) for text in target.elements]
+    where = literal_column(target.where) if target.where else None
+    return {"index_elements": elements, "index_where": where}
+
+
+def created_flag(tx: TransactionManager) -> ColumnElement[Any]:
     """Whether the returned row was inserted.
 
-    PostgreSQL 18 shows the row as it was before. Earlier servers: a row version that an UPDATE
+    PostgreSQL 18 shows the row as it was before, of which even ctid is NULL when there was none:
+    a column of the key may be NULL in a row that was there, with NULLS NOT DISTINCT. Earlier servers: a row version that an UPDATE
     made has xmax set, because ON CONFLICT locks the row first. Tables with partitions have no xmax.
     """
     version = tx.engine.dialect.server_version_info
     if version and version >= (18,):
-        old = bare_table("old", bare_column(target.columns[0]))
-        return old.c[target.columns[0]].is_(None).label(CREATED)
+        return literal_column("old.ctid").is_(None).label(CREATED)
     return (literal_column("xmax") == literal_column("0")).label(CREATED)
 
 
 def _insert(table: Table, names: tuple[str, ...]) -> Insert:
     return insert(table).values(value_binds(table, names))
-
-
-def _predicate(table: Table, name: str) -> TextClause | None:
-    for index in table.indexes:
-        if index.name == name:
-            where = index.dialect_options["postgresql"]["where"]
-            return None if where is None else text(str(where))
-    return None

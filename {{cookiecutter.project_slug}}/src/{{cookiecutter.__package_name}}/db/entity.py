@@ -91,7 +91,7 @@ class Entity(WriteEntity):
         row = values_of(table, values or {}) | values_of(table, more)
         for name in update or ():
             column(table, name)
-        rest = tuple(name for name in row if name not in target.columns)
+        rest = tuple(name for name in row if name not in target.elements)
         changed = rest if update is None else tuple(update)
         made = await cls._insert(tx, table, row, target, do=do, update=changed)
         return made or (None, False)
@@ -111,7 +111,7 @@ class Entity(WriteEntity):
         names = tuple(row)
 
         def build() -> Any:
-            flag = on_conflict.created_flag(tx, target)
+            flag = on_conflict.created_flag(tx)
             statement: Insert = (
                 on_conflict.insert_or_nothing(table, names, target)
                 if do == "nothing"
@@ -119,6 +119,6 @@ class Entity(WriteEntity):
             )
             return statement.returning(*columns_for(cls, table), flag)
 
-        statement = remembered(table, ("upsert", cls, names, target.columns, do, update), build)
+        statement = remembered(table, ("upsert", cls, names, target, do, update), build)
         made = await tx.fetch_one(statement, value_params(row))
         return None if made is None else (cls.model_validate(made), made[on_conflict.CREATED])

@@ -36,7 +36,8 @@ CREATE UNIQUE INDEX odd_code ON lab.odd (code);
 CREATE UNIQUE INDEX odd_live ON lab.odd ("Mixed ""Case") WHERE live;
 CREATE TABLE lab.part (id integer PRIMARY KEY, value text) PARTITION BY RANGE (id);
 CREATE TABLE lab.part_1 PARTITION OF lab.part FOR VALUES FROM (0) TO (100);
-CREATE TABLE lab.heap (a integer, b text NOT NULL);
+CREATE UNIQUE INDEX odd_label ON lab.odd (lower(label));
+CREATE TABLE lab.heap (a integer CONSTRAINT heap_a UNIQUE DEFERRABLE, b text NOT NULL);
 CREATE VIEW lab.books_by_author AS
     SELECT author.id, author.name, count(book.id) AS number_of_books,
            1 / (0 * author.id) AS explosive

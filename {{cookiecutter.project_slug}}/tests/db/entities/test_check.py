@@ -54,7 +54,7 @@ async def test_everything_that_does_not_fit_is_in_one_error(lab: DataAccessLayer
             "Wrong.price is int, but column lab.book.price is NUMERIC(precision=10, scale=2). "
             "Change either."
         ),
-        "Lost: No table 'lab.bok'. Did you mean 'lab.book' or 'lab.odd'? Reflected schemas: lab.",
+        "Lost: No table 'lab.bok'. Did you mean 'lab.book'? Reflected schemas: lab.",
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from {{ cookiecutter.__package_name }}.db import TransactionManager
 from {{ cookiecutter.__package_name }}.db.columns import UnknownColumn
+from {{ cookiecutter.__package_name }}.db.entity import Entity
 
 from .models import Author, Odd, Part
 
@@ -62,6 +63,30 @@ async def test_a_partial_unique_index_is_used_with_its_predicate(tx: Transaction
         values = {'Mixed "Case': 1, "order": order, "select": "a"}
         _, created = await Odd.upsert(tx, values, conflict="odd_live", update=["select"])
         assert created is is_new
+
+
+async def test_a_unique_index_on_an_expression_is_a_conflict_target(
+    tx: TransactionManager,
+) -> None:
+    for order, label, is_new in ((1, "Ab", True), (2, "aB", False)):
+        values = {"order": order, "select": "a", "label": label}
+        row, created = await Odd.upsert(tx, values, conflict="odd_label", update=["label"])
+        assert row is not None
+        assert (row.order, row.label, created) == (1, label, is_new)
+
+
+async def test_what_postgres_refuses_as_a_conflict_target_is_refused_in_words(
+    tx: TransactionManager,
+) -> None:
+    class Heap(Entity, table="lab.heap"):
+        a: int | None
+
+    with pytest.raises(
+        LookupError, match=r"'heap_a' on lab\.heap cannot be a conflict target: .*deferrable"
+    ):
+        await Heap.upsert(tx, a=1, b="x", conflict="heap_a")
+    with pytest.raises(LookupError, match="is not unique"):
+        await Heap.get_or_create(tx, a=1)
 
 
 async def test_an_unknown_constraint_names_those_there_are(tx: TransactionManager) -> None:
