@@ -16,7 +16,7 @@ from {{ cookiecutter.__package_name }}.db.migration_lock import (
 )
 from {{ cookiecutter.__package_name }}.db.sync import SyncError, SyncResult, sync
 
-from tests.migrations.fixtures import AddMigration
+from tests.migrations.fixtures import AddMigration, Alembic
 
 HOLDERS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 MIGRATING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migration'"
@@ -46,6 +46,17 @@ async def test_an_upgrade_waits_for_the_one_that_runs(
     await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
     assert await waiting is SyncResult.CREATED
     assert await other.fetchval(HOLDERS) == 0
+
+
+async def test_alembic_s_command_waits_too(other: asyncpg.Connection, alembic: Alembic) -> None:
+    await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+    waiting = asyncio.create_task(asyncio.to_thread(alembic, "upgrade", "head"))
+    await started(other)
+    await asyncio.sleep(0.3)
+    await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
+    result = await waiting
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("Another migration is running") == 1
 
 
 async def test_waiting_does_not_hold_up_an_index_that_is_built_concurrently(
