@@ -14,7 +14,7 @@ async def move_rows(
 ) -> tuple[int, int]:
     """Run the statements in order; return how many rows the last one inserted and updated.
 
-    Rows of a last statement that is not an INSERT count as updated. Raises ValueError without any.
+    Rows of any other statement that changes some count as updated. Raises ValueError without any.
     """
     if not statements:
         raise ValueError("The move has no statement.")
@@ -23,7 +23,8 @@ async def move_rows(
     last = statements[-1]
     if isinstance(last, Insert):
         return await _insert(transaction, last)
-    return 0, (await transaction.execute(last)).rowcount
+    result = await transaction.execute(last)
+    return 0, 0 if result.returns_rows else result.rowcount
 
 
 async def _insert(transaction: TransactionManager, statement: Insert) -> tuple[int, int]:
