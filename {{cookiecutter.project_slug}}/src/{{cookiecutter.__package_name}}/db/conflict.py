@@ -19,7 +19,6 @@ class Target(NamedTuple):
 
     elements: tuple[str, ...]
     where: str = ""
-    has_expressions: bool = False
 
 
 def target_of(tx: TransactionManager, table: Table, constraint: str) -> Target:
@@ -39,7 +38,7 @@ def target_of(tx: TransactionManager, table: Table, constraint: str) -> Target:
         raise LookupError(
             f"{constraint!r} on {table.fullname} cannot be a conflict target: {key.obstacle}."
         )
-    return Target(key.columns, key.predicate, key.has_expressions)
+    return Target(key.columns, key.predicate)
 
 
 def target_over(tx: TransactionManager, table: Table, key: Collection[str]) -> Target:
@@ -63,7 +62,7 @@ def target_over(tx: TransactionManager, table: Table, key: Collection[str]) -> T
 
 def insert_or_nothing(table: Table, names: tuple[str, ...], target: Target) -> Insert:
     """Insert one row unless it conflicts."""
-    return _insert(table, names).on_conflict_do_nothing(**_target(target))
+    return _insert(table, names).on_conflict_do_nothing(**_target(table, target))
 
 
 def insert_or_update(
@@ -76,16 +75,12 @@ def insert_or_update(
     statement = _insert(table, names)
     same = [name for name in target.elements if name in table.c] or list(names)
     changed = {name: statement.excluded[name] for name in update or same[:1]}
-    return statement.on_conflict_do_update(set_=changed, **_target(target))
+    return statement.on_conflict_do_update(set_=changed, **_target(table, target))
 
 
-def _target(target: Target) -> dict[str, Any]:
-    """Elements with an expression are SQL text as a whole, columns are quoted."""
-    if not target.has_expressions:
-        elements: list[Any] = list(target.elements)
-    else:
-        elements = [literal_column(text) for text in target.elements]
-    where = literal_column(target.where) if target.where else None
+def _target(table: Table, target: Target) -> dict[str, Any]:
+    elements = [name if name in table.c else literal_column(name) for name in target.elements]
+    where: Any = literal_column(target.where) if target.where else None
     return {"index_elements": elements, "index_where": where}
 
 
@@ -93,8 +88,9 @@ def created_flag(tx: TransactionManager) -> ColumnElement[Any]:
     """Whether the returned row was inserted.
 
     PostgreSQL 18 shows the row as it was before, of which even ctid is NULL when there was none:
-    a column of the key may be NULL in a row that was there, with NULLS NOT DISTINCT. Earlier servers: a row version that an UPDATE
-    made has xmax set, because ON CONFLICT locks the row first. Tables with partitions have no xmax.
+    a column of the key may be NULL in a row that was there, with NULLS NOT DISTINCT.
+    Earlier servers: a row version that an UPDATE made has xmax set, because ON CONFLICT locks the
+    row first. Tables with partitions have no xmax.
     """
     version = tx.engine.dialect.server_version_info
     if version and version >= (18,):

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from .lease import Lease
 from .plain_read import is_plain_read
+from .reflection import Reflection
 from .sqlstate import is_collision
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class TransactionManager:
         self.dal = dal
         self._conn = conn
         self._aliases: dict[str, Any] = {}
+        self._reflection: Reflection | None = None
 
     @property
     def conn(self) -> AsyncConnection:
@@ -87,15 +89,22 @@ class TransactionManager:
 
     async def commit(self) -> None:
         """Commit; a later statement begins a new transaction."""
+        self._reflection = None
         await self.conn.commit()
 
     async def rollback(self) -> None:
         """Roll back; a later statement begins a new transaction."""
+        self._reflection = None
         await self.conn.rollback()
 
     def get_table(self, name: str) -> Table:
-        """The reflected table or view `name` or `schema.name`; raises UnknownTable."""
-        return self.dal.get_table(name)
+        """The reflected table or view `name` or `schema.name`; raises UnknownTable.
+
+        All tables of a transaction are of one reflection, so that they can be joined.
+        """
+        if self._reflection is None:
+            self._reflection = self.dal.reflection(f"Table {name!r}")
+        return self._reflection.get_table(name)
 
     def set_aliased(self, name: str, alias: Any) -> None:
         """Remember an alias for this transaction only; it hides one of the data access layer's."""
@@ -186,6 +195,7 @@ class DeferredTransaction(TransactionManager):
 
     def _release(self) -> None:
         self._lease, self._conn, self._begun = None, None, False
+        self._reflection = None
 
     def _notice(self, error: DBAPIError) -> None:
         self.collided |= is_collision(error)

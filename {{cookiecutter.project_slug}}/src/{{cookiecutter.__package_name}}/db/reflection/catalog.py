@@ -15,9 +15,11 @@ from . import catalog_sql as sql
 
 Rows = Sequence[Row[Any]]
 
-#: A DDL element, because that also makes SQLAlchemy's dialect forget, on every connection of the
+#: Executed as DDL, because that also makes SQLAlchemy's dialect forget, on every connection of the
 #: engine, the statements and types that asyncpg prepared before: they may have changed.
-_QUALIFY: Executable = DDL("SET LOCAL search_path = ''")  # type: ignore[no-untyped-call]
+_PREPARE: Executable = DDL(  # type: ignore[no-untyped-call]
+    "SELECT set_config('search_path', '', true), set_config('jit', 'off', true)"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ async def read_relations(
     conn: AsyncConnection, schemas: Sequence[str]
 ) -> dict[str, list[Relation]]:
     """The relations of each schema; a schema that does not exist is not in the answer."""
-    await conn.execute(_QUALIFY)
+    await conn.execute(_PREPARE)
     found: dict[str, list[Relation]] = {}
     for row in await conn.execute(text(sql.RELATIONS), {"schemas": list(schemas)}):
         relations = found.setdefault(row.schema, [])

@@ -13,7 +13,7 @@ class UniqueKey:
     """A primary key, a unique or exclusion constraint, or a unique index."""
 
     name: str
-    #: The text of the expression, in parentheses where PostgreSQL needs them, for what is none.
+    #: The SQL of what is not a column but an expression.
     columns: tuple[str, ...]
     is_primary: bool = False
     #: Whether equal values exclude each other; not so for an exclusion constraint (&&, <>, ...).
