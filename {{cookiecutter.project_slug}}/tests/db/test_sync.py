@@ -73,7 +73,7 @@ async def test_two_databases_at_once_in_one_process(
         results = await asyncio.gather(sync(empty_database), sync(second))
     finally:
         await drop_database(server_url, name)
-    assert results == [SyncResult.CREATED, SyncResult.CREATED]
+    assert list(results) == [SyncResult.CREATED, SyncResult.CREATED]
 
 
 async def test_through_pgbouncer_all_is_one_transaction(empty_database: str) -> None:

@@ -30,9 +30,11 @@ async def other(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def started(other: asyncpg.Connection) -> None:
-    while not await other.fetchval(MIGRATING):
-        await asyncio.sleep(0.01)
+async def waits(other: asyncpg.Connection) -> None:
+    """Return when somebody has asked for the lock in vain, and pauses."""
+    async with asyncio.timeout(60):
+        while not await other.fetchval(f"{MIGRATING} AND query LIKE '%pg_sleep(%'"):
+            await asyncio.sleep(0.01)
 
 
 async def test_an_upgrade_waits_for_the_one_that_runs(
@@ -40,8 +42,7 @@ async def test_an_upgrade_waits_for_the_one_that_runs(
 ) -> None:
     await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
     waiting = asyncio.create_task(sync(empty_database))
-    await started(other)
-    await asyncio.sleep(0.3)
+    await waits(other)
     assert not waiting.done()
     await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
     assert await waiting is SyncResult.CREATED
@@ -51,8 +52,7 @@ async def test_an_upgrade_waits_for_the_one_that_runs(
 async def test_alembic_s_command_waits_too(other: asyncpg.Connection, alembic: Alembic) -> None:
     await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
     waiting = asyncio.create_task(asyncio.to_thread(alembic, "upgrade", "head"))
-    await started(other)
-    await asyncio.sleep(0.3)
+    await waits(other)
     await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
     result = await waiting
     assert result.returncode == 0, result.stderr
@@ -66,8 +66,7 @@ async def test_waiting_does_not_hold_up_an_index_that_is_built_concurrently(
     await other.execute("CREATE TABLE t (a int)")
     await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
     waiting = asyncio.create_task(sync(empty_database))
-    await started(other)
-    await asyncio.sleep(0.3)
+    await waits(other)
     async with asyncio.timeout(10):
         await other.execute("CREATE INDEX CONCURRENTLY i ON t (a)")
     await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
@@ -79,7 +78,7 @@ async def test_a_cancelled_upgrade_leaves_nothing_behind(
 ) -> None:
     await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
     waiting = asyncio.create_task(sync(empty_database))
-    await started(other)
+    await waits(other)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
