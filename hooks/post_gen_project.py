@@ -16,7 +16,7 @@ PATHS = {
         f"{PACKAGE}/commands/bulk.py",
         "tests/db/bulk",
         "tests/books/bulk",
-        "tests/commands/bulk",
+        "tests/commands",
     ],
     ("ci", "github"): [".github"],
     ("ci", "gitlab"): [".gitlab-ci.yml"],
