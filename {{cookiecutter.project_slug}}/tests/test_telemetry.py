@@ -81,6 +81,20 @@ async def test_every_statement_is_a_span_of_the_request(
     assert not any("private" in text for text in texts(exporter))
 
 
+async def test_statements_on_the_replica_are_spans_too(
+    engine_uri: str, exporter: Spans, tracer_provider: TracerProvider
+) -> None:
+    engines = create_engine(engine_uri), create_engine(engine_uri)
+    dal = DataAccessLayer()
+    dal.use(engines[0], replica=engines[1])
+    with observe(dal, tracer_provider=tracer_provider):
+        async with dal.transaction(readonly=True) as transaction:
+            await transaction.execute(sa.select(sa.literal("x")))
+    for engine in engines:
+        await engine.dispose()
+    assert any("$1" in text for text in texts(exporter))
+
+
 async def test_a_failing_statement_is_a_failed_span(
     traced: DataAccessLayer, exporter: Spans
 ) -> None:

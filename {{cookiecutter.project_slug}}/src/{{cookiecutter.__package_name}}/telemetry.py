@@ -1,7 +1,7 @@
 """OpenTelemetry: on when OTEL_EXPORTER_OTLP_ENDPOINT names a collector, silent otherwise."""
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from weakref import ref
 
@@ -17,7 +17,6 @@ from sqlalchemy import QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .db import DataAccessLayer
-from .db.errors import NotReflected
 from .sql_spans import trace_statements
 
 
@@ -42,17 +41,13 @@ def observe(
     The providers are the global ones, which FastAPI configures just before the lifespan. Without
     a tracer provider no listener is added, so a statement costs nothing more.
     """
-    try:
-        engine = dal.engine
-    except NotReflected:  # no DATABASE_URL
-        yield
-        return
-    _measure_pool(engine, get_meter(__name__, meter_provider=meter_provider))
+    for engine in dal.engines:
+        _measure_pool(engine, get_meter(__name__, meter_provider=meter_provider))
     provider = tracer_provider or get_tracer_provider()
-    if isinstance(provider, ProxyTracerProvider | NoOpTracerProvider):
-        yield
-        return
-    with trace_statements(engine, provider.get_tracer(__name__)):
+    with ExitStack() as stack:
+        if not isinstance(provider, ProxyTracerProvider | NoOpTracerProvider):
+            for engine in dal.engines:
+                stack.enter_context(trace_statements(engine, provider.get_tracer(__name__)))
         yield
 
 

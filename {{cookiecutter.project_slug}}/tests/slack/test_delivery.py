@@ -28,13 +28,19 @@ def test_the_steady_pace_is_slack_s() -> None:
 
 
 async def test_messages_keep_their_distance(fake_slack: FakeSlack) -> None:
-    delivery = Delivery(fake_slack.url, replace(QUICK, interval=0.1))
+    times: list[float] = []
+
+    def timed() -> Payload:
+        times.append(monotonic())
+        return {"text": "a message"}
+
+    delivery = Delivery(fake_slack.url, replace(QUICK, interval=0.05, drain=10))
     delivery.start()
     for _ in range(4):
-        delivery.put(job(), delivery.alerts)
-    await fake_slack.received(4)
+        delivery.put(Job(timed), delivery.alerts)
     await delivery.stop()
-    assert min(b - a for a, b in pairwise(fake_slack.times)) > 0.08
+    assert len(times) == 4
+    assert min(later - earlier for earlier, later in pairwise(times)) > 0.045
 
 
 async def test_alerts_go_before_reports(fake_slack: FakeSlack) -> None:

@@ -124,6 +124,11 @@ def test_a_text_never_gets_longer_than_its_limit(text: str, limit: int) -> None:
     assert re.search("[\x00-\x08\u202e\ud800-\udfff]", fitted) is None
 
 
+@pytest.mark.parametrize("limit", range(20, 26))
+def test_no_half_of_an_entity_is_left(limit: int) -> None:
+    assert re.fullmatch("(&amp;)+…", fit("&" * 100, limit))
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.text(alphabet="`ab\n", max_size=300), st.integers(20, 400))
 def test_nothing_breaks_out_of_a_code_block(text: str, limit: int) -> None:
@@ -185,3 +190,10 @@ def test_causes_are_named() -> None:
     assert report.causes[0].startswith("KeyError: 'the cause' (")
     assert report.place is not None
     assert "in fail" in report.place
+
+
+def test_an_error_that_came_too_late_for_its_handler_is_told_as_itself() -> None:
+    """Starlette wraps it into a RuntimeError that says nothing."""
+    late = RuntimeError("Caught handled exception, but response already started.")
+    late.__cause__ = KeyError("the error")
+    assert report_of(late).error == "KeyError"

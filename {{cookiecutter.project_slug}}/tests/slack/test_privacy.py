@@ -1,7 +1,10 @@
 """Nothing that a request brought, and nothing that looks like a secret, appears in an alert."""
 
+import json
+from collections.abc import Callable
 from time import process_time
 from typing import Any
+from urllib.parse import urlencode
 
 import asyncpg
 import pytest
@@ -9,6 +12,7 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 
+from {{ cookiecutter.__package_name }}.slack.known_values import known_values
 from {{ cookiecutter.__package_name }}.slack.redaction import redact, redact_source
 
 from .apps import alerting_app, calling, notifier_for
@@ -119,6 +123,27 @@ def test_what_looks_like_a_secret_is_removed(kind: str) -> None:
     assert "hunter2" not in redacted
     assert JWT not in redacted
     assert redact(redacted).count("hunter2") == 0
+
+
+@pytest.mark.parametrize("write", [str, repr, json.dumps], ids=["str", "repr", "JSON"])
+@pytest.mark.parametrize("place", ["query", "header", "body", "form"])
+def test_a_value_is_recognised_however_it_is_written(
+    place: str, write: Callable[[str], str]
+) -> None:
+    value = 'O\'Brien "the" \u00e4'
+    scope: Any = {"query_string": b"", "headers": []}
+    body = b""
+    if place == "query":
+        scope["query_string"] = urlencode({"name": value}).encode()
+    elif place == "header":
+        scope["headers"] = [(b"x-name", value.encode("latin-1"))]
+    elif place == "body":
+        body = json.dumps({"names": [value]}).encode()
+    else:
+        body = urlencode({"name": value}).encode()
+    text = redact(f"nobody is called {write(value)}", known_values(scope, body))
+    assert "Brien" not in text
+    assert text.startswith("nobody is called ")
 
 
 PIECES = ["\n", "_", "a-", "a=", "password=", "a://", "x@", ":", "eyJ.", "[SQL:", "'", "(", "1a"]

@@ -99,6 +99,11 @@ class ReflectedTables:
         return self._reflection is not None
 
     @property
+    def engines(self) -> tuple[AsyncEngine, ...]:
+        """The engine and, if there is one, the replica; empty before `reflect()` and `use()`."""
+        return tuple(engine for engine in (self._engine, self._replica) if engine is not None)
+
+    @property
     def engine(self) -> AsyncEngine:
         """The engine; raises NotReflected before `reflect()`."""
         if self._engine is None:
