@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from .forge import Forger
 from dev.issuer import Issuer
 
 GRANTED: list[dict[str, Any]] = [
@@ -45,7 +46,8 @@ NOT_GRANTED: list[dict[str, Any]] = [
 
 async def ask(api: httpx.AsyncClient, issuer: Issuer, claims: dict[str, Any]) -> httpx.Response:
     """Ask for a route that requires read:books with a token that has only these claims."""
-    token = issuer.token(**{"scope": None, "permissions": None, **claims})
+    forge = Forger(issuer)
+    token = forge.token(payload=forge.payload(**claims))
     return await api.get("/reads/sub", headers={"Authorization": f"Bearer {token}"})
 
 
