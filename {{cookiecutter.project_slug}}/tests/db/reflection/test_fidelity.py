@@ -14,6 +14,7 @@ from {{ cookiecutter.__package_name }}.db import DataAccessLayer
 #: a domain's type, does not know domains over domains and arrays, and makes a primary key with two
 #: counters that it refuses later.
 BETTER = {"ci", "hs", "short", "shorter", "shorts", "pair", "b", "c"}
+IDENTITY = ("always", "start", "increment", "minvalue", "maxvalue", "cycle", "cache")
 PARTITIONS = {"zoo.part_2025", "zoo.part_2026", "zoo.part_2026_1"}
 
 
@@ -33,7 +34,6 @@ async def plain(zoo_engine: AsyncEngine) -> sa.MetaData:
 def described(column: sa.Column[Any]) -> dict[str, Any]:
     """A column's properties, comparable."""
     default, identity, computed = column.server_default, column.identity, column.computed
-    is_default = isinstance(default, sa.DefaultClause)
     return {
         "type": repr(column.type),
         "schema": getattr(column.type, "schema", None),
@@ -41,11 +41,9 @@ def described(column: sa.Column[Any]) -> dict[str, Any]:
         "primary_key": column.primary_key,
         "autoincrement": column.autoincrement,
         "comment": column.comment,
-        "default": str(default.arg) if is_default else None,
+        "default": str(default.arg) if isinstance(default, sa.DefaultClause) else None,
         "computed": computed is not None and (str(computed.sqltext), computed.persisted),
-        "identity": identity is not None
-        and (identity.always, identity.start, identity.increment, identity.minvalue)
-        + (identity.maxvalue, identity.cycle, identity.cache),
+        "identity": None if identity is None else [getattr(identity, name) for name in IDENTITY],
     }
 
 
