@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
+from sqlalchemy.exc import DBAPIError
 
+from {{ cookiecutter.__package_name }}.db.engine import create_engine
 from {{ cookiecutter.__package_name }}.logs import configure_logging
 
 
@@ -101,6 +104,21 @@ def test_tracebacks_are_logged_without_locals(stream: io.StringIO) -> None:
     assert "local-value" not in text.replace('hidden = "local-value"', "")
     if not stream.isatty():
         assert len(text.splitlines()) == 2
+
+
+async def test_the_parameters_of_a_failing_statement_are_not_logged(engine_uri: str) -> None:
+    """uvicorn logs the traceback of every 500, and SQLAlchemy's text would have them."""
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    engine = create_engine(engine_uri)
+    try:
+        async with engine.connect() as conn:
+            await conn.execute(sa.text("SELECT 1 / (:a - 1)"), {"a": 1})
+    except DBAPIError:
+        logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+    await engine.dispose()
+    assert "SELECT 1 / " in stream.getvalue()
+    assert "SQL parameters hidden" in stream.getvalue()
 
 
 def test_the_level_holds_for_everybody() -> None:

@@ -33,7 +33,9 @@ def serve(
         port=port,
         reload=reload,
         workers=workers,
+        log_config=None,  # main.py configures the logs
         access_log=False,
+        server_header=False,
         timeout_graceful_shutdown=30,
     )
 

@@ -77,7 +77,7 @@ def create_engine(
         json_serializer=json_serializer,
         json_deserializer=json_deserializer,
         echo=echo,
-        **extra,
+        **{"hide_parameters": True, **extra},  # an exception's text is logged
     )
     if pgbouncer and limits:
         _set_in_each_transaction(engine, limits)
