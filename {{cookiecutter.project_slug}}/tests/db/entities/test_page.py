@@ -171,6 +171,7 @@ async def test_every_filter_is_a_documented_parameter(lists: FastAPI) -> None:
 async def test_a_custom_statement_is_filtered_and_paged(
     browser: httpx.AsyncClient, tx: TransactionManager
 ) -> None:
+    await tx.execute(tx.get_table("lab.book").delete())
     author = await Author.insert(tx, name="Lem", country="PL")
     await Author.insert(tx, name="Lime", country="US")
     await Book.insert_many(tx, [{"title": "x", "author_id": author.id}] * 2)

@@ -1,5 +1,7 @@
 """Reading rows as entities."""
 
+from decimal import Decimal
+
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import MultipleResultsFound
@@ -81,6 +83,9 @@ async def test_a_custom_statement_fits_any_model(tx: TransactionManager) -> None
 async def test_stored_nan_is_read_and_is_null_in_json(tx: TransactionManager) -> None:
     made = await Odd.insert(tx, order=1, select="", ratio=float("nan"))
     assert '"ratio":null' in made.model_dump_json()
+    book = await Book.insert(tx, title="x", author_id=1, price=Decimal("NaN"))
+    assert book.price.is_nan()
+    assert book.model_dump_json()
 
 
 async def test_an_entity_without_a_table_says_so(tx: TransactionManager) -> None:
