@@ -7,7 +7,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .apps import calling, wrapped_app
 from tests.serving import serving
@@ -47,9 +47,19 @@ async def test_a_started_response_is_not_started_again() -> None:
 
         return StreamingResponse(lines())
 
-    async with calling(app) as client:
+    sent: list[Message] = []
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def watch(message: Message) -> None:
+            sent.append(message)
+            await send(message)
+
+        await app(scope, receive, watch)
+
+    async with calling(watched) as client:
         response = await client.get("/stream")
     assert (response.status_code, response.content) == (200, b"half")
+    assert [message["type"] for message in sent].count("http.response.start") == 1
 
 
 async def test_a_middleware_s_http_exception_keeps_its_status() -> None:
