@@ -20,7 +20,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from sqlalchemy.exc import DBAPIError
 
-
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
 from {{ cookiecutter.__package_name }}.telemetry import observe
@@ -43,7 +42,9 @@ def tracer_provider(exporter: Spans) -> TracerProvider:
 
 
 @pytest.fixture
-async def traced(engine_uri: str, tracer_provider: TracerProvider) -> AsyncIterator[DataAccessLayer]:
+async def traced(
+    engine_uri: str, tracer_provider: TracerProvider
+) -> AsyncIterator[DataAccessLayer]:
     """A data access layer of the test's own, its statements traced from its first connection on."""
     dal = DataAccessLayer()
     engine = create_engine(engine_uri, pool_size=3)
