@@ -195,9 +195,20 @@ async def test_a_body_that_is_no_book_is_a_problem(
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=1001", "offset=-1", "offset=9223372036854775808", "colour=red"]
-    + ["limit=1&limit=2", "order_by=price", "price__le=NaN", "author_id__eq=99999999999999999999"]
-    + ["title__icontains=%00", "published__ge=yesterday", "offset=many"],
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=1&limit=2",
+        "offset=-1",
+        "offset=many",
+        "offset=9223372036854775808",
+        "order_by=price",
+        "price__le=NaN",
+        "author_id__eq=99999999999999999999",
+        "title__icontains=%00",
+        "published__ge=yesterday",
+        "colour=red",
+    ],
 )
 async def test_a_query_that_is_not_declared_is_refused(
     client: httpx.AsyncClient, query: str

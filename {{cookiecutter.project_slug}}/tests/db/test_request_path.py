@@ -16,6 +16,7 @@ import websockets
 from sqlalchemy import make_url
 
 from {{ cookiecutter.__package_name }}.settings import Settings
+
 from tests.db.request_path import TABLES, create_test_app
 from tests.serving import Cutter, serving
 
@@ -107,16 +108,15 @@ async def test_a_commit_whose_answer_is_lost_is_not_acknowledged(
     proxy = Cutter(str(target.host), int(target.port or 5432))
     async with proxy.listening() as port:
         through = target.set(port=port, query={"sslmode": "disable"})
-        database_url = through.render_as_string(hide_password=False)
-        async with serving(create_test_app(_settings(database_url))) as url:
-            async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-                proxy.cuts = True
-                response = await http.post("/things/1")
-                assert (response.status_code, response.headers["content-type"]) == (503, PROBLEM)
-                assert await _count(observer) == 0
-                proxy.cuts, proxy.delay = False, 0.3
-                assert (await http.post("/things/2")).status_code == 201
-                assert await _count(observer) == 1
+        app = create_test_app(_settings(through.render_as_string(hide_password=False)))
+        async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+            proxy.cuts = True
+            response = await http.post("/things/1")
+            assert (response.status_code, response.headers["content-type"]) == (503, PROBLEM)
+            assert await _count(observer) == 0
+            proxy.cuts, proxy.delay = False, 0.3
+            assert (await http.post("/things/2")).status_code == 201
+            assert await _count(observer) == 1
     assert proxy.seen >= 2
 
 
@@ -160,7 +160,7 @@ async def test_a_client_that_goes_away_leaves_no_connection_checked_out(
     async with http.stream("GET", "/numbers", params={"count": 10_000_000}) as response:
         assert await anext(response.aiter_lines()) == '{"n": 1}'
     assert await _released(http)
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    _, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
     writer.write(b"POST /slow/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
     await writer.drain()
     await asyncio.sleep(0.1)
@@ -183,10 +183,9 @@ async def test_effects_of_a_replayed_request_happen_once(
 ) -> None:
     await observer.execute("INSERT INTO thing VALUES (1, 0)")
     app = create_test_app(_settings(committed_database))
-    async with serving(app) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-            body = {"by": 1, "ballast": "x" * 10}
-            await asyncio.gather(*(http.post("/increment", json=body) for _ in range(20)))
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        body = {"by": 1, "ballast": "x" * 10}
+        await asyncio.gather(*(http.post("/increment", json=body) for _ in range(20)))
     assert app.state.done == [10] * 20
 
 
@@ -199,7 +198,10 @@ async def test_a_websocket_has_no_request_transaction(url: str) -> None:
 async def test_sigterm_loses_no_request_in_flight(
     observer: asyncpg.Connection, committed_database: str
 ) -> None:
-    async with _process(committed_database) as (process, url), httpx.AsyncClient(base_url=url) as http:
+    async with (
+        _process(committed_database) as (process, url),
+        httpx.AsyncClient(base_url=url) as http,
+    ):
         requests = [asyncio.create_task(http.post(f"/slow/{number}")) for number in range(5)]
         await asyncio.sleep(0.25)
         process.send_signal(signal.SIGTERM)
@@ -221,8 +223,8 @@ async def _process(database_url: str) -> AsyncIterator[tuple[asyncio.subprocess.
     )
     try:
         async with asyncio.timeout(20):
-            while not (url := re.search(rb"running on (http://[\d.:]+)", line := await _line(process))):
-                assert line, "the application ended"
+            while not (url := re.search(rb"running on (http://[\d.:]+)", await _line(process))):
+                pass
         yield process, url[1].decode()
     finally:
         if process.returncode is None:
@@ -232,7 +234,9 @@ async def _process(database_url: str) -> AsyncIterator[tuple[asyncio.subprocess.
 
 async def _line(process: asyncio.subprocess.Process) -> bytes:
     assert process.stderr is not None
-    return await process.stderr.readline()
+    line = await process.stderr.readline()
+    assert line, "the application ended"
+    return line
 
 
 async def _eventually(observer: asyncpg.Connection, query: str) -> Any:

@@ -1,4 +1,4 @@
-"""The data toolkit: tables reflected at startup, one transaction per request, pydantic rows and queries."""
+"""The data toolkit: reflected tables, one transaction per request, pydantic rows and queries."""
 
 from .dal import DataAccessLayer, connect_or_exit
 from .errors import AbortedTransaction, DatabaseUnreachable, NotReflected, UnknownTable
