@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.schema import CreateTable
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
 from {{ cookiecutter.__package_name }}.db.columns import UnknownColumn
-from {{ cookiecutter.__package_name }}.db.entity import Entity
+from {{ cookiecutter.__package_name }}.db.entities.entity import Entity
 from {{ cookiecutter.__package_name }}.db.faults import fault_of
 
 
@@ -72,8 +73,10 @@ async def test_partitions_are_reached_through_their_table(zoo: DataAccessLayer) 
 
 async def test_a_partition_is_read_when_it_is_named(zoo_engine: AsyncEngine) -> None:
     dal = DataAccessLayer()
-    await dal.reflect(zoo_engine, schemas=["zoo"], only=["part_2025"])
+    await dal.reflect(zoo_engine, schemas=["zoo"], only=["part_2025", "of_part"])
     assert dal.get_table("zoo.part_2025").primary_key.columns.keys() == ["id", "day"]
+    # PostgreSQL keeps a foreign key to each partition beside the one that was declared.
+    assert not dal.get_table("zoo.of_part").foreign_keys
 
 
 @pytest.mark.parametrize(
@@ -158,6 +161,13 @@ async def test_generated_and_identity_columns_come_back(zoo: DataAccessLayer) ->
                 expected * 2,
                 expected * 3,
             )
+
+
+async def test_a_colon_in_an_expression_is_no_parameter(zoo: DataAccessLayer) -> None:
+    create = CreateTable(zoo.get_table("zoo.columns"))  # type: ignore[no-untyped-call]
+    created = str(create.compile(dialect=pg.dialect()))
+    assert "'a:b ::c :d'::text" in created
+    assert "<> ' :x'::text" in created
 
 
 async def test_a_key_of_several_counters_can_be_inserted(zoo: DataAccessLayer) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +11,25 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer, UnknownTable
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
 from {{ cookiecutter.__package_name }}.db.errors import UnknownSchema
+
+A_THOUSAND = """
+DO $$ BEGIN
+    FOR number IN 1..1000 LOOP
+        EXECUTE format(
+            'CREATE TABLE many.t%s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+             name text UNIQUE, place point, before bigint %s)',
+            number, CASE WHEN number > 1 THEN 'REFERENCES many.t' || number - 1 END);
+    END LOOP;
+END $$
+"""
+
+
+@pytest.fixture
+async def fresh(fresh_database: str) -> AsyncIterator[AsyncEngine]:
+    """An engine of a database of this test's own."""
+    engine = create_engine(fresh_database)
+    yield engine
+    await engine.dispose()
 
 
 async def reflected(engine: AsyncEngine, **options: object) -> DataAccessLayer:
@@ -60,9 +79,17 @@ async def test_reserved_and_odd_names_can_be_used(zoo: DataAccessLayer) -> None:
         assert await tx.fetch_all(sa.select(order)) == [values]
 
 
-async def test_a_name_with_a_dot_is_no_schema(zoo_engine: AsyncEngine) -> None:
-    dal = await reflected(zoo_engine, schemas=["zoo"])
-    assert dal.get_table("zoo.dotted.name").c.keys() == ["a.b"]
+async def test_a_name_with_a_dot_is_no_schema(fresh: AsyncEngine) -> None:
+    async with fresh.begin() as conn:
+        await conn.execute(sa.text('CREATE TABLE "a.b" (dotted integer PRIMARY KEY)'))
+        await conn.execute(sa.text("CREATE SCHEMA a"))
+        await conn.execute(sa.text('CREATE TABLE a.b (plain integer REFERENCES "a.b")'))
+    dal = await reflected(fresh, schemas=["public", "a"])
+    assert dal.get_table("a.b").c.keys() == ["plain"]
+    assert dal.get_table("public.a.b").c.keys() == ["dotted"]
+    async with dal.transaction() as tx:
+        await tx.execute(sa.insert(dal.get_table("public.a.b")).values(dotted=1))
+        await tx.execute(sa.insert(dal.get_table("a.b")).values(plain=1))
 
 
 async def test_only_takes_names_qualified_names_and_functions(zoo_engine: AsyncEngine) -> None:
@@ -128,21 +155,32 @@ async def test_the_search_path_changes_nothing(
         await engine.dispose()
 
 
-async def test_a_few_statements_read_any_number_of_schemas(fresh_database: str) -> None:
-    engine = create_engine(fresh_database)
+async def test_a_few_statements_read_any_number_of_schemas(fresh: AsyncEngine) -> None:
+    names = [f"s{number}" for number in range(12)]
     statements: list[str] = []
-    async with engine.begin() as conn:
-        for number in range(12):
-            await conn.execute(sa.text(f"CREATE SCHEMA s{number}"))
-            for table in range(3):
-                to = f"REFERENCES s{number - 1}.t{table}" if number else ""
-                await conn.execute(
-                    sa.text(f"CREATE TABLE s{number}.t{table} (id integer PRIMARY KEY {to})")
-                )
+    async with fresh.begin() as conn:
+        for before, name in zip(["", *names], names, strict=False):
+            await conn.execute(sa.text(f"CREATE SCHEMA {name}"))
+            for table in ("t", "u"):
+                to = f"REFERENCES {before}.{table}" if before else ""
+                create = f"CREATE TABLE {name}.{table} (id integer PRIMARY KEY {to})"
+                await conn.execute(sa.text(create))
     sa.event.listen(
-        engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2])
+        fresh.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2])
     )
-    dal = await reflected(engine, schemas=[f"s{number}" for number in range(12)])
-    await engine.dispose()
-    assert len(dal.metadata.tables) == 36
+    dal = await reflected(fresh, schemas=names)
+    assert len(dal.metadata.tables) == 24
     assert len(statements) == 6
+
+
+async def test_a_thousand_tables_are_read_without_a_warning(fresh: AsyncEngine) -> None:
+    async with fresh.begin() as conn:
+        await conn.execute(sa.text("CREATE SCHEMA many"))
+        await conn.execute(sa.text(A_THOUSAND))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dal = await reflected(fresh, schemas=["many"])
+        assert len(dal.metadata.sorted_tables) == 1000
+        few = await reflected(fresh, schemas=["many"], only=["t7", "t8"])
+    assert dal.get_table("many.t8").c.before.references(dal.get_table("many.t7").c.id)
+    assert set(few.metadata.tables) == {"many.t7", "many.t8"}

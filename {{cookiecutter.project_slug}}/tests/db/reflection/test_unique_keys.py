@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
-from {{ cookiecutter.__package_name }}.db.entity import Entity
+from {{ cookiecutter.__package_name }}.db.entities.entity import Entity
 
 REFUSED = {
     "keyed_slow": "deferrable",

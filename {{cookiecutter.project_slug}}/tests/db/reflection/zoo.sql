@@ -54,7 +54,6 @@ ALTER TABLE zoo.hen ADD CONSTRAINT hen_egg FOREIGN KEY (egg_id) REFERENCES zoo.e
 CREATE TABLE zoo.visitor (id integer PRIMARY KEY, country char(2) REFERENCES outside.country, hen_id integer REFERENCES zoo.hen);
 CREATE TABLE zoo."Order" ("select" integer PRIMARY KEY, "from" text, "Mixed ""Case" text, "with space" text, "percent%s" text, "col:on" text);
 CREATE TABLE zoo."order" ("user" integer PRIMARY KEY REFERENCES zoo."Order");
-CREATE TABLE zoo."dotted.name" ("a.b" integer PRIMARY KEY);
 CREATE TABLE zoo.serials (a serial, b bigserial, c integer GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (a, b, c));
 CREATE TABLE zoo.nothing ();
 CREATE TABLE zoo.part (id integer, day date, name text CHECK (name <> ''), PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
