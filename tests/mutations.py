@@ -45,7 +45,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a page has no upper bound",
-        f"{SRC}/db/query.py",
+        f"{SRC}/db/paging/query.py",
         "Field(ge=1, le=100, description",
         "Field(ge=1, description",
         "tests/books/test_books.py",

@@ -10,7 +10,7 @@ from logging.config import fileConfig
 from alembic import context
 from sqlalchemy import Connection
 
-from {{ cookiecutter.__package_name }}.db.migration_lock import migration_lock
+from {{ cookiecutter.__package_name }}.db.schema.migration_lock import migration_lock
 from {{ cookiecutter.__package_name }}.db.sync import manager_from_config
 from {{ cookiecutter.__package_name }}.settings import load_settings
 from {{ cookiecutter.__package_name }}.tables import metadata

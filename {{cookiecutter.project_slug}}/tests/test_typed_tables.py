@@ -15,8 +15,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, Select, Table, select
 
 from {{ cookiecutter.__package_name }} import tables
-from {{ cookiecutter.__package_name }}.db import DataAccessLayer, typed_tables
+from {{ cookiecutter.__package_name }}.db import DataAccessLayer
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
+from {{ cookiecutter.__package_name }}.db.schema import typed_tables
 
 from dev.postgres import PROJECT
 from tests.migrations.fixtures import Alembic, InProcess

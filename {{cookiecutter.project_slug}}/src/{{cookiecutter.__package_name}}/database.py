@@ -9,9 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .db import DataAccessLayer
-from .db.check import check_entities
 from .db.engine import engine_from
-from .db.revisions import head_revision, schema_revision
+from .db.entities import check_entities
+from .db.schema.revisions import head_revision, schema_revision
 from .settings import Settings
 
 #: Seconds between two attempts while the database cannot be used.

@@ -6,7 +6,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from {{ cookiecutter.__package_name }}.db import DataAccessLayer, DatabaseUnreachable, NotReflected
+from {{ cookiecutter.__package_name }}.db import (
+    DataAccessLayer,
+    DatabaseUnreachable,
+    NotReflected,
+)
 from {{ cookiecutter.__package_name }}.db.faults import fault_of
 
 

@@ -5,7 +5,13 @@ import pytest
 from sqlalchemy import text
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
-from {{ cookiecutter.__package_name }}.db.wire import Begun, Unbegun, begin, begin_statement, defer_begin
+from {{ cookiecutter.__package_name }}.db.wire import (
+    Begun,
+    Unbegun,
+    begin,
+    begin_statement,
+    defer_begin,
+)
 
 
 async def _driver_and_adapter(conn: object) -> tuple[asyncpg.Connection, object]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, Connection
 
-from {{ cookiecutter.__package_name }}.db.revisions import alembic_config
-from {{ cookiecutter.__package_name }}.db.upgrade import migration_connection
+from {{ cookiecutter.__package_name }}.db.schema.revisions import alembic_config
+from {{ cookiecutter.__package_name }}.db.schema.upgrade import migration_connection
 
 from dev.postgres import PROJECT
 from tests.database.fixtures import create_database, drop_database

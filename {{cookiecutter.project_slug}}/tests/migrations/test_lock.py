@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from {{ cookiecutter.__package_name }}.db import upgrade
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
-from {{ cookiecutter.__package_name }}.db.migration_lock import (
+from {{ cookiecutter.__package_name }}.db.schema import upgrade
+from {{ cookiecutter.__package_name }}.db.schema.migration_lock import (
     LOCK_KEY,
     MigrationLockError,
     migration_lock,

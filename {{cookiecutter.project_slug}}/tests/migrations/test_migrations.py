@@ -13,8 +13,8 @@ from sqlalchemy import Connection, inspect, make_url
 from sqlalchemy.exc import DBAPIError
 
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
-from {{ cookiecutter.__package_name }}.db.naming import NAMING_CONVENTION
-from {{ cookiecutter.__package_name }}.db.revisions import alembic_config
+from {{ cookiecutter.__package_name }}.db.schema.naming import NAMING_CONVENTION
+from {{ cookiecutter.__package_name }}.db.schema.revisions import alembic_config
 from {{ cookiecutter.__package_name }}.db.sync import sync
 
 from tests.migrations.fixtures import AddMigration, Alembic, InProcess

@@ -8,7 +8,11 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
-from {{ cookiecutter.__package_name }}.slack import SlackLogger, SlackNotifier, send_slack_message
+from {{ cookiecutter.__package_name }}.slack import (
+    SlackLogger,
+    SlackNotifier,
+    send_slack_message,
+)
 
 from .apps import QUICK, calling
 from .fake_slack import Answer, FakeSlack

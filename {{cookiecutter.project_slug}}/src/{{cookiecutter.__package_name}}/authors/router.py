@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from ..db import ReadTransaction, Transaction
-from ..db.page import Page, page
+from ..db.paging import Page, page
 from ..problems import responses
 from .queries import authors_with_books
 from .schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks

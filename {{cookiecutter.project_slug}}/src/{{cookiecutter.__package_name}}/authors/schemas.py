@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..db.entity import Entity
-from ..db.query import QueryModel
+from ..db.entities import Entity
+from ..db.paging import QueryModel
 from ..db.types import Filter, Int64, Text
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from ..db import ReadTransaction, Transaction
 from ..db.etag import matches
-from ..db.page import Page
+from ..db.paging import Page
 from ..preconditions import check_if_match, quoted
 from ..problems import Problem, responses
 from .schemas import Book, BookCreate, BookPatch, BookQuery

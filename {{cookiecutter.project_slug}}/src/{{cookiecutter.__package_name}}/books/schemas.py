@@ -8,8 +8,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement
 
-from ..db.entity import Entity
-from ..db.query import QueryModel
+from ..db.entities import Entity
+from ..db.paging import QueryModel
 from ..db.types import Date, Digits, Filter, Int64, Text
 
 Catalog = Annotated[Text, Field(min_length=1, max_length=64)]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..db import typed_tables
+from ..db.schema import typed_tables
 from ..db.sync import Status, SyncResult, manager_from_config, status, sync
 from ..settings import load_settings
 from . import CommandFailedError, run

@@ -10,8 +10,8 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .dal import DataAccessLayer
-from .revisions import SyncError, alembic_config, head_revision, schema_revision
-from .upgrade import Status, SyncResult, compare, migration_connection, upgrade
+from .schema.revisions import SyncError, alembic_config, head_revision, schema_revision
+from .schema.upgrade import Status, SyncResult, compare, migration_connection, upgrade
 from .urls import DatabaseUrlError, async_url
 
 __all__ = [

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement
 
-from {{ cookiecutter.__package_name }}.db.entity import Entity
-from {{ cookiecutter.__package_name }}.db.query import KeysetQueryModel, QueryModel
-from {{ cookiecutter.__package_name }}.db.reading import ReadEntity
+from {{ cookiecutter.__package_name }}.db.entities.entity import Entity
+from {{ cookiecutter.__package_name }}.db.entities.reading import ReadEntity
+from {{ cookiecutter.__package_name }}.db.paging.query import KeysetQueryModel, QueryModel
 from {{ cookiecutter.__package_name }}.db.types import Date, Digits, Filter, Int64, Text
 
 

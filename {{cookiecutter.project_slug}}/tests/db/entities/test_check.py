@@ -9,11 +9,21 @@ from typing import Any, Literal
 import pytest
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
-from {{ cookiecutter.__package_name }}.db.check import EntityMismatch, check_entities
-from {{ cookiecutter.__package_name }}.db.entity import Entity
+from {{ cookiecutter.__package_name }}.db.entities.check import (
+    EntityMismatch,
+    check_entities,
+)
+from {{ cookiecutter.__package_name }}.db.entities.entity import Entity
 from {{ cookiecutter.__package_name }}.db.errors import NotReflected
-from {{ cookiecutter.__package_name }}.db.query import QueryModel
-from {{ cookiecutter.__package_name }}.db.types import Date, Filter, Int16, Int32, Int64, Text
+from {{ cookiecutter.__package_name }}.db.paging.query import QueryModel
+from {{ cookiecutter.__package_name }}.db.types import (
+    Date,
+    Filter,
+    Int16,
+    Int32,
+    Int64,
+    Text,
+)
 
 from . import models
 

@@ -4,7 +4,7 @@ import pytest
 
 from {{ cookiecutter.__package_name }}.db import TransactionManager
 from {{ cookiecutter.__package_name }}.db.columns import UnknownColumn
-from {{ cookiecutter.__package_name }}.db.entity import Entity
+from {{ cookiecutter.__package_name }}.db.entities.entity import Entity
 
 from .models import Author, Odd, Part
 

@@ -11,8 +11,8 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 
 from {{ cookiecutter.__package_name }}.db import TransactionManager
-from {{ cookiecutter.__package_name }}.db.page import Page
-from {{ cookiecutter.__package_name }}.db.query import KeysetQueryModel
+from {{ cookiecutter.__package_name }}.db.paging.page import Page
+from {{ cookiecutter.__package_name }}.db.paging.query import KeysetQueryModel
 
 from .models import Book, BookFeed, BookQuery, Orderings
 

@@ -9,9 +9,9 @@ from fastapi import FastAPI, Query, Request
 from sqlalchemy import func, select
 
 from {{ cookiecutter.__package_name }}.db import TransactionManager
-from {{ cookiecutter.__package_name }}.db.links import with_parameters
-from {{ cookiecutter.__package_name }}.db.page import Page, page
-from {{ cookiecutter.__package_name }}.db.query import QueryModel
+from {{ cookiecutter.__package_name }}.db.paging.links import with_parameters
+from {{ cookiecutter.__package_name }}.db.paging.page import Page, page
+from {{ cookiecutter.__package_name }}.db.paging.query import QueryModel
 from {{ cookiecutter.__package_name }}.db.types import Filter, Int64, Text
 
 from .models import Author, Book, BookQuery, BooksByAuthor

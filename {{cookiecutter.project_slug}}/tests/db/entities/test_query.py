@@ -8,7 +8,7 @@ import pytest
 
 from {{ cookiecutter.__package_name }}.db import TransactionManager
 from {{ cookiecutter.__package_name }}.db.columns import UnknownColumn
-from {{ cookiecutter.__package_name }}.db.query import QueryModel
+from {{ cookiecutter.__package_name }}.db.paging.query import QueryModel
 from {{ cookiecutter.__package_name }}.db.types import Filter, Int64
 
 from .models import Book, BookQuery

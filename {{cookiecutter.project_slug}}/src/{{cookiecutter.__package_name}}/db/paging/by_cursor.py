@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from fastapi.exceptions import RequestValidationError
 
+from ..transaction import Row
 from .cursor import BadCursor, Cursor
 from .links import with_parameters
 from .listing import Listing
 from .ordering import Key, after
 from .query import KeysetQueryModel
-from .transaction import Row
 
 
 async def cursor_page(listing: Listing, query: KeysetQueryModel, url: str) -> dict[str, object]:

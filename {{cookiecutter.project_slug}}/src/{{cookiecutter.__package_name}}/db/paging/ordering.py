@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, FromClause, UnaryExpression, and_, bindparam, or_, tuple_
 
-from .columns import column, unlimited
+from ..columns import column, unlimited
 
 
 class Key(NamedTuple):

@@ -7,11 +7,11 @@ from sqlalchemy import Select, Table, select
 from sqlalchemy.exc import MultipleResultsFound
 from starlette.datastructures import URL
 
-from .page import Page, page
-from .query import FilterModel
-from .rows import columns_for, fetch_entities, fetch_entity
-from .statements import Conditions, Where, primary_key, remembered
-from .transaction import TransactionManager
+from ..paging.page import Page, page
+from ..paging.query import FilterModel
+from ..rows import columns_for, fetch_entities, fetch_entity
+from ..statements import Conditions, Where, primary_key, remembered
+from ..transaction import TransactionManager
 
 
 class ReadEntity(BaseModel):

@@ -40,7 +40,7 @@ def _imports(body: str) -> str:
     used = [line for name, line in IMPORTS.items() if re.search(rf"\[{name}\b", body)]
     standard = "".join(f"{line}\n" for line in used) + "\n" * bool(used)
     dialect = "from sqlalchemy.dialects import postgresql as pg\n" if "pg." in body else ""
-    own = "\nfrom .db.naming import NAMING_CONVENTION\n"
+    own = "\nfrom .db.schema.naming import NAMING_CONVENTION\n"
     return standard + "import sqlalchemy as sa\n" + dialect + own
 
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Table, literal_column
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from .columns import column
-from .statements import value_binds
-from .transaction import TransactionManager
+from ..columns import column
+from ..statements import value_binds
+from ..transaction import TransactionManager
 
 #: The extra column of an upsert's row that tells an inserted row from an updated one.
 CREATED = "__created"

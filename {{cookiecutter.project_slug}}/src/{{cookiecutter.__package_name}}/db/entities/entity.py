@@ -7,11 +7,11 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.exc import NoResultFound
 
+from ..columns import column, values_of
+from ..rows import columns_for
+from ..statements import Conditions, remembered, value_params
+from ..transaction import TransactionManager
 from . import conflict as on_conflict
-from .columns import column, values_of
-from .rows import columns_for
-from .statements import Conditions, remembered, value_params
-from .transaction import TransactionManager
 from .writing import Values, WriteEntity
 
 #: How often get_or_create looks again when other transactions delete the row in between.

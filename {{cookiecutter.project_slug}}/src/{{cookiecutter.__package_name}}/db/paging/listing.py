@@ -6,11 +6,11 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, bindparam, func, select
 
+from ..rows import column_names, columns_for
+from ..statements import Conditions, Where, remembered
+from ..transaction import Row, TransactionManager
 from .ordering import Key
 from .query import FilterModel, QueryModel
-from .rows import column_names, columns_for
-from .statements import Conditions, Where, remembered
-from .transaction import Row, TransactionManager
 
 
 class Listing:

@@ -13,10 +13,10 @@ from sqlalchemy import URL, Connection, NullPool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .engine import create_engine
+from ..engine import create_engine
+from ..unreachable import sqlstate_of, unreachable
 from .migration_lock import migration_lock
 from .revisions import SyncError, head_revision, revision_of, schema_revision
-from .unreachable import sqlstate_of, unreachable
 
 # How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 # every later query of that table queues up behind it: rather fail, and try at a quieter time.

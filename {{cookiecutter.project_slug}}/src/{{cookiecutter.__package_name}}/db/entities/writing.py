@@ -6,12 +6,12 @@ from typing import Any, Literal, Self, overload
 from pydantic import BaseModel
 from sqlalchemy import Table, delete, insert, literal, update
 
-from .columns import values_of
+from ..columns import values_of
+from ..rows import as_entities, columns_for, fetch_entity
+from ..statements import Conditions, Where, remembered, row_with, value_binds, value_params
+from ..transaction import TransactionManager
 from .insert_many import insert_many
 from .reading import ReadEntity
-from .rows import as_entities, columns_for, fetch_entity
-from .statements import Conditions, Where, remembered, row_with, value_binds, value_params
-from .transaction import TransactionManager
 
 Values = Mapping[str, Any] | BaseModel
 

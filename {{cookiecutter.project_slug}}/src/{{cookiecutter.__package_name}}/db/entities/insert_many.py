@@ -9,9 +9,9 @@ from sqlalchemy import ARRAY, ColumnElement, Executable, Table, bindparam, func,
 from sqlalchemy import column as bare_column
 from sqlalchemy.types import NullType, TypeEngine
 
-from .columns import plain, stored, unlimited, values_of
-from .statements import remembered
-from .transaction import TransactionManager
+from ..columns import plain, stored, unlimited, values_of
+from ..statements import remembered
+from ..transaction import TransactionManager
 
 Rows = Iterable[Mapping[str, Any] | BaseModel]
 Columns = Sequence[ColumnElement[Any]]

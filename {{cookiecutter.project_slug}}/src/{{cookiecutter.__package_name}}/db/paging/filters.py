@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, BindParameter, ColumnElement, any_, bindparam
 
-from .columns import plain, unlimited
+from ..columns import plain, unlimited
 
 Condition = Callable[[ColumnElement[Any], BindParameter[Any]], ColumnElement[bool]]
 

@@ -6,7 +6,12 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from sqlalchemy import ColumnElement, Table
 
-from .columns import UnknownColumn, column
+from ..columns import UnknownColumn, column
+from ..dal import DataAccessLayer
+from ..errors import UnknownTable
+from ..paging.filters import OPERATORS, DeclaredFilter
+from ..paging.query import FilterModel
+from ..rows import column_name
 from .compatibility import (
     allows_none,
     can_compare,
@@ -16,12 +21,7 @@ from .compatibility import (
     python_type_of,
     unfit_input,
 )
-from .dal import DataAccessLayer
-from .errors import UnknownTable
-from .filters import OPERATORS, DeclaredFilter
-from .query import FilterModel
 from .reading import ReadEntity
-from .rows import column_name
 
 
 class EntityMismatch(RuntimeError):

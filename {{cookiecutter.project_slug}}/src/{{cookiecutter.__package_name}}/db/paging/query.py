@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, FromClause, Table
 
-from .columns import column
+from ..columns import column
+from ..types import Filter, Text
 from .filters import DeclaredFilter
 from .ordering import Key
-from .types import Filter, Text
 
 #: Far beyond what a client pages to, and well within PostgreSQL's bigint.
 LAST_OFFSET = 2**31 - 1

@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Select, Table
 from starlette.datastructures import URL
 
+from ..statements import Where
+from ..transaction import TransactionManager
 from .by_cursor import cursor_page
 from .by_offset import offset_page
 from .links import query_items
 from .listing import Listing
 from .query import FilterModel, KeysetQueryModel, QueryModel
-from .statements import Where
-from .transaction import TransactionManager
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter
 
+from ..types import Int64, Text
 from .ordering import Key
-from .types import Int64, Text
 
 DIGEST_SIZE = 6
 BOUNDED: dict[type, Any] = {int: Int64, str: Text}

@@ -1,9 +1,9 @@
 """Pages by limit and offset."""
 
+from ..transaction import Row
 from .links import with_parameters
 from .listing import Listing
 from .query import QueryModel
-from .transaction import Row
 
 
 async def offset_page(listing: Listing, query: QueryModel, url: str) -> dict[str, object]:
