@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+OUT ?= $(CURDIR)/..
 DEMO := $(CURDIR)/.demo/my-service
 UV := $(shell command -v uv)
 ifeq ($(UV),)
@@ -10,7 +11,7 @@ export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt clean
+.PHONY: help demo new test check fmt clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,10 @@ demo: $(UV) ## Generate the default service and serve it on PORT, with its own P
 	@echo "    API docs  http://127.0.0.1:$(PORT)/docs"
 	@echo "    ready?    http://127.0.0.1:$(PORT)/readyz"
 	@cd $(DEMO) && exec $(UV) run --no-sync python -m dev.run --port $(PORT) --seed
+
+new: $(UV) ## Ask the questions and generate a service beside this folder; OUT=~/src generates it there
+	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
+	  cookiecutter --config-file /dev/null --output-dir "$(OUT)" $(CURDIR)
 
 test: $(UV) ## Run all tests, of the template and of what it generates; ARGS="-k name" are passed on
 	$(UV) run pytest -n 2 $(ARGS)

@@ -12,6 +12,8 @@ from {{ cookiecutter.__package_name }}.settings import Settings
 
 from tests.serving import serving
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 15
 
 

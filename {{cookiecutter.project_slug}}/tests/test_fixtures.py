@@ -11,6 +11,8 @@ from sqlalchemy import URL
 
 from tests.database.fixtures import create_database, drop_database
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[1]
 OVERRIDES = """
 import json, os

@@ -13,6 +13,8 @@ from {{ cookiecutter.__package_name }}.shutdown import Shutdown
 
 from .server_process import Server, ready, serving
 
+pytestmark = pytest.mark.slow
+
 
 async def until(server: Server, status: int) -> None:
     """Ask /readyz until it answers `status`. Raises httpx.ConnectError when nobody listens."""

@@ -8,8 +8,9 @@ import structlog
 from opentelemetry.trace import get_current_span
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# They log every request at INFO, with its URL, which may be a secret.
-_CHATTY = ("httpx", "httpcore", "hpack")
+# They log every request at INFO, with its URL, which may be a secret; alembic every look at the
+# schema, which is every probe of /readyz.
+_CHATTY = ("httpx", "httpcore", "hpack", "alembic.runtime.migration")
 _FIRST = ("timestamp", "level", "logger", "event", "request_id")
 
 

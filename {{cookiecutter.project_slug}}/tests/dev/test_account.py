@@ -14,6 +14,8 @@ from dev.embedded.binaries import copy_binaries, find_binaries
 from dev.postgres import cluster
 from tests.dev.processes import PROJECT, query, run_python, server_of
 
+pytestmark = pytest.mark.slow
+
 SOMEBODY = pwd.getpwnam("daemon").pw_uid
 NAMELESS = 12_345
 NOBODY = 65_534

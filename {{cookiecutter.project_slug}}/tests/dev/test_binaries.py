@@ -9,6 +9,8 @@ from dev.embedded import binaries
 from dev.embedded.binaries import find_binaries
 from dev.postgres import PostgresError, cluster
 
+pytestmark = pytest.mark.slow
+
 
 def install(folder: Path) -> Path:
     """Put the two programs, or what looks like them, into `folder`."""

@@ -11,6 +11,8 @@ import pytest
 from dev.postgres import PostgresError, cluster, temporary_cluster
 from tests.dev.processes import COMMAND, User, eventually, is_left_alone, processes_of, query
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 
 TEMPORARY_USER = """

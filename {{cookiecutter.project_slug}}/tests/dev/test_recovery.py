@@ -20,6 +20,8 @@ from tests.dev.processes import (
     supervisor_of,
 )
 
+pytestmark = pytest.mark.slow
+
 NO_PROCESS = 4_194_305  # above Linux's and macOS's largest process id
 
 PORT_RACE = """

@@ -16,6 +16,8 @@ from dev.embedded.server import free_port
 from dev.postgres import cluster
 from tests.dev.processes import PROJECT, eventually, is_left_alone, query
 
+pytestmark = pytest.mark.slow
+
 # The project's own data and .env are the developer's.
 RUN = """
 import os, sys

@@ -18,6 +18,8 @@ from {{ cookiecutter.__package_name }}.db.sync import SyncError, SyncResult, syn
 
 from tests.migrations.fixtures import AddMigration, Alembic
 
+pytestmark = pytest.mark.slow
+
 HOLDERS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 MIGRATING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migration'"
 

@@ -19,6 +19,8 @@ from {{ cookiecutter.__package_name }}.db.sync import sync
 
 from tests.migrations.fixtures import AddMigration, Alembic, InProcess
 
+pytestmark = pytest.mark.slow
+
 
 async def tables_of(url: str) -> set[str]:
     connection = await asyncpg.connect(url)
