@@ -7,9 +7,11 @@ from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 from asgi_lifespan import LifespanManager
 
 from {{ cookiecutter.__package_name }}.app import create_app
+from {{ cookiecutter.__package_name }}.db.entities import EntityMismatch
 from {{ cookiecutter.__package_name }}.settings import Settings
 
 
@@ -69,6 +71,31 @@ async def test_a_schema_behind_the_code_is_named_and_healed_without_a_restart(
             await observer.execute("INSERT INTO alembic_version VALUES ($1)", head)
             assert await eventually_ready(client)
             assert (await client.get("/livez")).status_code == 200
+    finally:
+        await observer.close()
+
+
+async def test_models_that_do_not_fit_keep_the_service_from_starting(fresh_database: str) -> None:
+    observer = await asyncpg.connect(fresh_database)
+    await observer.execute("ALTER TABLE book RENAME catalog TO shelf")
+    await observer.close()
+    with pytest.raises(EntityMismatch, match="catalog"):
+        async with running(fresh_database):
+            pass
+
+
+async def test_models_that_do_not_fit_after_a_late_start_are_not_ready(
+    fresh_database: str,
+) -> None:
+    observer = await asyncpg.connect(fresh_database)
+    try:
+        head = await observer.fetchval("DELETE FROM alembic_version RETURNING version_num")
+        await observer.execute("ALTER TABLE book RENAME catalog TO shelf")
+        async with running(fresh_database) as client:
+            await observer.execute("INSERT INTO alembic_version VALUES ($1)", head)
+            async with asyncio.timeout(10):
+                while "do not fit" not in (await client.get("/readyz")).text:
+                    await asyncio.sleep(0.1)
     finally:
         await observer.close()
 

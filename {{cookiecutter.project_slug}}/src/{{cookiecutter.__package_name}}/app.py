@@ -25,6 +25,7 @@ from .slack import install_slack
 {%- endif %}
 from .telemetry import TELEMETRY, observe
 
+#: What is checked against the reflected tables.
 ENTITIES = (authors.Author, books.Book, books.BookQuery)
 
 
@@ -43,7 +44,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
             if dal is None:
                 await stack.enter_async_context(connected(used, settings, ENTITIES))
             stack.enter_context(observe(used))
-            yield {"dal": used, "shutdown": shutdown}
+            yield {"dal": used, "entities": ENTITIES, "shutdown": shutdown}
 
     app = FastAPI(
         title=about["Name"],

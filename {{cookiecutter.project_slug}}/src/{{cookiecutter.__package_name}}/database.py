@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .db import DataAccessLayer
 from .db.engine import engine_from
-from .db.entities import check_entities
+from .db.entities import EntityMismatch, check_entities
 from .db.schema.revisions import head_revision, schema_revision
 from .settings import Settings
 
@@ -50,17 +50,24 @@ async def connected(
         await _disposed(engine, replica)
 
 
-async def schema_problem(dal: DataAccessLayer) -> str:
+async def schema_problem(dal: DataAccessLayer, entities: Sequence[type]) -> str:
     """Why the service cannot work with its database; empty when it can.
 
     Raises what `db.faults` maps to 503 when the database does not answer.
     """
-    async with dal.transaction(readonly=True) as transaction:
+    async with dal.transaction(with_commit=False) as transaction:
         revision = await schema_revision(await transaction.connection())
     head = head_revision()
     if revision != head:
         return f"The schema is at revision {revision}, this code needs {head}: run `db sync`."
-    return "" if dal.is_reflected else "The tables are being reflected."
+    if not dal.is_reflected:
+        return "The tables are being reflected."
+    try:
+        check_entities(dal, entities)
+    except EntityMismatch as error:
+        log.error(str(error))
+        return "The models do not fit the tables; the log names each field."
+    return ""
 
 
 async def _reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
@@ -83,9 +90,12 @@ async def _reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
 async def _reflect_when_ready(dal: DataAccessLayer, entities: Sequence[type]) -> None:
     while True:
         await asyncio.sleep(RETRY_INTERVAL)
-        if await _reflected(dal, entities):
-            log.info("The database is ready.")
-            return
+        try:
+            if await _reflected(dal, entities):
+                log.info("The database is ready.")
+                return
+        except (EntityMismatch, LookupError) as error:
+            log.error(str(error))
 
 
 def _reason(error: Exception) -> str:

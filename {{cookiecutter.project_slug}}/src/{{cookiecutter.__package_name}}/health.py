@@ -26,6 +26,6 @@ async def readyz(request: Request) -> Health:
     """The database answers, its schema is this code's, and the service is not shutting down."""
     if request.state.shutdown.draining:
         raise Problem(503, "The service is shutting down.", headers={"retry-after": "1"})
-    if detail := await schema_problem(request.state.dal):
+    if detail := await schema_problem(request.state.dal, request.state.entities):
         raise Problem(503, detail, headers={"retry-after": "1"})
     return Health()

@@ -20,10 +20,10 @@ async def dal(committed_database: str) -> AsyncIterator[DataAccessLayer]:
     """A pool of one connection, and the table to load into."""
     options: dict[str, Any] = {"pool_size": 1, "pool_timeout": 5}
     observer = await asyncpg.connect(committed_database)
-    await observer.execute(f"DROP TABLE IF EXISTS thing; {DDL}")
+    await observer.execute(f"DROP TABLE IF EXISTS thing CASCADE; {DDL}")
     async with DataAccessLayer.connect(committed_database, only=["thing"], **options) as it:
         yield it
-    await observer.execute("DROP TABLE thing")
+    await observer.execute("DROP TABLE thing CASCADE")
     await observer.close()
 
 
