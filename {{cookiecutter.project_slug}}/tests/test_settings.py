@@ -16,7 +16,9 @@ def production(**values: object) -> Settings:
 
 
 def test_production_starts_with_an_encrypted_url_and_a_password_of_its_own() -> None:
-    assert production(database_url=PRODUCTION).environment == "production"
+    in_query = PRODUCTION.replace(":s3cr3t-of-its-own", "") + "&password=s3cr3t-of-its-own"
+    for url in (PRODUCTION, in_query):
+        assert production(database_url=url).environment == "production"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,8 @@ def test_production_starts_with_an_encrypted_url_and_a_password_of_its_own() -> 
         (PRODUCTION.replace("?sslmode=verify-full", ""), "DATABASE_URL is not encrypted"),
         (PRODUCTION.replace("verify-full", "prefer"), "DATABASE_URL is not encrypted"),
         (PRODUCTION.replace("sslmode=verify-full", "ssl=disable"), "DATABASE_URL is not encrypted"),
+        (PRODUCTION + "&ssl=disable", "DATABASE_URL is not encrypted"),
+        (PRODUCTION.replace("s3cr3t-of-its-own", "p%6Fstgres"), "no password of its own"),
     ],
 )
 def test_production_refuses_a_placeholder_and_an_open_line(url: str | None, message: str) -> None:

@@ -1,14 +1,15 @@
 """Every environment variable of the service, typed; also read from `.env`."""
 
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .db.urls import async_url
+
 CommaSeparated = Annotated[list[str], NoDecode]
 PLACEHOLDERS = {"", "change-me", "changeme", "example", "password", "postgres", "secret"}
-ENCRYPTED = {"require", "verify-ca", "verify-full", "true"}
+ENCRYPTED = {"require", "verify-ca", "verify-full"}
 
 
 class BadSetting(ValueError):
@@ -98,11 +99,10 @@ def _describe(problem: Any) -> str:
 
 
 def _check_database_url(name: str, url: SecretStr | None) -> None:
-    parts = urlsplit(url.get_secret_value() if url else "")
-    if (parts.password or "").lower() in PLACEHOLDERS:
+    parsed = async_url(url.get_secret_value() if url else "postgresql://")
+    if (parsed.password or "").lower() in PLACEHOLDERS:
         raise ValueError(f"{name} has no password of its own; production needs a real one.")
-    query = parse_qs(parts.query)
-    if query.get("sslmode", query.get("ssl", [""]))[-1] not in ENCRYPTED:
+    if parsed.query.get("ssl") not in ENCRYPTED:
         raise ValueError(f"{name} is not encrypted; production needs ?sslmode=verify-full.")
 {%- if cookiecutter.use_slack %}
 
