@@ -11,6 +11,8 @@ import pytest
 from fastapi.exceptions import RequestValidationError
 
 from {{ cookiecutter.__package_name }}.db import TransactionManager
+from {{ cookiecutter.__package_name }}.db.paging.cursor import Cursor
+from {{ cookiecutter.__package_name }}.db.paging.listing import Listing
 from {{ cookiecutter.__package_name }}.db.paging.page import Page
 from {{ cookiecutter.__package_name }}.db.paging.query import KeysetQueryModel
 
@@ -124,6 +126,17 @@ async def test_a_cursor_is_good_for_its_ordering_only(
         assert caught.value.errors()[0]["loc"] == ("query", "cursor")
     with pytest.raises(RequestValidationError):
         await Book.page(tx, BookFeed(cursor=cursor, order_by="-id"), URL)
+
+
+async def test_a_forged_cursor_without_a_value_that_is_never_null_is_refused(
+    tx: TransactionManager,
+) -> None:
+    """Its digest is right: that is no secret."""
+    listing = Listing(tx, Book, BookFeed(), tx.get_table(Book.__table__), None)
+    keys = listing.keys()
+    forged = Cursor((None,) * len(keys), backward=False).encode(keys, listing.ordering)
+    with pytest.raises(RequestValidationError):
+        await Book.page(tx, BookFeed(cursor=forged), URL)
 
 
 async def test_a_key_that_is_not_a_field_is_read_beside_the_model(tx: TransactionManager) -> None:

@@ -44,7 +44,7 @@ class Cursor(NamedTuple):
             payload = _verified(text, ordering)
             backward, *plain = json.loads(payload)
             values = zip(keys, plain, strict=True)
-            decoded = tuple(_adapter(key).validate_python(value) for key, value in values)
+            decoded = tuple(_value(key, value) for key, value in values)
         except (ValueError, TypeError, RecursionError):
             raise BadCursor("not a cursor of this ordering") from None
         return cls(decoded, backward is True)
@@ -65,6 +65,12 @@ def _to_text(raw: bytes) -> str:
 
 def _digest(payload: bytes, ordering: str) -> bytes:
     return blake2b(ordering.encode() + b"\0" + payload, digest_size=DIGEST_SIZE).digest()
+
+
+def _value(key: Key, plain: Any) -> Any:
+    if plain is None and not key.nullable:
+        raise BadCursor
+    return _adapter(key).validate_python(plain)
 
 
 def _adapter(key: Key) -> TypeAdapter[Any]:
