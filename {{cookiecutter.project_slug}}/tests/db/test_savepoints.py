@@ -117,6 +117,18 @@ async def test_transactions_of_several_tasks_take_turns(
     assert await ids(outer) == list(range(20))
 
 
+async def test_a_failed_test_does_not_keep_the_next_task_waiting(
+    dal: DataAccessLayer, outer: OuterTransaction
+) -> None:
+    with pytest.raises(DBAPIError):
+        await outer.execute(sa.text("SELECT 1 / 0"))
+    async with asyncio.timeout(5):
+        for number in range(2):
+            failed = await asyncio.gather(add(dal, number), return_exceptions=True)
+            assert "aborted" in str(failed[0])
+    await outer.rollback()
+
+
 async def test_commit_keeps_and_rollback_undoes_what_the_test_did(outer: OuterTransaction) -> None:
     await outer.execute(sa.text("INSERT INTO thing VALUES (1)"))
     await outer.commit()

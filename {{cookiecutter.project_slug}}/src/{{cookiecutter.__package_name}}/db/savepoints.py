@@ -54,7 +54,11 @@ class OuterTransaction(TransactionManager):
             self._turn_of = task
         self._depth += 1
         name = f"joined_{next(self._names)}"
-        await self.driver_execute(f"SAVEPOINT {name}")
+        try:
+            await self.driver_execute(f"SAVEPOINT {name}")
+        except BaseException:
+            self.leave()
+            raise
         return name
 
     def leave(self) -> None:
