@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -13,6 +14,7 @@ from {{ cookiecutter.__package_name }}.db import (
     DataAccessLayer,
     DatabaseUnreachable,
     TransactionManager,
+    connect_or_exit,
 )
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
 from {{ cookiecutter.__package_name }}.db.wire import Begun
@@ -228,6 +230,58 @@ async def test_cancelling_at_any_point_leaves_no_row_and_no_open_transaction(
     assert dal.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     async with dal.transaction() as tx:
         assert await tx.fetch_value(IDLE) == 0
+
+
+async def test_tasks_that_a_block_gathers_share_its_connection(dal: DataAccessLayer) -> None:
+    await dal.engine.dispose()  # so that taking a connection takes a while
+    things = sa.select(dal.get_table("thing"))
+    async with dal.transaction() as tx:
+        found = await asyncio.gather(tx.fetch_all(things), tx.fetch_all(things))
+        assert list(found) == [[], []]
+        await asyncio.gather(tx.execute(insert(dal, 1)), tx.execute(insert(dal, 2)))
+    assert dal.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert await ids(dal) == [1, 2]
+
+
+async def test_a_task_that_outlives_its_transaction_takes_no_connection(
+    dal: DataAccessLayer,
+) -> None:
+    await dal.engine.dispose()
+    async with dal.transaction() as tx:
+        late = asyncio.create_task(tx.execute(insert(dal, 1)))
+        await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="over"):
+        await late
+    assert dal.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert await ids(dal) == []
+
+
+async def test_connections_that_the_server_has_closed_are_replaced_without_an_error(
+    dal: DataAccessLayer, committed_database: str
+) -> None:
+    async with dal.transaction() as one, dal.transaction() as two:
+        await asyncio.gather(one.connection(), two.connection())
+    observer = await asyncpg.connect(committed_database)
+    await observer.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await observer.close()
+    await asyncio.sleep(0.1)
+    async with dal.transaction() as tx:
+        await tx.execute(insert(dal, 1))
+    assert await ids(dal) == [1]
+
+
+async def test_a_command_without_a_database_ends_with_one_sentence() -> None:
+    for url, sentence in {
+        "postgresql://u:p@127.0.0.1:1,127.0.0.1:2/none": "127.0.0.1:1,127.0.0.1:2/none cannot be",
+        "mysql://u:p@host/none": "this service needs PostgreSQL",
+    }.items():
+        with pytest.raises(SystemExit, match=sentence) as caught:
+            async with connect_or_exit(url):
+                pass
+        assert "\n" not in str(caught.value)
 
 
 async def test_a_transaction_alias_hides_that_of_the_dal_for_this_transaction(

@@ -13,6 +13,7 @@ from .reflected_tables import ReflectedTables
 from .reflection import Only, ViewKeys
 from .transaction import DeferredTransaction, TransactionManager
 from .unreachable import unreachable
+from .urls import DatabaseUrlError
 
 
 class DataAccessLayer(ReflectedTables):
@@ -103,4 +104,6 @@ async def connect_or_exit(url: str | URL, **options: Any) -> AsyncIterator[DataA
             dal = await stack.enter_async_context(DataAccessLayer.connect(url, **options))
         except (OSError, DBAPIError) as error:
             raise SystemExit(unreachable(error, url) or str(error)) from None
+        except DatabaseUrlError as error:
+            raise SystemExit(str(error)) from None
         yield dal

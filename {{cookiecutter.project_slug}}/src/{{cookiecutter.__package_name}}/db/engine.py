@@ -5,7 +5,9 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 from sqlalchemy import URL, Connection, event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from . import wire
 from .encoding import dumps, loads
@@ -79,6 +81,7 @@ def create_engine(
         echo=echo,
         **{"hide_parameters": True, **extra},  # an exception's text is logged
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
     if pgbouncer and limits:
         _set_in_each_transaction(engine, limits)
     return engine
@@ -100,6 +103,15 @@ def engine_from(settings: DatabaseConfig, **overrides: Any) -> AsyncEngine:
     }
     text = url.get_secret_value() if isinstance(url, SecretStr) else url
     return create_engine(text, **(arguments | overrides))
+
+
+def _refuse_closed(adapter: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
+    """Let the pool connect anew when the server has closed this connection; asks the socket only.
+
+    So after a restart of the server: the other connections of the pool are then closed as well.
+    """
+    if record.driver_connection is not None and record.driver_connection.is_closed():
+        raise InvalidatePoolError
 
 
 def _milliseconds(**seconds: float) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A transaction and the statements that run in it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -127,6 +128,7 @@ class DeferredTransaction(TransactionManager):
         self.collided = False  # it may succeed when it is run again
         self._lease: Lease | None = None
         self._begun = False
+        self._opening = asyncio.Lock()  # tasks that a handler gathers get the same connection
         self._over = ""
 
     @property
@@ -136,11 +138,12 @@ class DeferredTransaction(TransactionManager):
 
     async def connection(self) -> AsyncConnection:
         """The connection, with its transaction begun."""
-        conn = await self._open()
-        if self._lease and not self._begun:
-            await self._lease.begin(isolation=self.isolation, readonly=self.readonly)
-            self._begun = True
-        return conn
+        async with self._opening:
+            conn = await self._open()
+            if self._lease and not self._begun:
+                await self._lease.begin(isolation=self.isolation, readonly=self.readonly)
+                self._begun = True
+            return conn
 
     async def execute(
         self, statement: Executable, parameters: Parameters = None
@@ -151,7 +154,8 @@ class DeferredTransaction(TransactionManager):
         """
         elided = not self._begun and self.isolation is None and self.dal.defer_begin
         if elided and is_plain_read(statement):
-            conn = await self._open()
+            async with self._opening:
+                conn = await self._open()
         else:
             conn = await self.connection()
         try:
@@ -189,8 +193,11 @@ class DeferredTransaction(TransactionManager):
             raise RuntimeError(self._over)
         if self._conn is None:
             lease = self.dal.lease(readonly=self.readonly)
-            self._conn = await lease.open()
-            self._lease = lease
+            conn = await lease.open()
+            if self._over:  # it ended while this task waited for a connection
+                await lease.rollback()
+                raise RuntimeError(self._over)
+            self._conn, self._lease = conn, lease
         return self._conn
 
     def _release(self) -> None:

@@ -1,7 +1,9 @@
 """Say in one sentence why there is no connection to the database, and what to do."""
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL
+
+from .sqlstate import sqlstate_of
+from .urls import async_url
 
 # PostgreSQL, appendix A: the SQLSTATEs that a connection attempt ends with.
 _REMEDIES = {
@@ -21,7 +23,7 @@ def unreachable(error: BaseException, url: str | URL) -> str | None:
 
     It names host, port and database, never the password.
     """
-    url = make_url(url)
+    url = async_url(url)
     if sqlstate := sqlstate_of(error):
         remedy = _REMEDIES.get(sqlstate, "")
         remedy = remedy.format(user=url.username, database=url.database)
@@ -40,9 +42,3 @@ def address(url: URL) -> str:
     """Return `host:port/database`; several hosts are separated by commas."""
     hosts = url.query.get("host") or f"{url.host or 'localhost'}:{url.port or 5432}"
     return f"{hosts if isinstance(hosts, str) else ','.join(hosts)}/{url.database or url.username}"
-
-
-def sqlstate_of(error: BaseException) -> str | None:
-    """Return the SQLSTATE of asyncpg's error, also inside SQLAlchemy's; None for another."""
-    driver = error.orig if isinstance(error, DBAPIError) else error
-    return getattr(driver, "sqlstate", None)

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..engine import create_engine
-from ..unreachable import sqlstate_of, unreachable
+from ..sqlstate import sqlstate_of
+from ..unreachable import unreachable
 from .migration_lock import migration_lock
 from .revisions import SyncError, head_revision, revision_of, schema_revision
 
