@@ -25,9 +25,9 @@ MUTATIONS = [
     ),
     Mutation(
         "commit and rollback are swapped",
-        f"{SRC}/db/transaction.py",
-        "await (self.commit() if commit else self.rollback())",
-        "await (self.rollback() if commit else self.commit())",
+        f"{SRC}/db/request.py",
+        "DeferredTransaction.commit(self) if commit else DeferredTransaction.rollback(self)",
+        "DeferredTransaction.rollback(self) if commit else DeferredTransaction.commit(self)",
         "tests/db/test_request_path.py",
     ),
     Mutation(
@@ -74,7 +74,7 @@ MUTATIONS = [
     Mutation(
         "a route is open to everybody",
         f"{SRC}/app.py",
-        'books.writes, prefix="/v1", dependencies=[require("write:books")]',
+        'books.writes, prefix="/v1", dependencies=writes',
         'books.writes, prefix="/v1"',
         "tests/auth/test_deny_by_default.py",
     ),

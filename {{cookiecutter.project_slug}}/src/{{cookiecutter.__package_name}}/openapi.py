@@ -25,6 +25,7 @@ def document_errors(app: FastAPI, model: type[BaseModel], media_type: str) -> No
         schemas.update(_schemas_of(model))
         for response in _error_responses(document):
             response["content"] = {media_type: {"schema": {"$ref": SCHEMAS + model.__name__}}}
+        _make_bounds_exact(document)
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         return document
@@ -46,6 +47,17 @@ def _schemas_of(model: type[BaseModel]) -> dict[str, Any]:
     modes = [(model, "serialization")]
     definitions: Any = models_json_schema(modes, ref_template=SCHEMAS + "{model}")[1]  # type: ignore[arg-type]
     return dict(definitions["$defs"])
+
+
+def _make_bounds_exact(part: Any) -> None:
+    """Correct bounds near 2**63, which FastAPI keeps as floats: those round beyond a bigint."""
+    for value in part.values() if isinstance(part, dict) else part:
+        if isinstance(value, dict | list):
+            _make_bounds_exact(value)
+    if isinstance(part, dict) and part.get("maximum") == 2.0**63:
+        part["maximum"] = 2**63 - 1
+    if isinstance(part, dict) and part.get("minimum") == -(2.0**63):
+        part["minimum"] = -(2**63)
 
 
 def _error_responses(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

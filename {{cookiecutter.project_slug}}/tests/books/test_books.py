@@ -128,6 +128,23 @@ async def test_a_missing_book_is_a_problem(client: httpx.AsyncClient) -> None:
     assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
+@pytest.mark.parametrize("book_id", ["0", "-1", "one", "99999999999999999999"])
+async def test_an_id_that_no_book_can_have_is_a_problem(
+    client: httpx.AsyncClient, book_id: str
+) -> None:
+    response = await client.get(f"/v1/books/{book_id}")
+    assert response.status_code in (404, 422)
+    assert response.headers["content-type"] == PROBLEM
+
+
+async def test_a_method_that_a_path_does_not_have_names_those_that_it_has(
+    client: httpx.AsyncClient,
+) -> None:
+    response = await client.put("/v1/books/1")
+    assert (response.status_code, response.headers["content-type"]) == (405, PROBLEM)
+    assert response.headers["allow"] == "DELETE, GET, PATCH"
+
+
 async def test_a_taken_catalog_number_is_a_conflict_and_the_next_request_works(
     client: httpx.AsyncClient, book: Book, author: Author
 ) -> None:
@@ -154,6 +171,8 @@ async def test_an_unknown_author_is_a_conflict(client: httpx.AsyncClient) -> Non
         {"title": None},
         {"author_id": 2**63},
         {"author_id": "one"},
+        {"author_id": "1"},
+        {"author_id": True},
         {"price": "-1"},
         {"price": "1e400"},
         {"price": "NaN"},

@@ -43,7 +43,7 @@ from pathlib import Path
 from dev.embedded import account, server
 account.signal.SIGINT = 0  # 0 means: do not die with your parent
 process, port = server.start(Path(sys.argv[1]), [])
-print(process.pid)
+print(process.pid, flush=True)
 os._exit(0)
 """
 

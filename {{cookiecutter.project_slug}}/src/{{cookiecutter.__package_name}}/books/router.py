@@ -16,7 +16,7 @@ from .schemas import Book, BookCreate, BookPatch, BookQuery
 reads = APIRouter(prefix="/books", tags=["books"], responses=responses(422, 503))
 writes = APIRouter(prefix="/books", tags=["books"], responses=responses(400, 409, 422, 503))
 
-BookId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+BookId = Annotated[int, Path(le=2**63 - 1)]
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on, or `*`.")]
 IfNoneMatch = Annotated[str | None, Header(description="ETags that the client has, or `*`.")]
 
@@ -29,7 +29,7 @@ async def list_books(
     return await Book.page(tx, query, request.url)
 
 
-@reads.get("/{book_id}", responses=responses(304, 404, 410))
+@reads.get("/{book_id:int}", responses=responses(304, 404, 410))
 async def get_book(
     book_id: BookId, tx: ReadTransaction, response: Response, if_none_match: IfNoneMatch = None
 ) -> Book:
@@ -52,7 +52,7 @@ async def create_book(
     return book
 
 
-@writes.patch("/{book_id}", responses=responses(404, 410, 412, 428))
+@writes.patch("/{book_id:int}", responses=responses(404, 410, 412, 428))
 async def change_book(
     book_id: BookId, patch: BookPatch, tx: Transaction, response: Response, if_match: IfMatch = None
 ) -> Book:
@@ -65,7 +65,7 @@ async def change_book(
     return book
 
 
-@writes.delete("/{book_id}", status_code=204, responses=responses(404, 410, 412))
+@writes.delete("/{book_id:int}", status_code=204, responses=responses(404, 410, 412))
 async def delete_book(book_id: BookId, tx: Transaction, if_match: IfMatch = None) -> None:
     """Delete a book; its row stays, and it is answered with 410 from now on."""
     book = await _existing(tx, book_id)

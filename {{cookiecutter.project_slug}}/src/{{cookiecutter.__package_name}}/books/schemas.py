@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement
 
 from ..db.entities import Entity
 from ..db.paging import QueryModel
-from ..db.types import Date, Digits, Filter, Int64, Text
+from ..db.types import Date, Digits, Filter, Int64, JsonInt64, Text
 
 Catalog = Annotated[Text, Field(min_length=1, max_length=64)]
 Title = Annotated[Text, Field(min_length=1, max_length=200)]
@@ -39,7 +39,7 @@ class BookCreate(BaseModel):
 
     catalog: Catalog
     title: Title
-    author_id: Int64
+    author_id: JsonInt64
     published: Date | None = None
     price: Price | None = None
 
@@ -55,7 +55,7 @@ class BookPatch(BaseModel):
 
     catalog: Catalog = UNSENT
     title: Title = UNSENT
-    author_id: Int64 = UNSENT
+    author_id: JsonInt64 = UNSENT
     published: Date | None = None
     price: Price | None = None
 

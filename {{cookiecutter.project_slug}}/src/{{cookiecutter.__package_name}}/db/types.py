@@ -19,6 +19,13 @@ T = TypeVar("T")
 NO_NUL = r"^[^\x00]*$"
 
 
+def number_only(value: object) -> object:
+    """Refuse the strings and booleans that pydantic would take for an integer."""
+    if isinstance(value, str | bytes | bool):
+        raise ValueError("use a number")
+    return value
+
+
 def iso_only(value: object) -> object:
     """Refuse the numbers and bare digits that pydantic would take for seconds since 1970."""
     if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value):
@@ -39,6 +46,7 @@ def _in_utc(value: datetime) -> datetime:
 Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]  # smallint
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]  # integer
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]  # bigint
+JsonInt64 = Annotated[Int64, BeforeValidator(number_only)]  # in a body: neither "1" nor true
 Float = Annotated[float, Field(allow_inf_nan=False)]  # double precision, finite
 Text = Annotated[str, Field(pattern=NO_NUL)]
 Date = Annotated[date, BeforeValidator(iso_only)]

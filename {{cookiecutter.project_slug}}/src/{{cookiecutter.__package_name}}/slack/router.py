@@ -48,7 +48,12 @@ def slack_router(
         "/slack",
         status_code=204,
         dependencies=[Depends(within_limits), Depends(small_body)],
-        responses={429: {"description": "Too many reports"}, 502: {"description": "Not sent"}},
+        responses={
+            400: {"description": "Not JSON"},
+            429: {"description": "Too many reports"},
+            502: {"description": "Not sent"},
+            503: {"description": "Slack is not configured"},
+        },
     )
     async def forward_slack_logger(
         payload: SlackLogger,
