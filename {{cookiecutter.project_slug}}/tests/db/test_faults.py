@@ -1,5 +1,7 @@
 """What each database error becomes, on errors that PostgreSQL really raised."""
 
+from typing import Any
+
 import asyncpg
 import pytest
 import sqlalchemy as sa
@@ -11,6 +13,7 @@ from {{ cookiecutter.__package_name }}.db import (
     DatabaseUnreachable,
     NotReflected,
 )
+from {{ cookiecutter.__package_name }}.db.errors import StatementTimeout
 from {{ cookiecutter.__package_name }}.db.faults import fault_of
 
 
@@ -112,6 +115,39 @@ async def test_a_connection_that_was_lost_is_an_outage(committed_database: str) 
         assert (fault.status, fault.is_outage) == (503, True)
         async with dal.transaction() as tx:
             assert await tx.fetch_value(sa.text("SELECT 1")) == 1
+
+
+async def test_a_connection_that_was_lost_before_begin_is_an_outage(
+    committed_database: str,
+) -> None:
+    async with DataAccessLayer.connect(committed_database) as dal:
+        with pytest.raises(DatabaseUnreachable):
+            async with dal.transaction() as tx:
+                await tx.fetch_all(sa.select(tx.get_table("author")))  # needs no BEGIN
+                proxy = await tx.conn.get_raw_connection()
+                driver: Any = proxy.driver_connection
+                await driver.close()
+                _ = await tx.connection()
+        async with dal.transaction() as tx:
+            assert await tx.fetch_value(sa.text("SELECT 1")) == 1
+
+
+async def test_behind_pgbouncer_a_plain_read_that_takes_too_long_is_a_503(
+    committed_database: str,
+) -> None:
+    limit: dict[str, Any] = {"pgbouncer": True, "statement_timeout": 0.2}
+    async with (
+        DataAccessLayer.connect(committed_database) as other,
+        DataAccessLayer.connect(committed_database, **limit) as dal,
+        other.transaction() as locking,
+    ):
+        await locking.execute(sa.text("LOCK TABLE author IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(StatementTimeout) as caught:
+            async with dal.transaction() as tx:
+                await tx.fetch_all(sa.select(tx.get_table("author")))
+    fault = fault_of(caught.value)
+    assert fault is not None
+    assert (fault.status, fault.is_outage) == (503, False)
 
 
 @pytest.mark.parametrize(

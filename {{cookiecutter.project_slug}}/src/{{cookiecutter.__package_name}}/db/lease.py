@@ -71,8 +71,13 @@ class PoolLease:
         return self._conn
 
     async def begin(self, *, isolation: str | None, readonly: bool) -> None:
-        """Send BEGIN."""
-        await wire.begin(self._conn, isolation=isolation, readonly=readonly)
+        """Send BEGIN; raises DatabaseUnreachable when the connection was lost meanwhile."""
+        try:
+            await wire.begin(self._conn, isolation=isolation, readonly=readonly)
+        except asyncpg.InterfaceError as error:  # as asyncpg has it: SQLAlchemy does not send BEGIN
+            if not self._driver.is_closed():
+                raise
+            raise DatabaseUnreachable("The connection to the database was lost.") from error
 
     async def commit(self) -> None:
         """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed."""

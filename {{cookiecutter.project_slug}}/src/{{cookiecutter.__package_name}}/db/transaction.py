@@ -9,6 +9,7 @@ from sqlalchemy import CursorResult, Executable, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from .errors import StatementTimeout
 from .lease import Lease
 from .plain_read import is_plain_read
 from .reflection import Reflection
@@ -150,7 +151,8 @@ class DeferredTransaction(TransactionManager):
     ) -> CursorResult[Any]:
         """Run one statement and return its result, already fetched.
 
-        Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
+        Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened. Behind PgBouncer
+        also StatementTimeout.
         """
         elided = not self._begun and self.isolation is None and self.dal.defer_begin
         if elided and is_plain_read(statement):
@@ -163,6 +165,8 @@ class DeferredTransaction(TransactionManager):
         except DBAPIError as error:
             self._notice(error)
             raise
+        except TimeoutError as error:  # asyncpg's own, behind PgBouncer: see engine.py
+            raise StatementTimeout("A statement took longer than its limit.") from error
 
     async def commit(self) -> None:
         """Commit and give the connection back; a later statement takes one again.
