@@ -9,6 +9,11 @@ def quoted(etag: object) -> str:
     return f'"{etag}"'
 
 
+def names_any(if_match: str | None) -> bool:
+    """Whether the change does not depend on a version: without the header, and with `*`."""
+    return if_match is None or if_match.strip() == "*"
+
+
 def check_if_match(if_match: str | None, etag: object, *, required: bool) -> None:
     """Raise Problem 428 when the header is missing and required, 412 when it names other tags."""
     if if_match is None:

@@ -1,14 +1,17 @@
 """The example resource, as a client sees it."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from {{ cookiecutter.__package_name }}.authors import Author
 from {{ cookiecutter.__package_name }}.books import Book
-from {{ cookiecutter.__package_name }}.db import TransactionManager
+from {{ cookiecutter.__package_name }}.books.router import delete_book
+from {{ cookiecutter.__package_name }}.db import DataAccessLayer, Transaction, TransactionManager
+from {{ cookiecutter.__package_name }}.problems import Problem
 
 PROBLEM = "application/problem+json"
 
@@ -119,6 +122,34 @@ async def test_a_deleted_book_is_gone_and_not_listed(client: httpx.AsyncClient, 
     ):
         assert (response.status_code, response.headers["content-type"]) == (410, PROBLEM)
     assert (await client.get("/v1/books")).json()["total_count"] == 0
+
+
+@pytest.mark.parametrize("if_match", [None, "*"])
+async def test_a_condition_that_was_not_set_does_not_fail_when_two_delete_at_once(
+    committed_database: str, if_match: str | None
+) -> None:
+    async with DataAccessLayer.connect(committed_database) as dal:
+        async with dal.transaction() as tx:
+            author, _ = await Author.get_or_create(tx, name="Deleted twice")
+            book = await Book.insert(tx, catalog="D-2", title="x", author_id=author.id)
+
+        async def delete() -> int:
+            try:
+                async with dal.transaction() as tx:
+                    await delete_book(book.id, cast(Transaction, tx), if_match)
+            except Problem as problem:
+                return problem.status_code
+            return 204
+
+        async with dal.transaction() as tx:
+            table = tx.get_table("book")
+            await tx.execute(select(table).where(table.c.id == book.id).with_for_update())
+            deletions = [asyncio.create_task(delete()) for _ in range(2)]
+            await asyncio.sleep(0.2)  # both have read the book and wait for its row
+        assert sorted(await asyncio.gather(*deletions)) == [204, 410]
+        async with dal.transaction() as tx:
+            assert await Book.delete(tx, book.id)
+            assert await Author.delete(tx, author.id)
 
 
 async def test_a_missing_book_is_a_problem(client: httpx.AsyncClient) -> None:

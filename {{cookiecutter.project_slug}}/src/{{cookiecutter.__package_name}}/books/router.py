@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from ..db import ReadTransaction, Transaction
 from ..db.etag import matches
 from ..db.paging import Page
-from ..preconditions import check_if_match, quoted
+from ..preconditions import check_if_match, names_any, quoted
 from ..problems import Problem, responses
 from .schemas import Book, BookCreate, BookPatch, BookQuery
 
@@ -60,7 +60,7 @@ async def change_book(
     book = await _existing(tx, book_id)
     check_if_match(if_match, book.etag, required=True)
     if patch.model_fields_set:
-        book = await _changed(tx, book, **patch.model_dump(exclude_unset=True))
+        book = await _changed(tx, book, if_match, **patch.model_dump(exclude_unset=True))
     response.headers["etag"] = quoted(book.etag)
     return book
 
@@ -70,7 +70,7 @@ async def delete_book(book_id: BookId, tx: Transaction, if_match: IfMatch = None
     """Delete a book; its row stays, and it is answered with 410 from now on."""
     book = await _existing(tx, book_id)
     check_if_match(if_match, book.etag, required=False)
-    await _changed(tx, book, deleted_at=datetime.now(UTC))
+    await _changed(tx, book, if_match, deleted_at=datetime.now(UTC))
 
 
 async def _existing(tx: Transaction, book_id: int) -> Book:
@@ -82,11 +82,12 @@ async def _existing(tx: Transaction, book_id: int) -> Book:
     return book
 
 
-async def _changed(tx: Transaction, book: Book, **values: object) -> Book:
-    """Write, unless somebody else has written since `book` was read."""
-    seen = {"etag": book.etag, "deleted_at": None}
+async def _changed(tx: Transaction, book: Book, if_match: str | None, **values: object) -> Book:
+    """Write, unless somebody has deleted the book or changed the version that `if_match` names."""
+    seen = {"deleted_at": None} if names_any(if_match) else {"deleted_at": None, "etag": book.etag}
     values |= {"etag": uuid4(), "updated_at": datetime.now(UTC)}
     changed = await Book.update(tx, book.id, values, where=seen)
     if changed is None:
+        _ = await _existing(tx, book.id)
         raise Problem(412, f"Book {book.id} was changed by somebody else.")
     return changed
