@@ -67,12 +67,31 @@ async def test_a_schema_behind_the_code_is_named_and_healed_without_a_restart(
         async with running(fresh_database) as client:
             detail = (await client.get("/readyz")).json()["detail"]
             assert head in detail
+            assert "not migrated" in detail
             assert "db sync" in detail
             await observer.execute("INSERT INTO alembic_version VALUES ($1)", head)
             assert await eventually_ready(client)
             assert (await client.get("/livez")).status_code == 200
     finally:
         await observer.close()
+
+
+async def test_a_schema_that_is_ahead_of_the_code_is_not_told_to_migrate(
+    fresh_database: str,
+) -> None:
+    observer = await asyncpg.connect(fresh_database)
+    await observer.execute("UPDATE alembic_version SET version_num = 'f00d'")
+    await observer.close()
+    async with running(fresh_database) as client:
+        detail = (await client.get("/readyz")).json()["detail"]
+    assert "f00d" in detail
+    assert "it is newer" in detail
+
+
+async def test_probes_answer_head(client: httpx.AsyncClient) -> None:
+    for path in ("/livez", "/readyz"):
+        response = await client.head(path)
+        assert (response.status_code, response.content) == (200, b"")
 
 
 async def test_models_that_do_not_fit_keep_the_service_from_starting(fresh_database: str) -> None:

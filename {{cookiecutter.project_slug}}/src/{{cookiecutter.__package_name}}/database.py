@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from .db import DataAccessLayer
 from .db.engine import engine_from
 from .db.entities import EntityMismatch, check_entities
-from .db.schema.revisions import head_revision, schema_revision
+from .db.schema.revisions import head_revision, is_known, schema_revision
 from .settings import Settings
 
 #: Seconds between two attempts while the database cannot be used.
@@ -57,9 +57,8 @@ async def schema_problem(dal: DataAccessLayer, entities: Sequence[type]) -> str:
     """
     async with dal.transaction(with_commit=False) as transaction:
         revision = await schema_revision(await transaction.connection())
-    head = head_revision()
-    if revision != head:
-        return f"The schema is at revision {revision}, this code needs {head}: run `db sync`."
+    if revision != head_revision():
+        return _behind_or_ahead(revision)
     if not dal.is_reflected:
         return "The tables are being reflected."
     try:
@@ -70,15 +69,22 @@ async def schema_problem(dal: DataAccessLayer, entities: Sequence[type]) -> str:
     return ""
 
 
+def _behind_or_ahead(revision: str | None) -> str:
+    needed = f"this code needs {head_revision()}"
+    if revision is None:
+        return f"The database is not migrated, {needed}: run `db sync`."
+    if is_known(revision):
+        return f"The schema is at revision {revision}, {needed}: run `db sync`."
+    return f"The schema is at revision {revision}, {needed}: it is newer; deploy its code."
+
+
 async def _reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
     """Reflect and check; False, with one line in the log, when the database is not ready."""
     try:
         async with dal.engine.connect() as conn:
             revision = await schema_revision(conn)
         if revision != head_revision():
-            raise NotReady(
-                f"its schema is at revision {revision}, this code needs {head_revision()}"
-            )
+            raise NotReady(_behind_or_ahead(revision))
         await dal.refresh()
     except (OSError, SQLAlchemyError, NotReady) as error:
         log.warning("The database is not ready; trying again.", reason=_reason(error))

@@ -33,7 +33,9 @@ class Fault:
 
 def fault_of(error: BaseException, dal: DataAccessLayer | None = None) -> Fault | None:
     """The fault that this error stands for, or None when it is a defect of the service."""
-    if isinstance(error, NotReflected | DatabaseUnreachable):
+    if isinstance(error, NotReflected):
+        return _unavailable("The database is not ready; /readyz says why.", is_outage=True)
+    if isinstance(error, DatabaseUnreachable):
         return _unavailable("The database cannot be reached.", is_outage=True)
     if isinstance(error, PoolTimeoutError):
         return _unavailable("All database connections are in use.", is_outage=True)

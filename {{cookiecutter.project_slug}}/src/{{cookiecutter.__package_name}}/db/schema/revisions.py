@@ -65,6 +65,12 @@ def _newest(config: Config) -> str | None:
     return heads[0] if heads else None
 
 
+def is_known(revision: str, config: Config | None = None) -> bool:
+    """Return whether the migrations have this revision; if not, newer code has made it."""
+    scripts = ScriptDirectory.from_config(config or alembic_config())
+    return revision in {script.revision for script in scripts.walk_revisions()}
+
+
 async def schema_revision(connection: AsyncConnection) -> str | None:
     """Return the revision that the database has, None if it was never migrated."""
     return await connection.run_sync(revision_of)
