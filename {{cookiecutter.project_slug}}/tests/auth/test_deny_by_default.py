@@ -27,6 +27,11 @@ def walk(routes: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + effective.path, effective
 
 
+def url_of(path: str) -> str:
+    """Return the path with 1 for each of its parameters."""
+    return re.sub(r"{[^}]*}", "1", path)
+
+
 def methods(route: Any) -> list[str]:
     """Return the methods that the route answers; a mounted app may answer any."""
     return sorted(getattr(route, "methods", None) or ["GET", "POST"])
@@ -44,8 +49,7 @@ async def test_routes_ask_for_a_token(app: FastAPI, anonymous: httpx.AsyncClient
         if path in PUBLIC or isinstance(route, WebSocketRoute):
             continue
         for method in methods(route):
-            url = re.sub(r"{[^}]*}", "1", path)
-            response = await anonymous.request(method, url, content="{", headers=JSON)
+            response = await anonymous.request(method, url_of(path), content="{", headers=JSON)
             assert response.status_code == 401, f"{method} {path} is public"
             assert response.headers["www-authenticate"] == 'Bearer realm="api"'
             assert response.headers["cache-control"] == "no-store"
