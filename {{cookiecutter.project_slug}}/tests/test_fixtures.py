@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from sqlalchemy import URL
 
-from tests.database.fixtures import create_database, drop_database
+from tests.database.fixtures import create_database, drop_database, named
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 async def test_engine_uri(transaction):
     name = await transaction.fetch_value(sa.text("SELECT current_database()"))
-    assert name.startswith("overridden_")
+    assert "_overridden_" in name
 
 async def test_engine_json_serializer(transaction):
     value = sa.cast(sa.bindparam("value", {"yours": True}, JSONB), JSONB)
@@ -67,7 +67,7 @@ def run_pytest(*arguments: str, **environment: str) -> subprocess.CompletedProce
 async def test_every_override_takes_effect(
     server_url: URL, worker_id: str, tmp_path: Path, template_database: str
 ) -> None:
-    name = f"overridden_{worker_id}_test"
+    name = named(server_url, "overridden", worker_id)
     await drop_database(server_url, name)
     await create_database(server_url, name, template=template_database)
     (tmp_path / "conftest.py").write_text(OVERRIDES)
@@ -105,7 +105,7 @@ def test_a_database_that_is_not_named_for_tests_is_refused() -> None:
 async def test_the_switches_keep_the_database_and_skip_the_migrations(
     server_url: URL, worker_id: str, switches: list[str], is_kept: bool, is_migrated: bool | None
 ) -> None:
-    name = f"switched_{worker_id}_test"
+    name = named(server_url, "switched", worker_id)
     url = server_url.set(drivername="postgresql", database=name)
     given = url.render_as_string(hide_password=False)
     await drop_database(server_url, name)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -102,6 +102,8 @@ async def _reflect_when_ready(dal: DataAccessLayer, entities: Sequence[type]) ->
                 return
         except (EntityMismatch, LookupError) as error:
             log.error(str(error))
+        except Exception:
+            log.exception("The database could not be looked at; trying again.")
 
 
 def _reason(error: Exception) -> str:
@@ -116,6 +118,6 @@ async def _stopped(task: asyncio.Task[None] | None) -> None:
 
 
 async def _disposed(*engines: AsyncEngine | None) -> None:
-    for engine in engines:
-        if engine is not None:
-            await engine.dispose()
+    async with AsyncExitStack() as stack:
+        for engine in filter(None, engines):
+            stack.push_async_callback(engine.dispose)

@@ -52,7 +52,7 @@ class Problem(HTTPException):
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
-        super().__init__(status, detail or HTTPStatus(status).phrase, dict(headers or {}))
+        super().__init__(status, detail or _phrase(status), dict(headers or {}))
         self.members = members
 
 
@@ -85,6 +85,10 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unexpected)
 
 
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
+
+
 def problem(
     request: Request,
     status: int,
@@ -94,7 +98,7 @@ def problem(
     **members: Any,
 ) -> ProblemResponse:
     """A problem response that carries the id of the request."""
-    title = HTTPStatus(status).phrase
+    title = _phrase(status)
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
     if detail and detail != title:
         body["detail"] = detail

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        return _parts(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _is_fit_for_production(self) -> Self:
@@ -81,6 +81,10 @@ class Settings(BaseSettings):
             _check_webhook(self.slack_webhook_url)
 {%- endif %}
         return self
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def load_settings() -> Settings:

@@ -81,9 +81,7 @@ async def test_database(
     run_migrations: bool,
 ) -> AsyncIterator[str]:
     """A database of this worker, migrated."""
-    name = str(server_url.database)
-    if worker_id != "master":
-        name = f"{name.removesuffix('_test')}_{worker_id}_test"
+    name = str(server_url.database) if worker_id == "master" else named(server_url, worker_id)
     url = _in(server_url, name)
     if not keep_database:
         await drop_database(server_url, name)
@@ -101,7 +99,7 @@ async def test_database(
 @pytest.fixture(scope="session")
 async def template_database(server_url: URL, worker_id: str) -> AsyncIterator[str]:
     """The name of a migrated database that nobody connects to, so that it can be copied."""
-    name = f"template_{worker_id}_test"
+    name = named(server_url, "template", worker_id)
     await drop_database(server_url, name)
     await create_database(server_url, name)
     await sync({"database_url": _in(server_url, name)})
@@ -114,7 +112,7 @@ async def committed_database(
     server_url: URL, template_database: str, worker_id: str
 ) -> AsyncIterator[str]:
     """The URL of a migrated database for tests that commit; each of them clears what it needs."""
-    name = f"committed_{worker_id}_test"
+    name = named(server_url, "committed", worker_id)
     await drop_database(server_url, name)
     await create_database(server_url, name, template=template_database)
     yield _in(server_url, name)
@@ -126,11 +124,16 @@ async def fresh_database(
     server_url: URL, template_database: str, worker_id: str
 ) -> AsyncIterator[str]:
     """The URL of a migrated database of this test's own, for a test that changes the schema."""
-    name = f"fresh_{worker_id}_test"
+    name = named(server_url, "fresh", worker_id)
     await drop_database(server_url, name)
     await create_database(server_url, name, template=template_database)
     yield _in(server_url, name)
     await drop_database(server_url, name)
+
+
+def named(server: URL, *words: str) -> str:
+    """The name of another database: that of the tests with these words, still ending in _test."""
+    return "_".join([str(server.database).removesuffix("_test"), *words, "test"])
 
 
 async def create_database(server: URL, name: str, *, template: str | None = None) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
 
-from tests.database.fixtures import create_database, drop_database
+from tests.database.fixtures import create_database, drop_database, named
 
 ZOO = Path(__file__).with_name("zoo.sql").read_text()
 
@@ -24,7 +24,7 @@ async def zoo_url(
     worker_id: str,
 ) -> AsyncIterator[str]:
     """The URL of a database with the schemas of zoo.sql and an index that is not valid."""
-    name = f"zoo_{worker_id}_test"
+    name = named(server_url, "zoo", worker_id)
     url = server_url.set(drivername="postgresql", database=name)
     rendered = url.render_as_string(hide_password=False)
     await drop_database(server_url, name)
