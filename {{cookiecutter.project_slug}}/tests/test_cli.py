@@ -34,7 +34,7 @@ def test_sync_and_status_have_three_messages_each(
     answers = []
     for step in ("status", "sync", "status", "sync", "add", "status", "sync"):
         if step == "add":
-            add_migration("0002", after="0001")
+            add_migration("f00d0002")
         else:
             result = invoke("db", step)
             answers.append((result.exit_code, result.stdout.strip()))

@@ -150,9 +150,9 @@ async def test_editing_a_class_proposes_the_migration(
         "    pages: sa.Named[int | None] = sa.Column(sa.Integer)\n    title: sa.Named[str | None]",
     )
     file.write_text(edited)
-    result = alembic("revision", "--autogenerate", "-m", "add pages", "--rev-id", "0002")
+    result = alembic("revision", "--autogenerate", "-m", "add pages", "--rev-id", "f00d0002")
     assert result.returncode == 0, result.stderr
-    migration = (checkout / "migrations" / "versions" / "0002_add_pages.py").read_text()
+    migration = (checkout / "migrations" / "versions" / "f00d0002_add_pages.py").read_text()
     upgrade = migration[migration.index("def upgrade") : migration.index("def downgrade")]
     calls = [line.strip() for line in upgrade.splitlines() if "op." in line]
     assert calls == [

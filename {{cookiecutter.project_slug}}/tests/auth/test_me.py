@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import httpx
+from fastapi import FastAPI
 
 from dev.issuer import Issuer
 
@@ -24,11 +25,14 @@ async def test_what_is_no_scope_is_not_shown(issuer: Issuer, api: httpx.AsyncCli
     assert (response.status_code, response.json()["scopes"]) == (200, ["a"])
 
 
-async def test_tests_are_signed_in(client: httpx.AsyncClient) -> None:
+async def test_tests_are_signed_in(app: FastAPI, client: httpx.AsyncClient) -> None:
     """The fixture `client` has a token with the scopes of all routes."""
     me = (await client.get("/v1/me")).json()
     assert me["sub"] == "dev|user"
-    assert {"read:books", "write:books"} <= set(me["scopes"])
+    operations = [each for path in app.openapi()["paths"].values() for each in path.values()]
+    needs = [need["Auth0"] for each in operations for need in each.get("security", [])]
+    assert needs
+    assert set(me["scopes"]) == {scope for need in needs for scope in need}
 
 
 async def test_a_test_may_send_its_own_token(

@@ -3,22 +3,35 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from {{ cookiecutter.__package_name }}.app import create_app
-from {{ cookiecutter.__package_name }}.db import DataAccessLayer
+from {{ cookiecutter.__package_name }}.auth import require
+from {{ cookiecutter.__package_name }}.db import DataAccessLayer, Transaction
 from {{ cookiecutter.__package_name }}.settings import Settings
 
 from .conftest import serving
-from .test_deny_by_default import PUBLIC, methods, walk
+from .test_deny_by_default import PUBLIC, methods, url_of, walk
 from dev.issuer import Issuer
+
+
+async def read(tx: Transaction) -> None:
+    await tx.execute(sa.select(1))
+
+
+def reading_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAPI:
+    """The service with one more guarded route, which needs the database."""
+    app = create_app(settings, dal=dal)
+    app.add_api_route("/v1/reading", read, dependencies=[require("read:books")])
+    return app
 
 
 @pytest.fixture
 def unreachable(free_tcp_port: int) -> FastAPI:
     """The service with a database that refuses connections."""
     url = f"postgresql://nobody@127.0.0.1:{free_tcp_port}/nothing"
-    return create_app(Settings(_env_file=None, environment="testing", database_url=url))
+    return reading_app(Settings(_env_file=None, environment="testing", database_url=url))
 
 
 async def test_no_token_is_401_while_the_database_is_down(
@@ -29,9 +42,9 @@ async def test_no_token_is_401_while_the_database_is_down(
         for path, route in walk(unreachable.routes):
             if path not in PUBLIC:
                 for method in methods(route):
-                    assert (await client.request(method, path)).status_code == 401
+                    assert (await client.request(method, url_of(path))).status_code == 401
         headers = {"Authorization": f"Bearer {issuer.token(['read:books'])}"}
-        assert (await client.get("/v1/books", headers=headers)).status_code == 503
+        assert (await client.get("/v1/reading", headers=headers)).status_code == 503
         assert (await client.get("/v1/me", headers=headers)).status_code == 200
         assert (await client.get("/livez")).status_code == 200
 
@@ -44,8 +57,8 @@ async def test_no_token_is_401_while_the_pool_is_exhausted(
     async with (
         DataAccessLayer.connect(engine_uri, **pool) as dal,
         dal.engine.connect(),
-        serving(create_app(settings, dal=dal)) as client,
+        serving(reading_app(settings, dal)) as client,
     ):
-        assert (await client.get("/v1/books")).status_code == 401
+        assert (await client.get("/v1/reading")).status_code == 401
         headers = {"Authorization": f"Bearer {issuer.token(['read:books'])}"}
-        assert (await client.get("/v1/books", headers=headers)).status_code == 503
+        assert (await client.get("/v1/reading", headers=headers)).status_code == 503

@@ -26,7 +26,7 @@ from {{ cookiecutter.__package_name }}.db.sync import (
 from {{ cookiecutter.__package_name }}.settings import Settings
 
 from dev.postgres import PROJECT
-from tests.database.fixtures import create_database, drop_database
+from tests.database.fixtures import create_database, drop_database, named
 from tests.migrations.fixtures import AddMigration
 
 
@@ -51,7 +51,7 @@ async def test_from_nothing_to_up_to_date(empty_database: str, add_migration: Ad
     assert await sync(config) is SyncResult.CREATED
     assert await status(config) is Status.UP_TO_DATE
     assert await sync(config) is SyncResult.ALREADY_UP_TO_DATE
-    add_migration("0002", after="0001", body='op.execute("CREATE TABLE two ()")')
+    add_migration("f00d0002", body='op.execute("CREATE TABLE two ()")')
     assert await status(config) is Status.UPGRADE_AVAILABLE
     assert await sync(config) is SyncResult.UPGRADED
     assert await status(config) is Status.UP_TO_DATE
@@ -66,7 +66,7 @@ async def test_two_databases_at_once_in_one_process(
     empty_database: str, server_url: URL, worker_id: str
 ) -> None:
     """Alembic keeps what it is doing in globals."""
-    name = f"second_{worker_id}_test"
+    name = named(server_url, "second", worker_id)
     await create_database(server_url, name)
     second = server_url.set(database=name)
     try:
@@ -96,9 +96,10 @@ async def test_the_loop_goes_on_meanwhile(empty_database: str) -> None:
 async def test_two_heads_are_refused_in_words(
     empty_database: str, add_migration: AddMigration
 ) -> None:
-    add_migration("0002a", after="0001")
-    add_migration("0002b", after="0001")
-    with pytest.raises(SyncError, match=r"2 heads \(0002a, 0002b\).*alembic merge heads"):
+    head = head_revision()
+    add_migration("f00d000a", after=head)
+    add_migration("f00d000b", after=head)
+    with pytest.raises(SyncError, match=r"2 heads \(f00d000a, f00d000b\).*alembic merge heads"):
         await sync(empty_database)
     with pytest.raises(SyncError, match="2 heads"):
         await status(empty_database)

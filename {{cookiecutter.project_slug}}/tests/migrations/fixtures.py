@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, Connection
 
-from {{ cookiecutter.__package_name }}.db.schema.revisions import alembic_config
+from {{ cookiecutter.__package_name }}.db.schema.revisions import (
+    alembic_config,
+    head_revision,
+)
 from {{ cookiecutter.__package_name }}.db.schema.upgrade import migration_connection
 
 from dev.postgres import PROJECT
-from tests.database.fixtures import create_database, drop_database
+from tests.database.fixtures import create_database, drop_database, named
 
 MIGRATION = '''"""Do as a test says."""
 
@@ -42,7 +45,7 @@ InProcess = Callable[..., Awaitable[None]]
 @pytest.fixture
 async def empty_database(server_url: URL, worker_id: str, anyio_backend: str) -> AsyncIterator[str]:
     """The URL of a database that was never migrated; `anyio_backend` lets plain tests have it."""
-    name = f"empty_{worker_id}_test"
+    name = named(server_url, "empty", worker_id)
     await drop_database(server_url, name)
     await create_database(server_url, name)
     url = server_url.set(drivername="postgresql", database=name)
@@ -66,10 +69,11 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def add_migration(checkout: Path) -> AddMigration:
-    """Add a migration to the copy: `add_migration("2", after="1", body="op.execute(...)")`."""
+    """Add a migration to the copy, by default after its head: `add_migration("id", body="...")`."""
 
-    def add(revision: str, *, after: str, body: str = "pass") -> None:
-        text = MIGRATION.format(revision=revision, after=after, body=body)
+    def add(revision: str, *, after: str | None = None, body: str = "pass") -> None:
+        follows = after or head_revision(alembic_config())
+        text = MIGRATION.format(revision=revision, after=follows, body=body)
         (checkout / "migrations" / "versions" / f"{revision}_test.py").write_text(text)
 
     return add

@@ -119,7 +119,7 @@ async def test_a_table_in_use_is_waited_for_only_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await sync(empty_database)
-    add_migration("0002", after="0001", body='op.execute("DROP TABLE book CASCADE")')
+    add_migration("f00d0002", body='op.execute("DROP TABLE book CASCADE")')
     monkeypatch.setattr(upgrade, "LOCK_TIMEOUT", 0.2)
     async with other.transaction():
         await other.execute("SELECT FROM book")

@@ -129,9 +129,9 @@ async def test_each_migration_commits_on_its_own(
     add_migration: AddMigration, empty_database: str
 ) -> None:
     """One that fails leaves those before it, and nothing of itself."""
-    add_migration("0002", after="0001", body='op.execute("CREATE TABLE two ()")')
+    add_migration("f00d0002", body='op.execute("CREATE TABLE two ()")')
     broken = 'op.execute("CREATE TABLE three ()"); op.execute("SELECT 1/0")'
-    add_migration("0003", after="0002", body=broken)
+    add_migration("f00d0003", body=broken)
     with pytest.raises(DBAPIError, match="division by zero"):
         await sync(empty_database)
     tables = await tables_of(empty_database)
