@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,7 +27,8 @@ PACKAGE = "{{ cookiecutter.__package_name }}"
 PROJECT = Path(__file__).resolve().parents[1]
 DATA_DIR = PROJECT / ".postgres" / "data"
 HOST = "127.0.0.1"
-UVICORN = ("--host", HOST, "--reload", "--reload-dir=src", "--timeout-graceful-shutdown=5")
+PYTHON = (sys.executable, "-m")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Service = Callable[[Mapping[str, str]], AbstractContextManager[Mapping[str, str]]]
 
@@ -39,10 +40,15 @@ def main() -> None:
     parser.add_argument("--seed", action="store_true", help="insert a few authors and books")
     arguments = parser.parse_args()
     require_free_port(arguments.port)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    exit_with(lambda: run(arguments.port, arguments.seed))
+
+
+def exit_with(action: Callable[[], int]) -> None:
+    """Exit with the status that `action` returns; a signal to stop interrupts it."""
+    for number in STOP_SIGNALS:
         signal.signal(number, interrupt)
     try:
-        sys.exit(run(arguments.port, arguments.seed))
+        sys.exit(action())
     except PostgresError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -52,18 +58,18 @@ def main() -> None:
 def run(port: int, seed: bool) -> int:
     """Start everything in order and return the exit status of the app, or of what failed before.
 
-    Each step sees the variables of the services that were started before it.
+    Each step sees the variables of the services that were started before it, and PORT.
     """
-    environment = read_environment()
+    environment = read_environment() | {"PORT": str(port)}
     with ExitStack() as stack:
         for service in (database, *other_services()):
             environment |= stack.enter_context(service(environment))
         steps = [[f"{PACKAGE}.cli", "db", "sync"], *([["dev.seed"]] if seed else [])]
         for step in steps:
-            if status := execute(step, environment):
+            if status := execute([*PYTHON, *step], environment):
                 return status
         print(f"  the API: http://{HOST}:{port}/docs   stop with Ctrl-C", flush=True)
-        return execute(["uvicorn", f"{PACKAGE}.main:app", *UVICORN, f"--port={port}"], environment)
+        return execute([*PYTHON, "dev.serve", str(port), str(os.getpid())], environment)
 
 
 def require_free_port(port: int) -> None:
@@ -79,7 +85,7 @@ def require_free_port(port: int) -> None:
 
 def interrupt(number: int, _: object) -> None:
     """End the run once; what is told again meanwhile must not interrupt the tidying up."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
@@ -109,9 +115,9 @@ def other_services() -> Iterator[Service]:
         yield importlib.import_module(f"dev.services.{path.stem}").service
 
 
-def execute(module: list[str], environment: Mapping[str, str]) -> int:
-    """Run a Python module to its end and return its exit status; it ends with us."""
-    process = subprocess.Popen([sys.executable, "-m", *module], cwd=PROJECT, env=environment)
+def execute(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run `command` to its end and return its exit status; a signal that ends us ends it too."""
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment)
     try:
         return process.wait()
     finally:

@@ -18,7 +18,9 @@ from .server import serve
 
 AUDIENCE = "https://api.example.com"
 LIFETIME = 8 * 3600  # seconds
-ADDRESS = Path(__file__).parents[2] / ".cache" / "issuer"  # holds the URL while `make run` runs
+PROJECT = Path(__file__).resolve().parents[2]
+# While `make run PORT=8000` runs, the file 8000 in this folder contains its issuer's URL.
+ADDRESSES = PROJECT / ".cache" / "issuers"
 
 
 class Issuer:

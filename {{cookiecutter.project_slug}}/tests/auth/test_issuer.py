@@ -1,5 +1,7 @@
 """The development issuer: the docs page's login, tokens on request, and nothing for other sites."""
 
+import os
+import shlex
 import sys
 from base64 import urlsafe_b64encode
 from hashlib import sha256
@@ -109,42 +111,88 @@ def test_name_that_resolves_here(issuer: Issuer) -> None:
     assert httpx.post(url, data=form, headers=headers, **PLAIN).status_code == 404
 
 
+@pytest.fixture
+def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the issuers' addresses, not yet made; the developer's stays as it is."""
+    monkeypatch.delenv("PORT", raising=False)
+    for module in (__main__, dev_service):
+        monkeypatch.setattr(module, "ADDRESSES", tmp_path / "cache" / "issuers")
+    return tmp_path / "cache" / "issuers"
+
+
+def command(*arguments: str) -> None:
+    """Run the command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["issuer", *arguments])
+        __main__.main()
+
+
 async def test_command(
-    issuer: Issuer,
-    auth0: Auth0,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    issuer: Issuer, auth0: Auth0, addresses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Prints a token with the scopes that were asked for, and a curl line."""
-    (tmp_path / "issuer").write_text(issuer.url)
-    monkeypatch.setattr(__main__, "ADDRESS", tmp_path / "issuer")
-    monkeypatch.setattr(sys, "argv", ["issuer", "read:books", "write:books"])
-    __main__.main()
-    token, _, curl = capsys.readouterr().out.strip().splitlines()
-    assert curl == f"curl -H 'Authorization: Bearer {token}' http://127.0.0.1:8000/v1/me"
+    """Prints nothing but a token with the scopes asked for; a curl line goes to stderr."""
+    with dev_service.publish("8123", issuer.url):
+        command("--", "read:books write:books")
+    output, hint = capsys.readouterr()
+    token = output.removesuffix("\n")
+    assert hint == f"\ncurl -H 'Authorization: Bearer {token}' http://127.0.0.1:8123/v1/me\n"
     async with auth0:
         assert (await auth0.verify(token)).scopes == {"read:books", "write:books"}
 
 
-def test_command_without_an_issuer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_without_an_issuer(addresses: Path) -> None:
     """One line that says what to start."""
-    monkeypatch.setattr(__main__, "ADDRESS", tmp_path / "issuer")
-    monkeypatch.setattr(sys, "argv", ["issuer"])
-    with pytest.raises(SystemExit, match="No issuer is running: "):
-        __main__.main()
+    with pytest.raises(SystemExit, match=r"No issuer is running: .* `make run` first"):
+        command()
+    with pytest.raises(SystemExit, match=r"No issuer is running: .* `make run PORT=8001` first"):
+        command("--port", "8001")
 
 
-def test_make_run_starts_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The served app is told about it; the command finds it while it runs."""
-    address = tmp_path / "cache" / "issuer"
-    monkeypatch.setattr(dev_service, "ADDRESS", address)
-    with dev_service.service({"AUTH0_AUDIENCE": "https://mine"}) as environment:
-        assert environment["AUTH0_DEV_ISSUER"] == address.read_text()
+def test_command_passes_over_what_a_killed_run_left(
+    issuer: Issuer, addresses: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        dev_service.publish("8001", "http://127.0.0.1:1/"),
+        dev_service.publish("8002", issuer.url),
+    ):
+        command("")
+    assert ":8002/" in capsys.readouterr().err
+
+
+def test_two_runs(
+    addresses: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token is of the first unless PORT says otherwise; the end of the second changes nothing."""
+    with dev_service.service({"PORT": "8002"}):
+        with dev_service.service({"PORT": "8001"}):
+            for path, seconds in (("8002", 1), ("8001", 2)):
+                os.utime(addresses / path, (seconds, seconds))
+            command()
+            monkeypatch.setenv("PORT", "8001")
+            command()
+        monkeypatch.delenv("PORT")
+        command()
+    hints = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert [urlsplit(hint.split()[-1]).port for hint in hints] == [8002, 8001, 8002]
+
+
+def test_the_address_of_the_next_run_is_kept(addresses: Path) -> None:
+    with dev_service.publish("8000", "http://ours/"):
+        (addresses / "8000").write_text("http://theirs/")
+    assert (addresses / "8000").read_text() == "http://theirs/"
+
+
+def test_make_run_starts_one(addresses: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The served app is told about it; the command finds it while it runs, from any folder."""
+    with dev_service.service({"AUTH0_AUDIENCE": "https://mine", "PORT": "8123"}) as environment:
+        url = (addresses / "8123").read_text()
+        assert environment["AUTH0_DEV_ISSUER"] == url
         assert environment["AUTH0_AUDIENCE"] == "https://mine"
-        keys: Any = httpx.get(f"{address.read_text()}.well-known/jwks.json", **PLAIN).json()
+        keys: Any = httpx.get(f"{url}.well-known/jwks.json", **PLAIN).json()
         assert [key["use"] for key in keys["keys"]] == ["sig"]
-    assert not address.exists()
+    assert not list(addresses.iterdir())
+    make = shlex.split(capsys.readouterr().out.partition("a token: ")[2])[:6]
+    assert make == ["make", "-s", "-C", str(package.PROJECT), "token", "PORT=8123"]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +204,6 @@ def test_make_run_respects_what_is_configured(environment: dict[str, str]) -> No
         assert added == {}
 
 
-def test_address_is_inside_the_project() -> None:
+def test_addresses_are_inside_the_project() -> None:
     """In a folder that git ignores."""
-    assert package.ADDRESS.parts[-2:] == (".cache", "issuer")
+    assert Path(__file__).parents[2] / ".cache" / "issuers" == package.ADDRESSES

@@ -59,7 +59,7 @@ def query(url: str, sql: str = "SELECT 'answered'") -> object:
     return asyncio.run(ask())
 
 
-def processes_of(data_dir: Path) -> dict[int, str]:
+def processes_of(data_dir: Path | str) -> dict[int, str]:
     """Return the command lines of the processes that mention `data_dir`, ours excepted."""
     if Path("/proc/self/cmdline").exists():
         commands = {int(path.name): _command(path) for path in Path("/proc").glob("[0-9]*")}

@@ -14,7 +14,7 @@ from dev import run
 from dev.database import create_database
 from dev.embedded.server import free_port
 from dev.postgres import cluster
-from tests.dev.processes import PROJECT, eventually, is_left_alone, query
+from tests.dev.processes import PROJECT, eventually, is_left_alone, processes_of, query
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,8 @@ run.main()
 
 RUN_NOTHING = """
 from dev import run
-run.run = lambda port, seed: run.execute(["http.server", "--bind", run.HOST, str(port)], {})
+SERVER = [*run.PYTHON, "http.server", "--bind", run.HOST]
+run.run = lambda port, seed: run.execute([*SERVER, str(port)], {})
 run.main()
 """
 
@@ -64,6 +65,15 @@ def status_of(url: str) -> int:
         return 0
 
 
+def is_free(port: int) -> bool:
+    """Return whether a service can be started on `port`."""
+    try:
+        run.require_free_port(port)
+    except SystemExit:
+        return False
+    return True
+
+
 def test_it_migrates_seeds_serves_and_leaves_nothing(folder: Path) -> None:
     port = free_port()
     process = start(RUN, folder / "data", "--port", port, "--seed")
@@ -86,6 +96,22 @@ def test_a_signal_ends_what_it_runs(number: signal.Signals) -> None:
     process.send_signal(number)
     finish(process)
     assert status_of(f"http://127.0.0.1:{port}/") == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+@pytest.mark.parametrize("killed", ["dev.run", "the reloader"])
+def test_a_kill_leaves_nothing_on_the_port(killed: str, folder: Path) -> None:
+    port = free_port()
+    process = start(RUN, folder / "data", "--port", port)
+    try:
+        assert eventually(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, 60)
+        [reloader] = processes_of(f"dev.serve {port}")
+        os.kill(process.pid if killed == "dev.run" else reloader, signal.SIGKILL)
+        assert eventually(lambda: is_free(port))
+    finally:
+        process.terminate()
+        finish(process)
+    assert eventually(lambda: is_left_alone(folder / "data"))
 
 
 def test_a_taken_port_is_one_sentence_before_anything_is_started(folder: Path) -> None:
