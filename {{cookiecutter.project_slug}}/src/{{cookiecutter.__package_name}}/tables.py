@@ -67,6 +67,10 @@ book = sa.Table(
         "price >= 0::numeric AND price < 'Infinity'::numeric",
         name=sa.schema.conv("ck_book_price_not_negative"),
     ),
+    sa.CheckConstraint(
+        "published >= '0001-01-02'::date AND published <= '9999-12-30'::date",
+        name=sa.schema.conv("ck_book_published_in_calendar"),
+    ),
     sa.Index("ix_book_author_id", "author_id"),
     sa.Index("ix_book_title_id", "title", "id", postgresql_where=sa.text("(deleted_at IS NULL)")),
 )

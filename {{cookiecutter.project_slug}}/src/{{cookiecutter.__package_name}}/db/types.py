@@ -35,6 +35,13 @@ def iso_only(value: object) -> object:
     raise ValueError("use ISO 8601, for example 2026-01-31 or 2026-01-31T12:00:00Z")
 
 
+def _finite(value: date) -> date:
+    """Refuse the first and the last day of the calendar, which asyncpg stores as infinity."""
+    if value in (date.min, date.max):
+        raise ValueError("use a date from 0001-01-02 to 9999-12-30")
+    return value
+
+
 def _in_utc(value: datetime) -> datetime:
     """The same instant in UTC; the first and last hours of the calendar may have none."""
     try:
@@ -49,7 +56,7 @@ Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]  # bigint
 JsonInt64 = Annotated[Int64, BeforeValidator(number_only)]  # in a body: neither "1" nor true
 Float = Annotated[float, Field(allow_inf_nan=False)]  # double precision, finite
 Text = Annotated[str, Field(pattern=NO_NUL)]
-Date = Annotated[date, BeforeValidator(iso_only)]
+Date = Annotated[date, AfterValidator(_finite), BeforeValidator(iso_only)]
 Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(iso_only)]
 
 

@@ -88,6 +88,12 @@ async def test_a_deleted_book_stays_deleted(
     [
         ("catalog,title,author_id,price\na,A,#,1\nb,B,#,s3cret\n", CSV, 3, "price"),
         ("catalog,title,author_id,price\na,A,#,-1\n", CSV, 2, "price"),
+        ("catalog,title,author_id,price\na,A,#,0.005\n", CSV, 2, "price"),
+        ("catalog,title,author_id,published\na,A,#,20000-01-01\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,0044-03-15 BC\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,9999-12-31\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,infinity\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,now\n", CSV, 2, "published"),
         ("catalog,title,author_id\na,,#\n", CSV, 2, "title"),
         ("catalog,title,author_id\n" + "a" * 65 + ",A,#\n", CSV, 2, "catalog"),
         ("catalog,title,author_id,etag\na,A,#,x\n", CSV, 1, "etag"),

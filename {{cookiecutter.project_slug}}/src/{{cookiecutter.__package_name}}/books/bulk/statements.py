@@ -9,6 +9,8 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
+    cast,
     func,
     literal_column,
     select,
@@ -17,11 +19,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 #: The columns of a file: the table's own, with its rules, ...
-COLUMNS = ("author_id", "published", "price")
+COLUMNS = ("author_id",)
 #: ... and those with the rules of BookCreate, which the table does not have.
 UPLOAD: tuple[Column[Any], ...] = (
     Column("catalog", String(64), CheckConstraint("catalog <> ''"), nullable=False),
     Column("title", String(200), CheckConstraint("title <> ''"), nullable=False),
+    # As text: PostgreSQL would take "now", 01/02/2003 and 0.005 for a date and a price.
+    Column(
+        "published",
+        Text,
+        CheckConstraint(
+            r"published IS NULL OR CASE WHEN published ~ '^\d{4}-\d\d-\d\d$' "
+            "THEN published::date BETWEEN '0001-01-02' AND '9999-12-30' ELSE false END"
+        ),
+    ),
+    Column("price", Text, CheckConstraint(r"price ~ '^\d{1,8}(\.\d{1,2})?$'")),
 )
 
 NAMES = ("catalog", "title", "author_id", "published", "price")
@@ -41,8 +53,9 @@ def upsert_books(staging: Table, book: Table) -> Insert:
 
     The last of several rows with one `catalog` counts: ON CONFLICT may meet a row only once.
     """
+    values = (cast(staging.c[name], book.c[name].type).label(name) for name in NAMES)
     staged = (
-        select(*(staging.c[name] for name in NAMES))
+        select(*values)
         .ext(distinct_on(staging.c.catalog))
         .order_by(staging.c.catalog, literal_column("ctid").desc())
     )
