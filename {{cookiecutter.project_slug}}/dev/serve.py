@@ -1,7 +1,6 @@
 """The app with reload, for `make run`: python -m dev.serve PORT PARENT, a process id."""
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import sys
@@ -35,6 +34,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 elif __name__ == "__mp_main__":  # the reloader's worker, which multiprocessing starts from here
-    reloader = multiprocessing.parent_process()
-    if reloader and reloader.pid:
-        end_with(reloader.pid)
+    end_with(os.getppid())
