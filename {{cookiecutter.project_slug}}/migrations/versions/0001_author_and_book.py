@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
         timestamp("created_at"),
         timestamp("updated_at"),
-        # Python has no years beyond these, and asyncpg takes the first and the last day for infinity.
+        # Python has no years beyond these; asyncpg takes the first and last day for infinity.
         sa.CheckConstraint(
             "published BETWEEN '0001-01-02' AND '9999-12-30'", name="published_in_calendar"
         ),
