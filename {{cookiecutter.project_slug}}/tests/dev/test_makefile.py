@@ -24,7 +24,9 @@ def arguments(tmp_path: Path) -> Path:
 def make(arguments: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run `make` on the project's Makefile in the folder of `arguments`."""
     folder = arguments.parent
-    environment = os.environ | {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    # Inside of `make test` a make would tell what it enters and leaves.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment = outside | {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
         ["make", "-s", "-f", str(PROJECT / "Makefile"), *command],
         cwd=folder,
