@@ -8,6 +8,7 @@ import pytest
 
 from tests.dev.processes import PROJECT
 
+VARIABLES = ("ARGS", "PORT", "SCOPES", "m")
 HOSTILE = "a\"b'c; touch $(shell touch made) $$(touch run) `touch run` é"
 
 
@@ -24,8 +25,9 @@ def arguments(tmp_path: Path) -> Path:
 def make(arguments: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run `make` on the project's Makefile in the folder of `arguments`."""
     folder = arguments.parent
-    # Inside of `make test` a make would tell what it enters and leaves.
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # An outer `make test ARGS=...` hands on its variables, and has an inner one tell where it goes.
+    names = [name for name in os.environ if name.startswith("MAKE") or name in VARIABLES]
+    outside = {name: value for name, value in os.environ.items() if name not in names}
     environment = outside | {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
         ["make", "-s", "-f", str(PROJECT / "Makefile"), *command],
