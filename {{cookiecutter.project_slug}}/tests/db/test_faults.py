@@ -72,6 +72,10 @@ async def test_a_defect_of_the_service_is_no_fault(db: DataAccessLayer, statemen
             "INSERT INTO book (catalog, title, author_id, price) VALUES (1, 1, 0, -1)",
             ("price",),
         ),
+        (
+            "INSERT INTO book (catalog, title, author_id, published) VALUES (1, 1, 0, 'infinity')",
+            ("published",),
+        ),
     ],
 )
 async def test_the_columns_at_fault_come_from_the_constraint(
@@ -80,6 +84,33 @@ async def test_the_columns_at_fault_come_from_the_constraint(
     fault = fault_of(await _raised(db, statement), db)
     assert fault is not None
     assert fault.columns == columns
+
+
+EITHER = "A record that this refers to is missing, or others refer to this."
+REFERRED = """DO $$ BEGIN
+    INSERT INTO author (name) VALUES ('is not present in table "author".');
+    INSERT INTO book (catalog, title, author_id) SELECT 'c', 't', id FROM author;
+    DELETE FROM author;
+END $$"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        (
+            "INSERT INTO book (catalog, title, author_id) VALUES ('c', 't', 0)",
+            "A record that this refers to is missing.",
+        ),
+        (REFERRED, EITHER),
+        ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '23503'; END $$", EITHER),
+    ],
+)
+async def test_a_foreign_key_says_which_record_is_missing(
+    db: DataAccessLayer, statement: str, sentence: str
+) -> None:
+    fault = fault_of(await _raised(db, statement), db)
+    assert fault is not None
+    assert (fault.status, fault.detail) == (409, sentence)
 
 
 async def test_a_value_that_the_driver_refuses_is_a_422(db: DataAccessLayer) -> None:

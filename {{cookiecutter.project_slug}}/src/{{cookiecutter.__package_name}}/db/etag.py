@@ -3,7 +3,8 @@
 import re
 
 #: One tag of a list: W/ marks a weak one, its text has no quotes, blanks or control characters.
-_TAG = re.compile(r'[\t ,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[\t ]*(?:,|$)')
+#: Elements of the list may be empty (section 5.6.1).
+_TAG = re.compile(r'[\t ,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[\t ]*(?:,[\t ,]*|$)')
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

@@ -4,6 +4,7 @@ The classes follow PostgreSQL's appendix "Error Codes" (SQLSTATE). Nothing of th
 the SQL or the DETAIL line, which may hold other people's data, goes into a Fault.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,8 @@ def _fault_of_client(error: BaseException, driver: Any) -> Fault | None:
 def _fault_of_sqlstate(sqlstate: str, driver: Any, dal: DataAccessLayer | None) -> Fault | None:
     if sqlstate in _CONSTRAINTS:
         status, kind, detail = _CONSTRAINTS[sqlstate]
+        if sqlstate == "23503" and _REFERS.search(getattr(driver, "detail", None) or ""):
+            detail = "A record that this refers to is missing."
         return Fault(status, kind, detail, columns_at_fault(driver, dal))
     if sqlstate[:2] == "22":
         return Fault(422, "value_error", "A value does not fit its column.", _named_column(driver))
@@ -86,6 +89,8 @@ _CONSTRAINTS = {
     "23502": (422, "missing", "A value is required."),
     "23514": (422, "check", "The value breaks a rule of the database."),
 }
+#: How DETAIL ends, with lc_messages in English, when the row at fault is the one that refers.
+_REFERS = re.compile(r'is not present in table "[^"]*"\.\Z')
 _BUSY = {
     "55P03": "The record is locked by another request; try again.",
     "57014": "The database took too long.",

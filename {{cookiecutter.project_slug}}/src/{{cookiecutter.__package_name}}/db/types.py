@@ -19,6 +19,10 @@ T = TypeVar("T")
 NO_NUL = r"^[^\x00]*$"
 
 
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
+
+
 def number_only(value: object) -> object:
     """Refuse the strings and booleans that pydantic would take for an integer."""
     if isinstance(value, str | bytes | bool):
@@ -42,12 +46,23 @@ def _finite(value: date) -> date:
     return value
 
 
+_INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
 def _in_utc(value: datetime) -> datetime:
-    """The same instant in UTC; the first and last hours of the calendar may have none."""
+    """The same instant in UTC; the first and last hours of the calendar may have none.
+
+    The very first and last microsecond are refused too: asyncpg stores them as infinity.
+    """
     try:
-        return value.astimezone(UTC)
+        instant = value.astimezone(UTC)
     except OverflowError:
-        raise ValueError("this instant is outside the years 1 to 9999 in UTC") from None
+        instant = None
+    if instant is None or instant in _INFINITE:
+        raise ValueError(
+            "use an instant after 0001-01-01T00:00:00Z and before 9999-12-31T23:59:59.999999Z"
+        )
+    return instant
 
 
 Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]  # smallint

@@ -94,6 +94,12 @@ async def test_a_deleted_book_stays_deleted(
         ("catalog,title,author_id,published\na,A,#,9999-12-31\n", CSV, 2, "published"),
         ("catalog,title,author_id,published\na,A,#,infinity\n", CSV, 2, "published"),
         ("catalog,title,author_id,published\na,A,#,now\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,01/02/2003\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,2026-02-29\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,2026-13-01\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,2026-01-00\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,0000-01-01\n", CSV, 2, "published"),
+        ("catalog,title,author_id,published\na,A,#,0001-01-01\n", CSV, 2, "published"),
         ("catalog,title,author_id\na,,#\n", CSV, 2, "title"),
         ("catalog,title,author_id\n" + "a" * 65 + ",A,#\n", CSV, 2, "catalog"),
         ("catalog,title,author_id,etag\na,A,#,x\n", CSV, 1, "etag"),
@@ -126,9 +132,19 @@ async def test_a_bad_file_is_a_422_that_names_row_and_column(
     assert await _titles(transaction) == []
 
 
+@pytest.mark.parametrize("published", ["0001-01-02", "2024-02-29", "9999-12-30"])
+async def test_a_date_of_the_calendar_is_stored(
+    upload: Any, client: httpx.AsyncClient, author_id: int, published: str
+) -> None:
+    await upload(f"catalog,title,author_id,published,price\na,A,{author_id},{published},1.5\n")
+    book = (await client.get("/v1/books")).json()["results"][0]
+    assert (book["published"], book["price"]) == (published, "1.50")
+
+
 async def test_an_unknown_author_is_a_409(upload: Any, transaction: TransactionManager) -> None:
     answer = await upload("catalog,title,author_id\na,A,-1\n")
     assert answer.status_code == 409
+    assert answer.json()["detail"] == "A record that this refers to is missing."
     assert await _titles(transaction) == []
 
 

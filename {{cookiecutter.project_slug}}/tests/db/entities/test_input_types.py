@@ -21,6 +21,7 @@ from {{ cookiecutter.__package_name }}.db.types import (
 
 Price = Annotated[Decimal, Digits(10, 2), Field(ge=0)]
 FilterInt32 = Filter[Int32]
+LAST = datetime(9999, 12, 31, 23, 59, 59, 999998, tzinfo=UTC)
 TYPES: dict[str, Any] = {
     "Int16": Int16,
     "Int32": Int32,
@@ -45,7 +46,9 @@ TYPES: dict[str, Any] = {
         ("Short", "ab", "ab"),
         ("Date", "2000-02-29", date(2000, 2, 29)),
         ("Date", date(2000, 2, 29), date(2000, 2, 29)),
+        ("Date", "9999-12-30", date(9999, 12, 30)),
         ("Timestamp", "2000-01-01T01:00:00+01:00", datetime(2000, 1, 1, tzinfo=UTC)),
+        ("Timestamp", "9999-12-31T23:59:59.999998Z", LAST),
         ("Price", "12345678.12", Decimal("12345678.12")),
         ("Price", 1.1, Decimal("1.1")),
         ("Price", 0, Decimal(0)),
@@ -69,9 +72,13 @@ def test_values_that_fit(name: str, value: object, expected: object) -> None:
         ("Date", "0"),
         ("Date", 1.5),
         ("Date", "10000-01-01"),
+        ("Date", "0001-01-01"),
+        ("Date", date.max),
         ("Timestamp", "1e3"),
         ("Timestamp", "2000-01-01T00:00:00"),
         ("Timestamp", "0001-01-01T00:00:00+14:00"),
+        ("Timestamp", "0001-01-01T00:00:00Z"),
+        ("Timestamp", "9999-12-31T22:59:59.999999-01:00"),
         ("Price", "NaN"),
         ("Price", "Infinity"),
         ("Price", "1.234"),

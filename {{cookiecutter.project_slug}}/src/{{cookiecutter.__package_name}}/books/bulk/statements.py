@@ -29,8 +29,11 @@ UPLOAD: tuple[Column[Any], ...] = (
         "published",
         Text,
         CheckConstraint(
-            r"published IS NULL OR CASE WHEN published ~ '^\d{4}-\d\d-\d\d$' "
-            "THEN published::date BETWEEN '0001-01-02' AND '9999-12-30' ELSE false END"
+            # A cast would fail on 2026-02-30, and COPY would not name the column: count from day 1.
+            r"CASE WHEN published ~ '^(?!0000)\d{4}-(0[1-9]|1[0-2])-\d\d$' THEN published = "
+            "to_char((left(published, 8) || '01')::date + right(published, 2)::int - 1, "
+            "'YYYY-MM-DD') AND published NOT IN ('0001-01-01', '9999-12-31') "
+            "ELSE published IS NULL END"
         ),
     ),
     Column("price", Text, CheckConstraint(r"price ~ '^\d{1,8}(\.\d{1,2})?$'")),
