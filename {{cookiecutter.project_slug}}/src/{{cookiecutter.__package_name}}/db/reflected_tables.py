@@ -33,8 +33,10 @@ class ReflectedTables:
         only: Only = None,
         view_keys: ViewKeys | None = None,
     ) -> None:
-        """Use this engine, and read its tables into `metadata` (a new one when None).
+        """Use this engine, and read its tables.
 
+        Each is built when it is first asked for, with those that its foreign keys lead to; all of
+        them when `dal.metadata` is, and at once into a `metadata` of your own.
         `schemas` defaults to the connection's default schema. `only` limits what is read: names,
         `schema.name`s, or a function that takes a bare name; foreign keys to anything else are left
         out, and partitions are read only when they are named. `view_keys` declares primary keys
@@ -43,10 +45,12 @@ class ReflectedTables:
         `refresh()` can try again. Raises UnknownSchema, UnknownTable, UnknownColumn.
         """
         self.use(engine, schemas=schemas, views=views, only=only, view_keys=view_keys)
-        metadata = metadata if metadata is not None else MetaData()
-        self._declared = list(metadata.tables.values())
+        self._declared = [] if metadata is None else list(metadata.tables.values())
         async with self._reflecting:
-            await self._read(metadata)
+            if metadata is None:
+                await self._read(MetaData())
+            else:
+                await self._read(metadata, whole=True)
 
     def use(
         self,
@@ -67,6 +71,7 @@ class ReflectedTables:
 
         A transaction goes on with the tables that it began with. Of refreshes that wait for one
         another, only the first and one more read the catalog. When it fails, the old tables stay.
+        Tables that were in use are built anew first, in a thread, so that no request waits for it.
         """
         last = self._begun
         async with self._reflecting:
@@ -77,7 +82,7 @@ class ReflectedTables:
         """A new MetaData with the conventions, listeners and declared tables of the old one."""
         if self._reflection is None:
             return MetaData()
-        old = self._reflection.metadata
+        old = self._reflection.metadata_so_far
         new = MetaData(old.schema, naming_convention=old.naming_convention, info=dict(old.info))
         listeners: Any = old.dispatch
         new.dispatch._update(listeners, only_propagate=False)
@@ -85,12 +90,15 @@ class ReflectedTables:
             table.to_metadata(new)
         return new
 
-    async def _read(self, metadata: MetaData) -> None:
+    async def _read(self, metadata: MetaData, *, whole: bool = False) -> None:
         self._begun = number = self._begun + 1
         async with self.engine.connect() as conn:
             # One moment for all statements, whoever changes the schema in between.
             _ = await conn.execution_options(isolation_level="REPEATABLE READ")
-            self._reflection = await read_reflection(conn, metadata, **self._options)
+            reflection = await read_reflection(conn, metadata, **self._options)
+        in_use = self._reflection.built if self._reflection else ()
+        await asyncio.to_thread(reflection.build, None if whole else in_use)
+        self._reflection = reflection
         self._finished = number
 
     @property
@@ -112,7 +120,10 @@ class ReflectedTables:
 
     @property
     def metadata(self) -> MetaData:
-        """What was reflected; raises NotReflected before that."""
+        """All tables, built now if need be (0.6 ms each); raises NotReflected before `reflect()`.
+
+        `table.metadata` is the same object, but not every table may have been built there yet.
+        """
         return self.reflection("The metadata").metadata
 
     def reflection(self, wanted: str) -> Reflection:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer, NotReflected, UnknownTable
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
+from {{ cookiecutter.__package_name }}.db.reflected_tables import ReflectedTables
 from {{ cookiecutter.__package_name }}.db.reflection import read_reflection
 
 
@@ -47,7 +48,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[sa.MetaData]:
         finally:
             running -= 1
 
-    monkeypatch.setattr(f"{DataAccessLayer.refresh.__module__}.read_reflection", counted)
+    monkeypatch.setattr(f"{ReflectedTables.__module__}.read_reflection", counted)
     return seen
 
 

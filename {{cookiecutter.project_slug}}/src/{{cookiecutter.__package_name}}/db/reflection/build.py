@@ -1,4 +1,4 @@
-"""Puts together what was read: tables by name, their unique keys and constraints."""
+"""Puts together what was read: the names of tables, and what they will be built from."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,10 +7,10 @@ from sqlalchemy import MetaData, PrimaryKeyConstraint, Table
 from ..columns import column
 from .catalog import Catalog, Relation
 from .column_types import ColumnTypes
-from .constraint_columns import constraint_columns
+from .lazy_tables import LazyTables
+from .relation_rows import rows_by_relation
 from .snapshot import Reflection
-from .tables import TableBuilder, Tables
-from .unique_keys import unique_keys
+from .tables import TableBuilder
 
 ViewKeys = Mapping[str, Sequence[str]]
 
@@ -23,30 +23,26 @@ def build_reflection(
     schemas: tuple[str, ...],
     view_keys: ViewKeys,
 ) -> Reflection:
-    """Build the tables into `metadata`; raises UnknownTable, UnknownColumn and ValueError.
+    """The tables to be, in `metadata`; raises UnknownTable, UnknownColumn and ValueError.
 
     Without a default schema (no schema of the search_path exists) every table is qualified.
     """
-    builder = TableBuilder(catalog, types, default_schema)
-    tables = builder.build(metadata)
-    keys = unique_keys(catalog.indexes, builder.names)
-    default = default_schema or "public"
+    builder = TableBuilder(metadata, types, default_schema)
     reflection = Reflection(
-        metadata,
-        default,
+        LazyTables(rows_by_relation(catalog), builder),
+        default_schema or "public",
         schemas,
-        _by_name(catalog.relations, tables, default),
-        {table.key: keys[oid] for oid, table in tables.items() if oid in keys},
-        constraint_columns(catalog, builder.names),
+        _by_name(catalog.relations, default_schema or "public"),
+        {one.qualified: one.root for one in catalog.partitions if one.root is not None},
     )
     for name, columns in view_keys.items():
         _declare_key(reflection.get_table(name), columns)
     return reflection
 
 
-def _by_name(relations: Sequence[Relation], tables: Tables, default: str) -> dict[str, Table]:
-    bare = {one.name: tables[one.oid] for one in relations if one.schema == default}
-    return bare | {one.qualified: tables[one.oid] for one in relations}
+def _by_name(relations: Sequence[Relation], default: str) -> dict[str, int]:
+    bare = {one.name: one.oid for one in relations if one.schema == default}
+    return bare | {one.qualified: one.oid for one in relations}
 
 
 def _declare_key(table: Table, names: Sequence[str]) -> None:

@@ -17,8 +17,8 @@ def sql(expression: str) -> TextClause:
 
 def add_columns(
     table: Table, rows: Sequence[Row[Any]], types: ColumnTypes
-) -> dict[tuple[int, int], Column[Any]]:
-    """Add a column for each row; return them by the oid of their relation and their number.
+) -> dict[int, Column[Any]]:
+    """Add a column for each row; return them by their number.
 
     Listeners of SQLAlchemy's event `column_reflect` on the MetaData may change what is read about
     it first, for example the type; their inspector is None.
@@ -28,7 +28,7 @@ def add_columns(
     for row in rows:
         info = _column_info(row, types)
         dispatch.column_reflect(None, table, info)
-        columns[row.relation, row.number] = column = _column(info)
+        columns[row.number] = column = _column(info)
         table.append_column(column)
     return columns
 

@@ -1,9 +1,7 @@
-"""Reads the database's catalog and makes tables of it."""
+"""Reads the database's catalog."""
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import MetaData
@@ -13,6 +11,7 @@ from ..errors import UnknownSchema, UnknownTable
 from .build import ViewKeys, build_reflection
 from .catalog import Relation, read_catalog, read_relations
 from .column_types import ColumnTypes
+from .lazy_tables import collector_paused
 from .snapshot import Reflection
 
 Only = Sequence[str] | Callable[[str], bool] | None
@@ -27,9 +26,9 @@ async def read_reflection(
     only: Only = None,
     view_keys: ViewKeys | None = None,
 ) -> Reflection:
-    """Reflect into `metadata`; raises UnknownSchema, UnknownTable and UnknownColumn.
+    """Read what `metadata` will be built from; raises UnknownSchema, UnknownTable, UnknownColumn.
 
-    The tables are built in a thread, so that requests go on while a large schema is read again.
+    Sorted in a thread, so that requests go on while a large schema is read again.
     """
     dialect: Any = conn.dialect
     default = dialect.default_schema_name
@@ -48,18 +47,6 @@ async def read_reflection(
         return await asyncio.to_thread(
             build_reflection, catalog, types, metadata, default, names, view_keys or {}
         )
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Reflection makes many objects that all live on: the collector would only walk them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _chosen(

@@ -1,11 +1,11 @@
 """Unique keys: what makes rows unique, and what ON CONFLICT can do with it."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row
+
+from .relation_rows import Names, RelationRows
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,22 @@ class UniqueKey:
         return not (self.obstacle or self.predicate or self.has_expressions)
 
 
-def unique_keys(
-    indexes: Iterable[Row[Any]], names: Mapping[tuple[int, int], str]
-) -> dict[int, list[UniqueKey]]:
-    """The keys of each relation, by its oid; `names` of columns are by relation and number."""
-    keys: dict[int, list[UniqueKey]] = defaultdict(list)
-    for row in indexes:
-        if row.is_unique or row.is_exclusion:
-            keys[row.relation].append(_key(row, names))
-    return keys
+def unique_keys(rows: RelationRows) -> list[UniqueKey]:
+    """The unique keys and exclusion constraints of one relation."""
+    names = rows.names
+    return [_key(row, names) for row in rows.indexes if row.is_unique or row.is_exclusion]
 
 
-def elements(row: Row[Any], names: Mapping[tuple[int, int], str]) -> tuple[str, ...]:
+def elements(row: Row[Any], names: Names) -> tuple[str, ...]:
     """The columns and expressions of an index, without the columns it only INCLUDEs."""
     texts = row.expressions or [None] * row.key_count
     return tuple(
-        text or names.get((row.relation, number), "")
+        text or names.get(number, "")
         for number, text in zip(row.keys[: row.key_count], texts, strict=True)
     )
 
 
-def _key(row: Row[Any], names: Mapping[tuple[int, int], str]) -> UniqueKey:
+def _key(row: Row[Any], names: Names) -> UniqueKey:
     return UniqueKey(
         name=row.name,
         columns=elements(row, names),
