@@ -11,7 +11,7 @@ export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test check fmt clean
+.PHONY: help demo new test bench check fmt clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ new: $(UV) ## Ask the questions and generate a service beside this folder; OUT=~
 
 test: $(UV) ## Run all tests, of the template and of what it generates; ARGS="-k name" are passed on
 	$(UV) run pytest -n 2 $(ARGS)
+
+bench: $(UV) ## Measure beside what others pick, needs wrk; a part: make bench ARGS="http --only ours,bare"
+	$(UV) run --group bench python -m benchmarks --write $(ARGS)
 
 check: $(UV) ## Format, lint, types and tests
 	$(UV) run nox

@@ -1,0 +1,40 @@
+"""Serves one system, always with the same flags: python -m benchmarks.serve APP FD [CORE]
+
+It listens on the inherited socket FD, and ends when its standard input is closed: so whatever
+happens to the harness, no server is left behind.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+import uvicorn
+
+from .machine import pin
+
+
+def main() -> None:
+    """Serve until the harness lets go."""
+    app, descriptor, *core = sys.argv[1:]
+    pin(int(core[0]) if core else None)
+    threading.Thread(target=_end_with_harness, daemon=True).start()
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=2,
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(descriptor))])
+
+
+def _end_with_harness() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

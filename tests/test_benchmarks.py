@@ -1,0 +1,138 @@
+"""The harness of the benchmarks runs and compares what it says it compares; not how fast."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.http.equality import check
+from benchmarks.http.load import Generator
+from benchmarks.http.work import CASES, requests
+from benchmarks.report import update
+
+from .baking import PROJECT, ROOT
+
+
+def benchmarks(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Return the ended `python -m benchmarks ...`."""
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@contextmanager
+def answering(body: object, status: int = 200) -> Iterator[int]:
+    """Yield the port of a server that gives the same answer to everything."""
+    content = json.dumps(body).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+def files() -> dict[Path, bytes]:
+    """Return the files of the benchmarks, without what Python caches."""
+    found = [path for path in (ROOT / "benchmarks").rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in found if "__pycache__" not in path.parts}
+
+
+def test_the_short_mode_runs_every_group_and_writes_nothing() -> None:
+    before = files()
+    ended = benchmarks("--short", "--write")
+    assert ended.returncode == 0, ended.stderr + ended.stdout[-4000:]
+    assert "answers of 8 systems are equal" in ended.stdout
+    assert files() == before
+
+
+def test_without_wrk_the_short_mode_loads_by_itself_and_says_so(tmp_path: Path) -> None:
+    """CI has no wrk."""
+    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for command in folder.glob("*"):
+            if command.name != "wrk" and not (tmp_path / command.name).is_symlink():
+                (tmp_path / command.name).symlink_to(command)
+    short = ("http", "--short", "--only", "bare,ours", "--cases", "get,post")
+    ended = benchmarks(*short, PATH=str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert "Load: built in, as wrk is not installed" in ended.stdout
+
+
+def test_without_wrk_nothing_is_measured_and_the_remedy_is_named() -> None:
+    ended = benchmarks("http", PATH="")
+    assert ended.returncode == 2
+    assert "apt-get install wrk" in ended.stderr
+
+
+def test_a_system_that_answers_something_else_is_found_out() -> None:
+    with answering({"id": 1, "name": "a"}) as first, answering({"id": 1, "name": "b"}) as second:
+        same, other = {"a": first, "b": first}, {"a": first, "b": second}
+        headers: dict[str, dict[str, str]] = {"a": {}, "b": {}}
+        assert check("get", 10, same, headers, lambda: None) == 20
+        with pytest.raises(BenchmarkError, match=r'(?s)The answers to GET .*-.*"a".*\+.*"b"'):
+            check("get", 10, other, headers, lambda: None)
+
+
+def test_equal_errors_are_no_agreement() -> None:
+    with (
+        answering({"status": 404}, 404) as port,
+        pytest.raises(BenchmarkError, match=r"a answers GET .* with 404"),
+    ):
+        check("get", 10, {"a": port}, {"a": {}}, lambda: None)
+
+
+@pytest.mark.parametrize("status", [500, 302])
+def test_an_error_during_the_load_ends_the_run(status: int) -> None:
+    with answering({}, status) as port, pytest.raises(BenchmarkError, match="were errors"):
+        Generator(with_wrk=False).run(port, requests("get", 5, 10, 1), {}, 1, 0.05)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_seed_gives_the_same_work(case: str) -> None:
+    assert requests(case, 50, 1000, seed=1) == requests(case, 50, 1000, seed=1)
+    assert requests(case, 50, 1000, seed=1) != requests(case, 50, 1000, seed=2)
+
+
+def test_the_group_of_dependencies_has_those_of_the_service() -> None:
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["bench"]
+    text = (PROJECT / "pyproject.toml").read_text()
+    block = text.partition("\ndependencies = [\n")[2].partition("]\n")[0]
+    service = re.findall(r'^ *"(.+)",$', block, re.MULTILINE)
+    assert service
+    assert set(service) <= set(ours)
+
+
+def test_a_section_of_the_results_replaces_the_one_before() -> None:
+    text = update(update("", ["## A\n\nold", "## B\n\nkept"]), ["## A\n\nnew"])
+    assert "new" in text
+    assert "old" not in text
+    assert text.index("## A") < text.index("## B")
+    assert update(text, []) == text
