@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from .db.encoding import EncodedResponse
-from .db.errors import DatabaseUnreachable, NotReflected, StatementTimeout
+from .db.errors import DatabaseUnreachable, NotReflected
 from .db.faults import Fault, fault_of
 from .db.request import note_collision
 from .openapi import allowed_methods, document_errors
@@ -79,7 +79,6 @@ def install_problems(app: FastAPI) -> None:
         PoolTimeoutError,
         DatabaseUnreachable,
         NotReflected,
-        StatementTimeout,
     ):
         app.add_exception_handler(error, _on_database_error)
     app.add_exception_handler(Exception, _on_unexpected)

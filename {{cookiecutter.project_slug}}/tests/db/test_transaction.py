@@ -1,7 +1,7 @@
 """Transactions outside requests: dal.transaction() on a database of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import asyncpg
@@ -17,7 +17,6 @@ from {{ cookiecutter.__package_name }}.db import (
     connect_or_exit,
 )
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
-from {{ cookiecutter.__package_name }}.db.wire import Begun
 
 from tests.db.request_path import TABLES
 
@@ -126,21 +125,75 @@ async def test_a_deferred_violation_is_raised_by_commit(dal: DataAccessLayer) ->
     assert await ids(dal) == []
 
 
-async def test_a_plain_read_needs_no_begin_and_a_write_does(dal: DataAccessLayer) -> None:
+async def sent_by(dal: DataAccessLayer, work: Callable[[TransactionManager], Any]) -> list[str]:
+    """The first word of every statement that asyncpg sent for a transaction which does `work`."""
+    sent: list[str] = []
+
+    def note(query: asyncpg.connection.LoggedQuery) -> None:
+        sent.append(query.query.split()[0])
+
+    async with dal.engine.connect() as conn:  # the one that the pool will give next
+        driver = (await conn.get_raw_connection()).driver_connection
+        assert driver is not None
+        driver.add_query_logger(note)
     async with dal.transaction() as tx:
-        await tx.fetch_all(sa.select(dal.get_table("thing")))
-        proxy: Any = await tx.conn.get_raw_connection()
-        assert not proxy.driver_connection.is_in_transaction()
-        await tx.execute(insert(dal, 1))
-        assert proxy.driver_connection.is_in_transaction()
-        assert isinstance(proxy.dbapi_connection._transaction, Begun)
+        await work(tx)
+    await asyncio.sleep(0)  # asyncpg tells its loggers a little later
+    driver.remove_query_logger(note)
+    return sent
 
 
-async def test_one_switch_turns_the_late_begin_off(dal: DataAccessLayer) -> None:
-    eager = DataAccessLayer(defer_begin=False)
-    eager.use(dal.engine)
-    async with eager.transaction() as tx:
-        await tx.fetch_all(sa.select(dal.get_table("thing")))
+def read(tx: TransactionManager) -> Any:
+    """A plain read."""
+    return tx.fetch_all(sa.select(tx.get_table("thing")))
+
+
+def lock(tx: TransactionManager) -> Any:
+    """A read that is not plain."""
+    return tx.fetch_all(sa.select(tx.get_table("thing")).with_for_update())
+
+
+async def read_then_write(tx: TransactionManager) -> None:
+    """A plain read, and then something else."""
+    await read(tx)
+    await tx.fetch_all(sa.insert(tx.get_table("thing")).values(id=1).returning(sa.literal(1)))
+
+
+@pytest.mark.parametrize(
+    ("work", "sent"),
+    [
+        (read, ["SELECT"]),
+        (lock, ["BEGIN", "SELECT", "COMMIT"]),
+        (read_then_write, ["SELECT", "BEGIN", "INSERT", "COMMIT"]),
+    ],
+)
+async def test_a_plain_read_needs_no_begin(
+    committed_database: str, dal: DataAccessLayer, work: Any, sent: list[str]
+) -> None:
+    async with DataAccessLayer.connect(committed_database, pool_size=1) as single:
+        single.fast_path = True
+        assert await sent_by(single, work) == sent
+
+
+@pytest.mark.parametrize("option", ["defer_begin", "pgbouncer"])
+async def test_one_switch_turns_the_late_begin_off(
+    committed_database: str, dal: DataAccessLayer, option: str
+) -> None:
+    engine = create_engine(committed_database, pool_size=1, pgbouncer=option == "pgbouncer")
+    eager = DataAccessLayer(fast_path=True, defer_begin=option != "defer_begin")
+    await eager.reflect(engine)
+    assert await sent_by(eager, read) == ["BEGIN", "SELECT", "COMMIT"]
+    await engine.dispose()
+
+
+async def test_sqlalchemys_connection_is_there_once_it_was_asked_for(dal: DataAccessLayer) -> None:
+    dal.fast_path = True
+    async with dal.transaction() as tx:
+        await read(tx)
+        with pytest.raises(RuntimeError, match="connection"):
+            _ = tx.conn  # no BEGIN was sent: what it ran would be committed at once
+        conn = await tx.connection()
+        assert tx.conn is conn
         assert (await tx.get_dbapi_connection()).is_in_transaction()
 
 
@@ -308,15 +361,13 @@ async def test_a_server_that_is_not_there_is_an_oserror() -> None:
             await tx.execute(sa.text("SELECT 1"))
 
 
-async def test_behind_pgbouncer_each_transaction_sets_its_limits_and_a_plain_read_needs_none(
+async def test_behind_pgbouncer_each_transaction_sets_its_limits(
     committed_database: str,
 ) -> None:
     options: dict[str, Any] = {"pgbouncer": True, "statement_timeout": 7.0}
     async with DataAccessLayer.connect(committed_database, **options) as dal:
         async with dal.transaction() as tx:
             await tx.fetch_all(sa.select(tx.get_table("author")))
-            driver: Any = (await tx.conn.get_raw_connection()).driver_connection
-            assert not driver.is_in_transaction()
             assert await tx.fetch_value(sa.text("SHOW statement_timeout")) == "7s"
         async with dal.transaction() as tx:
             await tx.execute(sa.insert(tx.get_table("author")).values(name="PgBouncer"))

@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Self
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Executable
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from .checkout import Checkout
 from .engine import create_engine
+from .fastpath import Call, Plans, is_watched
 from .lease import Lease, PoolLease
 from .reflected_tables import ReflectedTables
 from .reflection import Only, ViewKeys
@@ -19,9 +22,12 @@ from .urls import DatabaseUrlError
 class DataAccessLayer(ReflectedTables):
     """A proxy to an engine and to the tables, views and constraints reflected through it."""
 
-    def __init__(self, *, defer_begin: bool = True) -> None:
+    def __init__(self, *, fast_path: bool = True, defer_begin: bool = True) -> None:
         super().__init__()
+        self.fast_path = fast_path
         self.defer_begin = defer_begin
+        self._plans: Plans | None = None
+        self._checkouts: dict[AsyncEngine, Checkout] = {}
         self._aliases: dict[str, Any] = {}
         self._new_lease: Callable[[bool], Lease] = self._pool_lease
 
@@ -79,6 +85,19 @@ class DataAccessLayer(ReflectedTables):
                 commit=False, over="This transaction is over: its block has ended."
             )
 
+    async def refresh(self) -> None:
+        """Reflect again, as ReflectedTables does; plans of the old tables are dropped."""
+        await super().refresh()
+        self._plans = None
+
+    def compiled(self, statement: Executable, parameters: object) -> Call | None:
+        """How to run a statement on asyncpg itself; None when SQLAlchemy has to run it."""
+        if not self.fast_path or is_watched(self.engine):
+            return None
+        if self._plans is None:
+            self._plans = Plans(self.engine.dialect)
+        return self._plans.call(statement, parameters)
+
     def lease(self, *, readonly: bool) -> Lease:
         """A connection for one transaction."""
         return self._new_lease(readonly)
@@ -93,7 +112,11 @@ class DataAccessLayer(ReflectedTables):
             self._new_lease = before
 
     def _pool_lease(self, readonly: bool) -> Lease:
-        return PoolLease(self._replica if readonly and self._replica else self.engine)
+        engine = self._replica if readonly and self._replica else self.engine
+        checkout = self._checkouts.get(engine)
+        if checkout is None:
+            checkout = self._checkouts[engine] = Checkout(engine)
+        return PoolLease(checkout)
 
 
 @asynccontextmanager

@@ -1,8 +1,10 @@
 """Make the asyncpg engine: pool, timeouts, JSON and the PgBouncer switch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, Protocol
 
+import asyncpg
 from pydantic import SecretStr
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.exc import InvalidatePoolError
@@ -65,12 +67,12 @@ def create_engine(
     )
     named = {"application_name": application_name} if application_name else {}
     arguments = {
+        "async_creator_fn": _Connecting,
         "timeout": connect_timeout or None,
         "server_settings": named if pgbouncer else limits | named,
     }
     if pgbouncer:
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        arguments["command_timeout"] = statement_timeout or None
     if "poolclass" not in extra:
         extra = {"pool_size": pool_size, "pool_timeout": pool_timeout, "max_overflow": 0} | extra
     engine = create_async_engine(
@@ -82,8 +84,8 @@ def create_engine(
         **{"hide_parameters": True, **extra},  # an exception's text is logged
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
-    if pgbouncer and limits:
-        _set_in_each_transaction(engine, limits)
+    if pgbouncer:
+        _use_transactions(engine, limits)
     return engine
 
 
@@ -105,6 +107,20 @@ def engine_from(settings: DatabaseConfig, **overrides: Any) -> AsyncEngine:
     return create_engine(text, **(arguments | overrides))
 
 
+class _Connecting:
+    """asyncpg.connect, called when it is awaited: without an event loop to do so nothing is left.
+
+    checkout.py takes connections in the hope that the pool has one; SQLAlchemy gives this up then.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._connect = partial(asyncpg.connect, *args, **options)
+
+    def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
+        connecting: Generator[Any, None, asyncpg.Connection] = self._connect().__await__()
+        return connecting
+
+
 def _refuse_closed(adapter: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
     """Let the pool connect anew when the server has closed this connection; asks the socket only.
 
@@ -119,17 +135,20 @@ def _milliseconds(**seconds: float) -> dict[str, str]:
     return {name: str(round(value * 1000)) for name, value in seconds.items() if value}
 
 
-def _set_in_each_transaction(engine: AsyncEngine, limits: dict[str, str]) -> None:
-    """Set the limits at each BEGIN, for PgBouncer in transaction mode.
+def _use_transactions(engine: AsyncEngine, limits: dict[str, str]) -> None:
+    """Run nothing outside of BEGIN, and set the limits at each, for PgBouncer's transaction mode.
 
-    It refuses them in the startup packet, and a session-wide SET would stay behind on a server
-    connection that the next client gets. Statements outside a transaction are limited by asyncpg's
-    command_timeout instead.
+    Outside of a transaction a statement's preparation and its execution may reach two servers. The
+    limits are refused in the startup packet, and a session-wide SET would stay behind on a server
+    connection that the next client gets.
     """
+    engine.sync_engine.update_execution_options(**{wire.ALWAYS_BEGIN: True})
+    if not limits:
+        return
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits.items())
 
     def set_local(connection: Connection) -> None:
-        if not wire.is_begin_deferred(connection):
+        if not wire.is_begun(connection):
             connection.exec_driver_sql(f"SELECT {calls}")
 
     event.listen(engine.sync_engine, "begin", set_local)

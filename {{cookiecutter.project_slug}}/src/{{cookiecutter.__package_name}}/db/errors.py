@@ -18,10 +18,6 @@ class DatabaseUnreachable(OSError):
     """No connection could be made: refused, timed out, or the host name is not known."""
 
 
-class StatementTimeout(RuntimeError):
-    """A statement outside BEGIN took longer than asyncpg's `command_timeout`."""
-
-
 class UnknownSchema(LookupError):
     """The database has no schema of this name."""
 

@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .dal import DataAccessLayer
-from .errors import DatabaseUnreachable, NotReflected, StatementTimeout
+from .errors import DatabaseUnreachable, NotReflected
 from .sqlstate import driver_error, is_collision, sqlstate_of
 
 #: Seconds that a client is asked to wait before it tries again (Retry-After, RFC 9110 10.2.3).
@@ -40,8 +40,6 @@ def fault_of(error: BaseException, dal: DataAccessLayer | None = None) -> Fault 
         return _unavailable("The database cannot be reached.", is_outage=True)
     if isinstance(error, PoolTimeoutError):
         return _unavailable("All database connections are in use.", is_outage=True)
-    if isinstance(error, StatementTimeout):
-        return _unavailable(_BUSY["57014"])
     driver = driver_error(error)
     if driver is None:
         return None

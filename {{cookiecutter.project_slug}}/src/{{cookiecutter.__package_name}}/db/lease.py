@@ -1,13 +1,15 @@
 """How a transaction gets its connection, begins, ends and gives the connection back."""
 
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import anyio
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from . import wire
-from .errors import DatabaseUnreachable
+from .checkout import Checkout
+from .errors import AbortedTransaction, DatabaseUnreachable
 
 #: Seconds a ROLLBACK may take before the connection is thrown away instead.
 ROLLBACK_TIMEOUT = 5.0
@@ -16,11 +18,24 @@ ROLLBACK_TIMEOUT = 5.0
 class Lease(Protocol):
     """One connection for the time of one transaction."""
 
-    async def open(self) -> AsyncConnection:
+    #: Whether a plain read may run before `begin`.
+    may_defer_begin: bool
+
+    @property
+    def driver(self) -> asyncpg.Connection:
+        """asyncpg's connection, once it is open."""
+
+    async def open(self) -> None:
         """Take a connection; no transaction is begun."""
 
     async def begin(self, *, isolation: str | None, readonly: bool) -> None:
         """Begin the transaction."""
+
+    async def connection(self) -> AsyncConnection:
+        """SQLAlchemy's connection over the same one, in the same transaction, once it is begun."""
+
+    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
+        """The error that SQLAlchemy would have raised for this one of asyncpg's."""
 
     async def commit(self) -> None:
         """Commit and give the connection back, whatever happens."""
@@ -50,69 +65,90 @@ class OwnedConnection(AsyncConnection):
 class PoolLease:
     """A connection of the pool with a transaction of its own."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._conn = OwnedConnection(engine)
+    def __init__(self, checkout: Checkout) -> None:
+        self._checkout = checkout
+        self._engine = checkout.engine
+        self._options = self._engine.get_execution_options()
+        self._proxy: Any = None  # PoolProxiedConnection, while there is one
+        self._begun: wire.Begun | None = None
+        self._conn: OwnedConnection | None = None
         self._root: AsyncTransaction | None = None
-        self._driver: asyncpg.Connection
         self._unknown = False  # a COMMIT or ROLLBACK was cut off: the session's state is not known
+        self.may_defer_begin = not self._options.get(wire.ALWAYS_BEGIN, False)
 
-    async def open(self) -> AsyncConnection:
-        """Take a connection of the pool.
-
-        Raises DatabaseUnreachable, sqlalchemy.exc.TimeoutError when the pool is exhausted, and
-        DBAPIError when the server refuses.
-        """
-        try:
-            _ = await self._conn.start()
-        except OSError as error:
-            raise DatabaseUnreachable(f"The database cannot be reached: {error}") from error
-        self._driver = await wire.defer_begin(self._conn)
-        self._root = await self._conn.begin()
-        return self._conn
+    async def open(self) -> None:
+        """Take a connection of the pool. Raises what `Checkout.take` does."""
+        self._proxy = await self._checkout.take()
+        self.driver: asyncpg.Connection = self._proxy.driver_connection
 
     async def begin(self, *, isolation: str | None, readonly: bool) -> None:
         """Send BEGIN; raises DatabaseUnreachable when the connection was lost meanwhile."""
+        after = self._options.get(wire.AFTER_BEGIN, "")
+        self._unknown = True
         try:
-            await wire.begin(self._conn, isolation=isolation, readonly=readonly)
+            self._begun = await wire.begin(
+                self._proxy, isolation=isolation, readonly=readonly, after=after
+            )
         except asyncpg.InterfaceError as error:  # as asyncpg has it: SQLAlchemy does not send BEGIN
-            if not self._driver.is_closed():
+            if not self.driver.is_closed():
                 raise
             raise DatabaseUnreachable("The connection to the database was lost.") from error
+        self._unknown = False
+
+    async def connection(self) -> AsyncConnection:
+        """SQLAlchemy's connection; its transaction is the one that was begun."""
+        if self._conn is None:
+            sync = Connection(self._engine.sync_engine, connection=self._proxy)
+            self._conn = OwnedConnection(self._engine, sync)
+            self._root = await self._conn.begin()
+        return self._conn
+
+    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
+        """The error that SQLAlchemy would have raised for this one of asyncpg's."""
+        return wire.as_sqlalchemys(error, self._proxy, self._engine.dialect, statement)
 
     async def commit(self) -> None:
         """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed."""
         try:
             await self._end(commit=True)
         finally:
-            await self._give_back()
+            self._give_back()
 
     async def rollback(self) -> None:
         """Send ROLLBACK; a connection that cannot be rolled back is closed."""
         try:
-            with anyio.move_on_after(ROLLBACK_TIMEOUT, shield=True):
-                await self._end(commit=False)
+            if self._begun is not None:
+                with anyio.move_on_after(ROLLBACK_TIMEOUT, shield=True):
+                    await self._end(commit=False)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it is closed
             self._unknown = True
         finally:
-            await self._give_back()
+            self._give_back()
 
     async def _end(self, *, commit: bool) -> None:
-        root, self._root = self._root, None
-        if root is None:
+        begun, self._begun = self._begun, None
+        if begun is None:
             return
+        transaction = self._root or begun
         self._unknown = True
         try:
             with anyio.CancelScope(shield=commit):
-                await (root.commit() if commit else root.rollback())
-        except Exception:
-            self._unknown = self._driver.is_closed() or self._driver.is_in_transaction()
-            raise
+                await (transaction.commit() if commit else transaction.rollback())
+        except Exception as error:
+            self._unknown = self.driver.is_closed() or self.driver.is_in_transaction()
+            if self._root is not None or isinstance(error, AbortedTransaction):
+                raise
+            raise self.as_sqlalchemys(error, "COMMIT" if commit else "ROLLBACK") from error
         self._unknown = False
 
-    async def _give_back(self) -> None:
-        if self._conn.sync_connection is None:
+    def _give_back(self) -> None:
+        proxy, self._proxy = self._proxy, None
+        if proxy is None:
             return
-        with anyio.CancelScope(shield=True):
-            if self._unknown and not self._conn.closed:
-                await self._conn.invalidate()
-            await AsyncConnection.close(self._conn)
+        if self._unknown or not proxy.is_valid:
+            self._checkout.discard(proxy)
+        else:
+            wire.has_ended(proxy)
+            self._checkout.put_back(proxy)
+        if self._conn is not None and self._conn.sync_connection is not None:
+            self._conn.sync_connection.close()  # whoever has kept it finds it closed

@@ -7,7 +7,8 @@ from fastapi import Depends
 from sqlalchemy import Executable
 from starlette.requests import HTTPConnection
 
-from .transaction import DeferredTransaction, Row
+from .fastpath import Row
+from .transaction import DeferredTransaction
 
 #: Where TransactionMiddleware keeps the request's transaction in the ASGI scope.
 SCOPE_KEY = "db.transaction"

@@ -10,6 +10,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import wire
+from .checkout import Checkout
 from .errors import AbortedTransaction
 from .lease import PoolLease
 from .transaction import TransactionManager
@@ -17,12 +18,20 @@ from .transaction import TransactionManager
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
 
+#: Raises the violation that COMMIT would raise, and leaves the constraints' modes as they were:
+#: SET CONSTRAINTS lasts until the end of the transaction, unless a savepoint takes it back.
+CHECK_DEFERRED = (
+    "SAVEPOINT check_deferred; SET CONSTRAINTS ALL IMMEDIATE; "
+    "ROLLBACK TO SAVEPOINT check_deferred; RELEASE SAVEPOINT check_deferred"
+)
+
 
 class OuterTransaction(TransactionManager):
     """The transaction that a test runs in; nothing that it commits outlives it."""
 
-    def __init__(self, conn: AsyncConnection, dal: "DataAccessLayer") -> None:
+    def __init__(self, lease: PoolLease, conn: AsyncConnection, dal: "DataAccessLayer") -> None:
         super().__init__(conn, dal)
+        self.lease = lease
         self._names = count(1)
         self._turn = asyncio.Lock()
         self._turn_of: asyncio.Task[object] | None = None
@@ -30,21 +39,29 @@ class OuterTransaction(TransactionManager):
 
     async def start(self) -> None:
         """Set the savepoint that `rollback` goes back to."""
-        await self.driver_execute("SAVEPOINT outer_mark")
+        await self.send("SAVEPOINT outer_mark")
 
     async def commit(self) -> None:
         """Check deferred constraints and keep what was done until now, also from `rollback`."""
-        await check_deferred(self)
-        await self.driver_execute("RELEASE SAVEPOINT outer_mark; SAVEPOINT outer_mark")
+        await self.send(CHECK_DEFERRED, "RELEASE SAVEPOINT outer_mark", "SAVEPOINT outer_mark")
 
     async def rollback(self) -> None:
         """Undo what was done since the last `commit`."""
-        await self.driver_execute("ROLLBACK TO SAVEPOINT outer_mark")
+        await self.send("ROLLBACK TO SAVEPOINT outer_mark")
 
-    async def driver_execute(self, sql: str) -> None:
-        """Send statements that take no parameters, in one round trip."""
-        driver: asyncpg.Connection = await self.get_dbapi_connection()
-        await driver.execute(sql)
+    async def send(self, *statements: str) -> None:
+        """Send statements that take no parameters, in one round trip.
+
+        Raises what COMMIT would raise: AbortedTransaction when an earlier error was swallowed.
+        """
+        sql = "; ".join(statements)
+        try:
+            await self.lease.driver.execute(sql)
+        except asyncpg.InFailedSQLTransactionError as error:
+            raise AbortedTransaction from error
+        except asyncpg.PostgresError as error:
+            known = self.lease.as_sqlalchemys(error, sql)
+            raise known from known.__cause__
 
     async def enter(self) -> str:
         """Wait for the turn of this task and set a savepoint; return its name."""
@@ -55,7 +72,7 @@ class OuterTransaction(TransactionManager):
         self._depth += 1
         name = f"joined_{next(self._names)}"
         try:
-            await self.driver_execute(f"SAVEPOINT {name}")
+            await self.send(f"SAVEPOINT {name}")
         except BaseException:
             self.leave()
             raise
@@ -76,26 +93,39 @@ class SavepointLease:
     the same task has one open is nested in it.
     """
 
+    may_defer_begin = True
+
     def __init__(self, outer: OuterTransaction) -> None:
         self._outer = outer
         self._name = ""
 
-    async def open(self) -> AsyncConnection:
+    @property
+    def driver(self) -> asyncpg.Connection:
+        """asyncpg's connection, which is in the outer transaction."""
+        return self._outer.lease.driver
+
+    async def open(self) -> None:
         """Set the savepoint."""
         self._name = await self._outer.enter()
-        return self._outer.conn
 
     async def begin(self, *, isolation: str | None, readonly: bool) -> None:
         """Make the savepoint read only when asked to; PostgreSQL ends that with the savepoint."""
         wire.begin_statement(isolation, readonly)
         if readonly:
-            await self._outer.driver_execute("SET TRANSACTION READ ONLY")
+            await self._outer.send("SET TRANSACTION READ ONLY")
+
+    async def connection(self) -> AsyncConnection:
+        """SQLAlchemy's connection, which is in the outer transaction."""
+        return self._outer.conn
+
+    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
+        """The error that SQLAlchemy would have raised for this one of asyncpg's."""
+        return self._outer.lease.as_sqlalchemys(error, statement)
 
     async def commit(self) -> None:
-        """Check deferred constraints as COMMIT would, then release the savepoint."""
+        """Check deferred constraints as COMMIT would, and release the savepoint."""
         try:
-            await check_deferred(self._outer)
-            await self._outer.driver_execute(f"RELEASE SAVEPOINT {self._name}")
+            await self._outer.send(CHECK_DEFERRED, f"RELEASE SAVEPOINT {self._name}")
         except BaseException:
             await self._undo()
             raise
@@ -111,24 +141,7 @@ class SavepointLease:
 
     async def _undo(self) -> None:
         name = self._name
-        await self._outer.driver_execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
-
-
-async def check_deferred(outer: OuterTransaction) -> None:
-    """Raise the violation that COMMIT would raise; leave the constraints' modes as they were.
-
-    SET CONSTRAINTS lasts until the end of the transaction, unless a savepoint takes it back.
-    """
-    try:
-        await (await outer.connection()).exec_driver_sql("SAVEPOINT check_deferred")
-        await (await outer.connection()).exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
-    except Exception as error:
-        if getattr(getattr(error, "orig", None), "sqlstate", None) == "25P02":
-            raise AbortedTransaction from error
-        raise
-    await outer.driver_execute(
-        "ROLLBACK TO SAVEPOINT check_deferred; RELEASE SAVEPOINT check_deferred"
-    )
+        await self._outer.send(f"ROLLBACK TO SAVEPOINT {name}", f"RELEASE SAVEPOINT {name}")
 
 
 @asynccontextmanager
@@ -137,15 +150,15 @@ async def rolled_back(dal: "DataAccessLayer") -> AsyncIterator[OuterTransaction]
 
     Raises, at the end, the violation of a deferred constraint that COMMIT would have raised.
     """
-    lease = PoolLease(dal.engine)
-    conn = await lease.open()
+    lease = PoolLease(Checkout(dal.engine))
+    await lease.open()
     try:
         await lease.begin(isolation=None, readonly=False)
-        outer = OuterTransaction(conn, dal)
+        outer = OuterTransaction(lease, await lease.connection(), dal)
         await outer.start()
         with dal.leasing(lambda readonly: SavepointLease(outer)):
             yield outer
         with suppress(AbortedTransaction):
-            await check_deferred(outer)
+            await outer.send(CHECK_DEFERRED)
     finally:
         await lease.rollback()

@@ -9,16 +9,14 @@ from sqlalchemy import CursorResult, Executable, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .errors import StatementTimeout
+from .fastpath import Call, Row
 from .lease import Lease
-from .plain_read import is_plain_read
 from .reflection import Reflection
 from .sqlstate import is_collision
 
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
 
-Row = dict[str, Any]
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
@@ -36,7 +34,7 @@ class TransactionManager:
 
     @property
     def conn(self) -> AsyncConnection:
-        """The connection; raises RuntimeError while none is taken (`await connection()` does)."""
+        """SQLAlchemy's connection; raises RuntimeError until `await connection()` has made it."""
         if self._conn is None:
             raise RuntimeError("No connection is taken yet: use `await transaction.connection()`.")
         return self._conn
@@ -64,17 +62,17 @@ class TransactionManager:
         return await (await self.connection()).execute(statement, parameters)
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
-        """All rows, each a dict of column name to value."""
+        """All rows, each a dict of column name to value; raises what `execute` does."""
         return [dict(row) for row in (await self.execute(statement, parameters)).mappings()]
 
     async def fetch_one(self, statement: Executable, parameters: Parameters = None) -> Row | None:
         """The first row, or None."""
-        row = (await self.execute(statement, parameters)).mappings().first()
-        return None if row is None else dict(row)
+        return next(iter(await self.fetch_all(statement, parameters)), None)
 
     async def fetch_value(self, statement: Executable, parameters: Parameters = None) -> Any:
         """The first column of the first row, or None."""
-        return (await self.execute(statement, parameters)).scalar()
+        row = await self.fetch_one(statement, parameters)
+        return None if row is None else next(iter(row.values()))
 
     async def stream(self, statement: Executable, *, batch_size: int = 500) -> AsyncIterator[Row]:
         """Rows from a server-side cursor, `batch_size` in a round trip."""
@@ -129,7 +127,7 @@ class DeferredTransaction(TransactionManager):
         self.collided = False  # it may succeed when it is run again
         self._lease: Lease | None = None
         self._begun = False
-        self._opening = asyncio.Lock()  # tasks that a handler gathers get the same connection
+        self._turn = asyncio.Lock()  # tasks that a handler gathers share the connection
         self._over = ""
 
     @property
@@ -139,34 +137,37 @@ class DeferredTransaction(TransactionManager):
 
     async def connection(self) -> AsyncConnection:
         """The connection, with its transaction begun."""
-        async with self._opening:
-            conn = await self._open()
-            if self._lease and not self._begun:
-                await self._lease.begin(isolation=self.isolation, readonly=self.readonly)
-                self._begun = True
-            return conn
+        async with self._turn:
+            lease = await self._open(begin=True)
+            if self._conn is None:
+                self._conn = await lease.connection()
+            return self._conn
+
+    async def get_dbapi_connection(self) -> Any:
+        """asyncpg's own connection, in the same transaction."""
+        async with self._turn:
+            return (await self._open(begin=True)).driver
 
     async def execute(
         self, statement: Executable, parameters: Parameters = None
     ) -> CursorResult[Any]:
         """Run one statement and return its result, already fetched.
 
-        Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened. Behind PgBouncer
-        also StatementTimeout.
+        Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
         """
-        elided = not self._begun and self.isolation is None and self.dal.defer_begin
-        if elided and is_plain_read(statement):
-            async with self._opening:
-                conn = await self._open()
-        else:
-            conn = await self.connection()
+        conn = await self.connection()
         try:
-            return await conn.execute(statement, parameters)
+            async with self._turn:
+                return await conn.execute(statement, parameters)
         except DBAPIError as error:
             self._notice(error)
             raise
-        except TimeoutError as error:  # asyncpg's own, behind PgBouncer: see engine.py
-            raise StatementTimeout("A statement took longer than its limit.") from error
+
+    async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
+        """All rows, each a dict of column name to value; raises what `execute` does."""
+        call = self.dal.compiled(statement, parameters)
+        rows = None if call is None else await self._fetch(call)
+        return await super().fetch_all(statement, parameters) if rows is None else rows
 
     async def commit(self) -> None:
         """Commit and give the connection back; a later statement takes one again.
@@ -192,21 +193,45 @@ class DeferredTransaction(TransactionManager):
         self._over = over
         await (self.commit() if commit else self.rollback())
 
-    async def _open(self) -> AsyncConnection:
+    async def _fetch(self, call: Call) -> list[Row] | None:
+        plan, values = call
+        async with self._turn:
+            lease = await self._open(begin=not (plan.is_plain_read and self._may_defer_begin))
+            try:
+                return await plan.fetch(lease.driver, values)
+            except Exception as error:
+                known = lease.as_sqlalchemys(error, plan.sql)
+                self._notice(known)
+                if known is error:
+                    raise
+                raise known from known.__cause__
+
+    @property
+    def _may_defer_begin(self) -> bool:
+        return self.isolation is None and self.dal.defer_begin
+
+    async def _open(self, *, begin: bool) -> Lease:
+        """The lease, taken when there is none yet, and its transaction begun when it must be."""
+        lease = self._lease or await self._take()
+        if not self._begun and (begin or not lease.may_defer_begin):
+            await lease.begin(isolation=self.isolation, readonly=self.readonly)
+            self._begun = True
+        return lease
+
+    async def _take(self) -> Lease:
         if self._over:
             raise RuntimeError(self._over)
-        if self._conn is None:
-            lease = self.dal.lease(readonly=self.readonly)
-            conn = await lease.open()
-            if self._over:  # it ended while this task waited for a connection
-                await lease.rollback()
-                raise RuntimeError(self._over)
-            self._conn, self._lease = conn, lease
-        return self._conn
+        lease = self.dal.lease(readonly=self.readonly)
+        await lease.open()
+        if self._over:  # it ended while this task waited for a connection
+            await lease.rollback()
+            raise RuntimeError(self._over)
+        self._lease = lease
+        return lease
 
     def _release(self) -> None:
         self._lease, self._conn, self._begun = None, None, False
         self._reflection = None
 
-    def _notice(self, error: DBAPIError) -> None:
+    def _notice(self, error: Exception) -> None:
         self.collided |= is_collision(error)

@@ -1,32 +1,26 @@
-"""BEGIN and COMMIT as this service sends them, where SQLAlchemy's dialect keeps its own.
+"""BEGIN, COMMIT and errors as this service handles them, where SQLAlchemy's dialect has its own.
 
 The asyncpg dialect holds the driver's transaction in one private attribute of its connection,
 `_transaction`, and begins one whenever that is None. By putting an object of ours there, a plain
 read can run without BEGIN and the command tag of COMMIT can be checked, while SQLAlchemy's own
-commit and rollback go on working. tests/db/test_wire.py is the contract; the SQLAlchemy version
-is bounded in pyproject.toml because of it.
+commit and rollback go on working. `_handle_exception` of the same object makes SQLAlchemy's errors
+of asyncpg's. tests/db/test_wire.py is the contract; the SQLAlchemy version is bounded in
+pyproject.toml because of it.
 """
 
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Connection, PoolProxiedConnection
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Dialect, PoolProxiedConnection
+from sqlalchemy.exc import DBAPIError
 
 from .errors import AbortedTransaction
 
 #: The execution option of an engine with a statement to send along with each BEGIN.
 AFTER_BEGIN = "after_begin"
-
-
-class Unbegun:
-    """Keeps the dialect from sending BEGIN; there is nothing to commit or to roll back."""
-
-    async def commit(self) -> None:
-        """Send nothing."""
-
-    async def rollback(self) -> None:
-        """Send nothing."""
+#: The execution option of an engine on which nothing may run outside of a transaction.
+ALWAYS_BEGIN = "always_begin"
+ISOLATION_LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 
 class Begun:
@@ -45,38 +39,66 @@ class Begun:
         await self._driver.execute("ROLLBACK")
 
 
-async def begin(conn: AsyncConnection, *, isolation: str | None, readonly: bool) -> None:
-    """Send BEGIN with these options and let SQLAlchemy know of it.
+async def begin(
+    proxy: PoolProxiedConnection, *, isolation: str | None, readonly: bool, after: str = ""
+) -> Begun:
+    """Send BEGIN with these options, and `after` along with it, and let SQLAlchemy know of it.
 
-    SQLAlchemy is told first: should this be cancelled, its rollback sends the ROLLBACK that is
+    SQLAlchemy is told first: should this be cancelled, the rollback sends the ROLLBACK that is
     needed if BEGIN has arrived, and that PostgreSQL only warns about if it has not.
     """
     statement = begin_statement(isolation, readonly)
-    proxy = await conn.get_raw_connection()
-    if after := conn.engine.get_execution_options().get(AFTER_BEGIN):
-        statement += f"; {after}"
     driver: Any = proxy.driver_connection
-    _dialect_state(proxy)._transaction = Begun(driver)
-    await driver.execute(statement)
+    _dialect_state(proxy)._transaction = begun = Begun(driver)
+    await driver.execute(f"{statement}; {after}" if after else statement)
+    return begun
 
 
-async def defer_begin(conn: AsyncConnection) -> asyncpg.Connection:
-    """Let statements run without a transaction until `begin`; return asyncpg's connection."""
-    proxy = await conn.get_raw_connection()
-    _dialect_state(proxy)._transaction = Unbegun()
-    return proxy.driver_connection
+def has_ended(proxy: PoolProxiedConnection) -> None:
+    """Let SQLAlchemy know that the transaction was ended without it."""
+    _dialect_state(proxy)._transaction = None
 
 
-def is_begin_deferred(conn: Connection) -> bool:
-    """Whether `defer_begin` was called and `begin` was not."""
-    return isinstance(_dialect_state(conn.connection)._transaction, Unbegun)
+def is_begun(conn: Connection) -> bool:
+    """Whether the transaction of this connection was begun by `begin`."""
+    return isinstance(_dialect_state(conn.connection)._transaction, Begun)
+
+
+def as_sqlalchemys(
+    error: Exception, proxy: PoolProxiedConnection, dialect: Dialect, statement: str
+) -> Exception:
+    """The error that SQLAlchemy would have raised for what asyncpg has raised.
+
+    Its `orig` is the dialect's own error and the cause of that is asyncpg's, as always; an error
+    that SQLAlchemy lets through is returned as it is.
+    """
+    adapter, base = _dialect_state(proxy), dialect.loaded_dbapi.Error
+    orig = _translated(error, adapter)
+    if not isinstance(orig, base):
+        return error
+    known = DBAPIError.instance(
+        statement,
+        None,
+        orig,
+        base,
+        hide_parameters=True,
+        connection_invalidated=dialect.is_disconnect(orig, adapter, None),
+        dialect=dialect,
+    )
+    known.__cause__ = orig
+    return known
+
+
+def _translated(error: Exception, adapter: Any) -> Exception:
+    try:
+        adapter._handle_exception(error)
+    except Exception as translated:  # noqa: BLE001 - it always raises
+        return translated
+    return error
 
 
 def _dialect_state(proxy: PoolProxiedConnection) -> Any:
     return proxy.dbapi_connection
-
-
-ISOLATION_LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 
 def begin_statement(isolation: str | None, readonly: bool) -> str:

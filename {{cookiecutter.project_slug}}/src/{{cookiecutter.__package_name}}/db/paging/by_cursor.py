@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi.exceptions import RequestValidationError
 
-from ..transaction import Row
+from ..fastpath import Row
 from .cursor import BadCursor, Cursor
 from .links import with_parameters
 from .listing import Listing

@@ -1,6 +1,6 @@
 """Pages by limit and offset."""
 
-from ..transaction import Row
+from ..fastpath import Row
 from .links import with_parameters
 from .listing import Listing
 from .query import QueryModel

@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, bindparam, func, select
 
+from ..fastpath import Row
 from ..rows import column_names, columns_for
 from ..statements import Conditions, Where, remembered
-from ..transaction import Row, TransactionManager
+from ..transaction import TransactionManager
 from .ordering import Key
 from .query import FilterModel, QueryModel
 

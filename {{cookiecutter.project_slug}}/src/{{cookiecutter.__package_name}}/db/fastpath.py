@@ -1,0 +1,200 @@
+"""The compiled path: statements of SQLAlchemy Core, run on asyncpg without SQLAlchemy in between.
+
+SQLAlchemy compiles a statement once, to a plan: its SQL, where each value comes from, and what its
+types do to values. After that a statement costs what asyncpg costs. What a plan cannot express runs
+through SQLAlchemy, slower and with the same result: `Plans.call` returns None. So does everything
+with `DataAccessLayer(fast_path=False)`, DATABASE_FAST_PATH=false.
+
+Private to SQLAlchemy and used here: `_generate_cache_key`, `_cache_key_bind_match`,
+`_propagate_attrs`, `_result_columns`, `_bind_processors`, `_cached_result_processor`.
+tests/db/test_fastpath.py is the contract; pyproject.toml bounds the version.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+from sqlalchemy import BindParameter, CompoundSelect, Delete, Dialect, Insert, Select, Update
+from sqlalchemy.exc import CompileError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
+
+from .plain_read import is_plain_read
+
+Row = dict[str, Any]
+Processor = Callable[[Any], Any] | None
+
+#: Plans kept; the one that was used least recently goes first.
+MOST_PLANS = 500
+EXPRESSIBLE = (Select, CompoundSelect, Insert, Update, Delete)
+
+
+class Bind(NamedTuple):
+    """Where a value comes from: the parameters by `key`, or else the statement itself."""
+
+    key: str
+    position: int | None  # among the statement's own values; None: it has none
+    process: Processor
+
+
+class Plan:
+    """A compiled statement; only its values differ from call to call."""
+
+    def __init__(self, statement: Any, compiled: SQLCompiler, binds: tuple[Bind, ...]) -> None:
+        self.sql = str(compiled)
+        self.is_plain_read = is_plain_read(statement)
+        self.is_usable = True
+        self._binds = binds
+        self._keys = frozenset(bind.key for bind in binds)
+        self._dialect = compiled.dialect
+        self._columns = compiled._result_columns
+        self._cells: list[tuple[str, Processor]] = []  # empty: rows are what asyncpg makes of them
+        self._is_learned = False
+
+    def values(
+        self, given: Mapping[str, Any], own: Sequence[BindParameter[Any]]
+    ) -> list[Any] | None:
+        """The values of the SQL's placeholders; None when one is missing or a name is not known."""
+        if not given.keys() <= self._keys:
+            return None
+        values = []
+        for key, position, process in self._binds:
+            if key in given:
+                value = given[key]
+            elif position is not None:
+                value = own[position].effective_value
+            else:
+                return None
+            values.append(value if process is None else process(value))
+        return values
+
+    async def fetch(self, driver: asyncpg.Connection, values: Sequence[Any]) -> list[Row] | None:
+        """All rows; None, with nothing run, when two columns of the result have one name.
+
+        Raises what asyncpg raises.
+        """
+        try:
+            if not self._is_learned:
+                await self._learn(driver)
+            records = await driver.fetch(self.sql, *values) if self.is_usable else None
+        except asyncpg.exceptions.InvalidCachedStatementError:
+            self._is_learned = False  # a column may have another type now
+            raise
+        if records is None or not self._cells:
+            return records and [dict(record) for record in records]
+        return [self._row(record) for record in records]
+
+    async def _learn(self, driver: asyncpg.Connection) -> None:
+        """Ask PostgreSQL once for the types of the result: result processors depend on them."""
+        attributes = (await driver.prepare(self.sql)).get_attributes()
+        names = [str(column.keyname) for column in self._columns]
+        self.is_usable = len(attributes) == len(names) == len(set(names))
+        if self.is_usable:
+            processors = [
+                column.type._cached_result_processor(self._dialect, attribute.type.oid)
+                for column, attribute in zip(self._columns, attributes, strict=True)
+            ]
+            as_they_are = not any(processors) and names == [one.name for one in attributes]
+            self._cells = [] if as_they_are else list(zip(names, processors, strict=True))
+        self._is_learned = True
+
+    def _row(self, record: asyncpg.Record) -> Row:
+        return {
+            name: value if process is None else process(value)
+            for (name, process), value in zip(self._cells, record, strict=True)
+        }
+
+
+class Call(NamedTuple):
+    """A plan and the values to run it with."""
+
+    plan: Plan
+    values: list[Any]
+
+
+class Plans:
+    """The plans of the statements that were run, found by SQLAlchemy's cache key."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._plans: OrderedDict[Any, Plan | None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def call(self, statement: Any, parameters: object) -> Call | None:
+        """How to run this statement; None when SQLAlchemy has to."""
+        if not _is_expressible(statement) or not isinstance(parameters, Mapping | None):
+            return None
+        key = statement._generate_cache_key()
+        if key is None or key.params:
+            return None
+        plan = self._plan(statement, key)
+        if plan is None or not plan.is_usable:
+            return None
+        values = plan.values(parameters or {}, key.bindparams)
+        return None if values is None else Call(plan, values)
+
+    def _plan(self, statement: Any, key: Any) -> Plan | None:
+        if key.key in self._plans:
+            self._plans.move_to_end(key.key)
+            return self._plans[key.key]
+        plan = self._plans[key.key] = self._compiled(statement, key)
+        if len(self._plans) > MOST_PLANS:
+            self._plans.popitem(last=False)
+        return plan
+
+    def _compiled(self, statement: Any, key: Any) -> Plan | None:
+        linting = self._dialect.compiler_linting | WARN_LINTING
+        try:
+            compiled = statement.compile(dialect=self._dialect, cache_key=key, linting=linting)
+        except CompileError:  # SQLAlchemy will raise it where it always does
+            return None
+        if not _is_complete(compiled):
+            return None
+        return Plan(statement, compiled, tuple(_binds(compiled, key.bindparams)))
+
+
+def is_watched(engine: AsyncEngine) -> bool:
+    """Whether somebody listens to SQLAlchemy's statements, or has it change them.
+
+    So with echo or the logger of the engine at INFO, with events, and with a schema_translate_map.
+    """
+    sync = engine.sync_engine
+    events: Any = sync.dispatch
+    return bool(
+        events.before_cursor_execute
+        or events.after_cursor_execute
+        or events.before_execute
+        or events.after_execute
+        or sync.logger.isEnabledFor(logging.INFO)
+        or "schema_translate_map" in sync.get_execution_options()
+    )
+
+
+def _is_expressible(statement: Any) -> bool:
+    """Whether it is a statement of Core, and asks for nothing special of its execution."""
+    is_core = isinstance(statement, EXPRESSIBLE) and not statement._propagate_attrs
+    return is_core and not statement.get_execution_options()
+
+
+def _is_complete(compiled: SQLCompiler) -> bool:
+    """Whether the SQL is the same whatever the values are, and returns what was asked for.
+
+    Not so with an IN list, with Python-side defaults, and where SQLAlchemy itself adds RETURNING.
+    """
+    varies = compiled.post_compile_params or compiled.literal_execute_params or compiled.prefetch
+    differs = compiled.escaped_bind_names or compiled.implicit_returning
+    return bool(compiled._result_columns) and not (varies or differs)
+
+
+def _binds(compiled: SQLCompiler, own: Sequence[BindParameter[Any]]) -> Iterator[Bind]:
+    matches: Any = compiled._cache_key_bind_match
+    positions = {bind: i for i, one in enumerate(own) for bind in matches[0][one]}
+    for name in compiled.positiontup or ():
+        bind = compiled.binds[name]
+        position = None if bind.required else positions.get(bind)
+        process: Any = compiled._bind_processors.get(name)
+        yield Bind(bind.key, position, process)
