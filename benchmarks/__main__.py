@@ -10,15 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import BenchmarkError
+from .groups import insert_many, keyset, reflection, tokens
 from .http import comparison
+from .http.load import choose
 from .machine import describe, pin, server_and_load_core
 from .options import Options, parse
 from .plots import FOLDER, draw
 from .report import RESULTS, Result, update
+from .stage import Stage, stage
 
-GROUPS: dict[str, Callable[[Options, Path], Result]] = {
+GROUPS: dict[str, Callable[[Options, Stage], Result]] = {
     "http": comparison.run,
+    "insert_many": insert_many.run,
+    "reflection": reflection.run,
+    "keyset": keyset.run,
+    "tokens": tokens.run,
 }
+#: Those that need a generator of load.
+LOADED = {"http", "memory"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pin(core)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        for name in options.groups or GROUPS:
-            _run(name, options)
+        _run(options.groups or list(GROUPS), options)
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 2
@@ -39,11 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(name: str, options: Options) -> None:
+def _run(names: Sequence[str], options: Options) -> None:
+    if LOADED & set(names):
+        choose(options.short)
+    with folder() as temporary, stage(options, temporary) as it:
+        for name in names:
+            _report(name, options, it)
+
+
+def _report(name: str, options: Options, it: Stage) -> None:
     print(f"{name}:", flush=True)
     started = time.monotonic()
-    with folder() as temporary:
-        result = GROUPS[name](options, temporary)
+    result = GROUPS[name](options, it)
     about = describe()
     print(f"\n{result.section(about)}\n\n  ({time.monotonic() - started:.0f} s)\n", flush=True)
     if options.short:

@@ -54,10 +54,10 @@ async def ask(url: str, *statements: str) -> Any:
         await connection.close()
 
 
-def create_item_table(project: Project, server: Any, rows: int) -> str:
+def create_item_table(project: Project, server: Any, rows: int, name: str = "bench") -> str:
     """Create a database with the service's schema and `rows` items; return its URL."""
-    project.tool("database").create_database(server.url("postgres"), "bench")
-    url = str(server.url("bench"))
+    project.tool("database").create_database(server.url("postgres"), name)
+    url = str(server.url(name))
     migrate(project, url)
     asyncio.run(_fill(url, rows))
     return url

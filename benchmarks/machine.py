@@ -3,6 +3,8 @@
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -44,6 +46,17 @@ def server_and_load_core() -> tuple[int | None, int | None]:
     """Return the core of the server and that of everything else; None twice with one core."""
     available = cores()
     return (available[0], available[1]) if len(available) > 1 else (None, None)
+
+
+@contextmanager
+def on_server_core() -> Iterator[None]:
+    """Start processes on the core of the server meanwhile."""
+    server, load = server_and_load_core()
+    pin(server)
+    try:
+        yield
+    finally:
+        pin(load)
 
 
 def describe_cores() -> str:

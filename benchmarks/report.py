@@ -51,7 +51,8 @@ class Result:
     def section(self, about: str) -> str:
         """Return it as a section of RESULTS.md; `about` tells when and on what."""
         picture = [f"![{self.plot.title}](plots/{self.name}.svg)"] if self.plot else []
-        notes = "\n".join(f"- {note}" for note in (*self.notes, about))
+        lines = [" ".join(note.split()) for note in (*self.notes, about)]
+        notes = "\n".join(f"- {line}" for line in lines)
         return "\n\n".join([f"## {self.title}", notes, *picture, *map(str, self.tables)])
 
 

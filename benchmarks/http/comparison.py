@@ -1,20 +1,17 @@
 """The service over HTTP, beside the bare limit and what people pick instead."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ..database import ask, create_item_table, forget_created, postgres
+from ..database import ask, forget_created
 from ..machine import describe_cores
 from ..options import Options, select
-from ..project import Project, render
 from ..report import Result
+from ..stage import Stage
 from .load import Generator, choose
 from .rounds import Bench, Measurements, Plan, served
-from .systems import REFERENCE, System, chosen, others, ours
+from .systems import REFERENCE, System, chosen, generated, others
 from .tables import plot, tables
 from .work import CASES
 
@@ -36,7 +33,7 @@ BEGIN, INSERT .. RETURNING, COMMIT and then the response.
 
 
 @dataclass(frozen=True)
-class Stage:
+class Comparison:
     """The database and the systems, before anything is started."""
 
     systems: list[System]
@@ -57,20 +54,22 @@ class Stage:
             return bench.measure()
 
 
-def run(options: Options, folder: Path) -> Result:
+def run(options: Options, it: Stage) -> Result:
     """Measure what the options choose; raises BenchmarkError."""
-    generator = choose(options.short)
     plan = plan_of(options)
-    with stage(options, folder, plan.rows, generator) as it:
+    url = it.database("http", plan.rows)
+    with it.project.tool("issuer").issuer() as issuer:
+        ours = generated(it.project, it.guarded, issuer, issuer.token(SCOPES))
+        systems = chosen([*others(), *ours], options)
+        comparison = Comparison(systems, url, it.folder, choose(options.short))
         print(f"  {describe_cores()}", flush=True)
-        found = it.measure(plan)
-        saturated = it.measure(saturated_plan(plan)) if _saturates(options) else {}
-        version = str(asyncio.run(ask(it.url, "SHOW server_version")))
-    titles = {system.name: system.title for system in it.systems}
+        found = comparison.measure(plan)
+        saturated = comparison.measure(saturated_plan(plan)) if _saturates(options) else {}
+    titles = {system.name: system.title for system in systems}
     return Result(
         name="http",
         title="Requests",
-        notes=_notes(plan, generator, version),
+        notes=_notes(plan, comparison.generator, str(asyncio.run(ask(url, "SHOW server_version")))),
         tables=tables(found, saturated, titles, REFERENCE),
         plot=plot(found, titles, REFERENCE),
     )
@@ -79,8 +78,7 @@ def run(options: Options, folder: Path) -> Result:
 def _notes(plan: Plan, generator: Generator, version: str) -> list[str]:
     load = "wrk" if generator.with_wrk else "built in, as wrk is not installed"
     facts = {"load": load, "postgres": version, "cores": describe_cores(), "small": SMALL_POOL}
-    notes = NOTES.format(plan=plan, **facts).strip().split("\n\n")
-    return [note.replace("\n", " ") for note in notes]
+    return NOTES.format(plan=plan, **facts).split("\n\n")
 
 
 def plan_of(options: Options) -> Plan:
@@ -102,21 +100,3 @@ def saturated_plan(plan: Plan) -> Plan:
 
 def _saturates(options: Options) -> bool:
     return not (options.short or options.connections or options.cases)
-
-
-@contextmanager
-def stage(options: Options, folder: Path, rows: int, generator: Generator) -> Iterator[Stage]:
-    """Render the service, start Postgres, fill the table, and run an issuer of tokens."""
-    source = Project(options.project) if options.project else render(folder / "rendered")
-    plain = source.copy(folder / "plain")
-    guarded = source.copy(folder / "guarded")
-    plain.add_items(guarded=False)
-    guarded.add_items(guarded=True)
-    with postgres(plain, folder) as server, plain.tool("issuer").issuer() as issuer:
-        url = create_item_table(plain, server, rows)
-        systems = chosen([*others(), *_ours(plain, guarded, issuer)], options)
-        yield Stage(systems, url, folder, generator)
-
-
-def _ours(plain: Project, guarded: Project, issuer: Any) -> list[System]:
-    return ours(plain, guarded, issuer.url, issuer.audience, issuer.token(SCOPES))

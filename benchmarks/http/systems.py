@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..options import Options, select
 from ..project import ROOT, Project
@@ -47,13 +48,11 @@ def others() -> list[System]:
     return [found[0], unsafe, *found[1:]]
 
 
-def ours(
-    project: Project, guarded: Project, issuer: str, audience: str, token: str
-) -> list[System]:
+def generated(project: Project, guarded: Project, issuer: Any, token: str) -> list[System]:
     """Return the generated service: as it is, quieter, and with a token to verify."""
     variables = {
-        "AUTH0_DEV_ISSUER": issuer,
-        "AUTH0_AUDIENCE": audience,
+        "AUTH0_DEV_ISSUER": issuer.url,
+        "AUTH0_AUDIENCE": issuer.audience,
         "LOG_LEVEL": "INFO",
         # Alerts are on, and there is nothing to alert about: nobody is sent anything.
         "SLACK_WEBHOOK_URL": "http://127.0.0.1:9/",

@@ -1,0 +1,1 @@
+"""The other groups: each has a `run(options, folder)`."""
