@@ -1,9 +1,11 @@
 """What a statement returns, as a file."""
 
+import asyncio
 import datetime as dt
 import io
 import json
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -40,6 +42,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from {{ cookiecutter.__package_name }}.db import TransactionManager
 from {{ cookiecutter.__package_name }}.db.bulk import CSV, JSON_LINES, Csv, export
+from {{ cookiecutter.__package_name }}.db.bulk.export import PAUSE, SMALL
 
 from tests.db.bulk.conftest import Load, Stored
 from tests.db.bulk.things import COLUMNS
@@ -133,6 +136,20 @@ async def test_a_path_a_stream_and_a_function_are_targets(
     assert content == stream.getvalue() == b"".join(pieces)
     assert sum(sizes) == 3 * len(content)
     assert len(pieces) > 1
+
+
+async def test_small_pieces_are_gathered(transaction: TransactionManager) -> None:
+    """PostgreSQL sends 8 KiB at a time, and to wake up for each would cost as much as the rest."""
+    loop, taken = asyncio.get_running_loop(), list[tuple[float, int]]()
+
+    async def take(piece: bytes) -> None:
+        taken.append((loop.time(), len(piece)))
+
+    numbers: Any = select(literal_column("n")).select_from(text("generate_series(1, 100000) AS n"))
+    await export(transaction, numbers, take)
+    waits = [after - at for (at, size), (after, _) in pairwise(taken) if size < SMALL]
+    assert min(waits, default=PAUSE) >= PAUSE * 0.9
+    assert len(taken) > 1
 
 
 VALUES: list[tuple[Any, Any]] = [

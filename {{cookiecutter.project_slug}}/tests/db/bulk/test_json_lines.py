@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from {{ cookiecutter.__package_name }}.db.bulk import BulkError, json_lines
 from {{ cookiecutter.__package_name }}.db.bulk.csv_values import Kind
 from {{ cookiecutter.__package_name }}.db.bulk.json_lines import JsonRows
+from {{ cookiecutter.__package_name }}.db.bulk.json_shape import Shape
 from {{ cookiecutter.__package_name }}.db.bulk.positions import Positions
 
 from tests.db.bulk.things import in_pieces
@@ -32,7 +34,8 @@ ROWS = st.lists(
 async def _csv(content: bytes, size: int) -> list[list[str]]:
     rows = JsonRows(KINDS)
     text = b"".join([piece async for piece in rows.csv(in_pieces(content, size))]).decode()
-    return list(csv.reader(io.StringIO(text, newline=""), lineterminator="\r"))
+    lines = io.StringIO(text, newline="")
+    return list(csv.reader(lines, lineterminator="\r", escapechar="\\", doublequote=False))
 
 
 def _as_csv(value: Any) -> str:
@@ -46,6 +49,54 @@ async def test_rows_of_any_shape_come_out_in_order(
     lines = [json.dumps(row, ensure_ascii=ascii_only, separators=separators) for row in rows]
     expected = [[_as_csv(row.get(name)) for name in "abc"] for row in rows]
     assert await _csv("\n".join(lines).encode(), size) == expected
+
+
+QUICK = {
+    "compact": (b'{"a":1,"b":"x"}', [b'1,"x",']),
+    "spaced": (b'{"a": 1, "b": "x"}', [b'1,"x",']),
+    "null, true, false": (b'{"a":null,"b":true}\n{"a":false,"b":null}', [b",true,", b"false,,"]),
+    "quotes and backslashes": (b'{"a":"\\"x\\\\","b":"n"}', [b'"\\"x\\\\","n",']),
+    "other escapes": (
+        b'{"a":"1","b":"x\\n\\t\\u00e9\\ud83e\\udd84\\/"}\n{"a":"\\\\\\n\\"","b":2}',
+        ['"1","x\n\té\U0001f984/",'.encode(), b'"\\\\\n\\"",2,'],
+    ),
+    "line ends of Windows": (b'{"a":"1","b":2}\r\n{"a":3,"b":""}\r', [b'"1",2,', b'3,"",']),
+}
+
+
+@pytest.mark.parametrize(("lines", "rows"), QUICK.values(), ids=QUICK)
+def test_lines_of_one_shape_are_translated_at_once(lines: bytes, rows: list[bytes]) -> None:
+    assert Shape(("a", "b"), KINDS).rows(lines) == rows
+
+
+CAREFUL = {
+    "another key": b'{"a":1,"b":2}\n{"a":1,"c":2}',
+    "nested value": b'{"a":[1],"b":2}',
+    "odd white space": b'{"a" :1,"b":2}',
+    "leading zero": b'{"a":01,"b":2}',
+    "string over two lines": b'{"a":"x\n{","b":1}\n{"a":"y","b":2}',
+    "control character": b'{"a":"x\x1f","b":1}',
+    "NUL": b'{"a":"x\\u0000","b":"\\n"}',
+    "lone surrogate": b'{"a":"\\ud83e","b":1}',
+    "unknown escape": b'{"a":"\\x","b":1}',
+}
+
+
+@pytest.mark.parametrize("lines", CAREFUL.values(), ids=CAREFUL)
+def test_other_lines_are_left_to_a_closer_look(lines: bytes) -> None:
+    assert Shape(("a", "b"), KINDS).rows(lines) is None
+
+
+def test_a_key_with_a_backslash_is_no_reason_for_a_closer_look() -> None:
+    shape = Shape(("a\\n", "b"), {"a\\n": "plain", "b": "plain"})
+    assert shape.rows(b'{"a\\\\n":1,"b":"x"}') == [b'1,"x"']
+
+
+async def test_a_line_that_is_too_long_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lines, "LIMIT", 30)
+    with pytest.raises(BulkError, match="longer") as caught:
+        await _csv(b'{"a": 1}\n\n{"a": 2}\n{"a": "' + b"x" * 60 + b'"}\n', 20)
+    assert caught.value.row == 4
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])

@@ -13,6 +13,9 @@ Kind = Literal["plain", "json", "array"]
 
 NULL = b""
 
+#: What COPY is told. Quotes are escaped as in JSON, so that most strings can stay as they are.
+OPTIONS = {"format": "csv", "escape": "\\"}
+
 
 def kinds_of(table: Table) -> dict[str, Kind]:
     """The kind of every column."""
@@ -42,7 +45,12 @@ def csv_value(value: Any, text: str, kind: Kind) -> bytes:
 
 def quoted(text: str) -> bytes:
     """The text as a quoted CSV value; a lone surrogate is left for PostgreSQL to refuse."""
-    return b'"%b"' % text.replace('"', '""').encode("utf-8", "surrogatepass")
+    return b'"%b"' % with_escapes(text).encode("utf-8", "surrogatepass")
+
+
+def with_escapes(text: str) -> str:
+    """The text as it stands between the quotes of a CSV value."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _array(values: list[Any]) -> str:

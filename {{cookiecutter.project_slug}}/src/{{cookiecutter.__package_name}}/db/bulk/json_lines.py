@@ -4,7 +4,7 @@ PostgreSQL itself would need two passes (COPY into a json column, then unpack it
 the speed.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from .csv_values import NULL, Kind, csv_value
 from .errors import BulkError
@@ -33,16 +33,18 @@ class JsonRows:
 
     async def csv(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The rows, some at a time; raises BulkError."""
-        async for lines in whole_lines(pieces):
-            yield self._rows(lines)
+        async for lines in whole_lines(pieces, lambda: self.positions.row):
+            yield self._csv(lines)
 
-    def _rows(self, lines: bytes) -> bytes:
+    def _csv(self, lines: bytes) -> bytes:
         shape = self._shape(lines.partition(b"\n")[0])
-        rows = shape and shape.csv(lines, END)
-        number = lines.count(b"\n") + 1
-        if rows and rows.count(END) == number:
-            self.positions.advance(number)
-            return rows
+        if rows := shape and shape.rows(lines):
+            number = len(rows)
+            rows.append(b"")
+            text = END.join(rows)
+            if b"\\" not in lines or text.count(END) == number:
+                self.positions.advance(number)
+                return text
         return b"".join(self._one_by_one(lines, shape))
 
     def _one_by_one(self, lines: bytes, shape: Shape | None) -> Iterator[bytes]:
@@ -50,7 +52,8 @@ class JsonRows:
             if not line.strip():
                 self.positions.skip()
                 continue
-            row = (shape and shape.csv(line, END)) or self._row(line) + END
+            rows = shape and shape.rows(line)
+            row = (rows[0] if rows else self._row(line)) + END
             self.positions.advance(1, breaks=row.count(END) - 1)
             yield row
 
@@ -92,20 +95,23 @@ class JsonRows:
         return BulkError(reason, row=self.positions.row + 1, column=column)
 
 
-async def whole_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Pieces that end where a line ends, without the last line break."""
+async def whole_lines(
+    pieces: AsyncIterator[bytes], taken: Callable[[], int] = lambda: 0
+) -> AsyncIterator[bytes]:
+    """Pieces that end where a line ends, without the last line break.
+
+    Raises BulkError for a line that is too long; `taken` tells how many lines were before it.
+    """
     kept: list[bytes] = []
-    size = number = 0
+    size = 0
     async for piece in pieces:
         head, found, tail = piece.rpartition(b"\n")
         if found:
-            lines = b"".join((*kept, head))
-            number += lines.count(b"\n") + 1
-            yield lines
+            yield b"".join((*kept, head))
             kept, size = [], 0
         kept.append(tail)
         size += len(tail)
         if size > LIMIT:
-            raise BulkError(f"the line is longer than {LIMIT} bytes", row=number + 1)
+            raise BulkError(f"the line is longer than {LIMIT} bytes", row=taken() + 1)
     if rest := b"".join(kept):
         yield rest

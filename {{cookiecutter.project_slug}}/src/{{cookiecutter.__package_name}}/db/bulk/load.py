@@ -9,7 +9,7 @@ import asyncpg
 from sqlalchemy import Executable, Table
 
 from ..transaction import TransactionManager
-from .csv_values import kinds_of
+from .csv_values import OPTIONS, kinds_of
 from .errors import bad_file
 from .formats import CSV, Csv, Format
 from .header import check_header, read_header
@@ -110,7 +110,7 @@ async def _feed(staging: Table, taken: AsyncIterator[bytes], file_format: Format
     names = staging.c.keys()
     if not isinstance(file_format, Csv):
         rows = JsonRows(kinds_of(staging))
-        return _Feed(names, {"format": "csv"}, rows.csv(taken), rows.positions.row_of)
+        return _Feed(names, OPTIONS, rows.csv(taken), rows.positions.row_of)
     if not file_format.header:
         return _Feed(names, file_format.options(), taken, lambda line: line)
     header, begun = await read_header(taken, file_format)
