@@ -152,10 +152,10 @@ def test_an_error_in_a_table_that_nobody_asked_for_is_traced(
 
 def test_the_rows_of_the_catalog_are_dropped_with_the_last_table(dal: DataAccessLayer) -> None:
     def rows() -> set[int]:
+        gc.collect()
         found = (row for row in gc.get_objects() if isinstance(row, sa.Row))
         return {id(row) for row in found if "relation" in row._fields}
 
     before = rows()
     assert dal.metadata.tables
-    gc.collect()
     assert len(before - rows()) > 100
