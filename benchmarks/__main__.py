@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import BenchmarkError
-from .groups import insert_many, keyset, reflection, tokens
+from .groups import bulk, generation, insert_many, keyset, memory, reflection, suite, tokens
 from .http import comparison
 from .http.load import choose
 from .machine import describe, pin, server_and_load_core
@@ -25,6 +25,10 @@ GROUPS: dict[str, Callable[[Options, Stage], Result]] = {
     "reflection": reflection.run,
     "keyset": keyset.run,
     "tokens": tokens.run,
+    "bulk": bulk.run,
+    "suite": suite.run,
+    "generation": generation.run,
+    "memory": memory.run,
 }
 #: Those that need a generator of load.
 LOADED = {"http", "memory"}

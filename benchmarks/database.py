@@ -25,6 +25,8 @@ SETTINGS = {
     "synchronous_commit": "off",
     "timezone": "UTC",
 }
+#: The database that others are copied from.
+MIGRATED = "migrated"
 FILL = """
 INSERT INTO item (id, code, name, quantity, weight, category, active, created_at)
 OVERRIDING SYSTEM VALUE
@@ -34,6 +36,8 @@ SELECT id, digest::uuid, 'Item number ' || id, ('x' || substr(digest, 1, 4))::bi
 FROM (SELECT id, md5(id::text) AS digest FROM generate_series(1, $1::bigint) AS id) AS numbered
 ORDER BY id
 """
+#: The next key is the one after `rows`.
+RESTART = "SELECT setval(pg_get_serial_sequence('item', 'id'), {rows} + 1, false)"
 
 
 @contextmanager
@@ -54,11 +58,17 @@ async def ask(url: str, *statements: str) -> Any:
         await connection.close()
 
 
-def create_item_table(project: Project, server: Any, rows: int, name: str = "bench") -> str:
+def create_migrated(project: Project, server: Any) -> None:
+    """Create the database that others are copied from."""
+    project.tool("database").create_database(server.url("postgres"), MIGRATED)
+    migrate(project, server.url(MIGRATED))
+
+
+def create_item_table(server: Any, rows: int, name: str) -> str:
     """Create a database with the service's schema and `rows` items; return its URL."""
-    project.tool("database").create_database(server.url("postgres"), name)
+    copy = f'CREATE DATABASE "{name}" TEMPLATE "{MIGRATED}"'
+    asyncio.run(ask(server.url("postgres"), copy))
     url = str(server.url(name))
-    migrate(project, url)
     asyncio.run(_fill(url, rows))
     return url
 
@@ -81,6 +91,7 @@ async def _fill(url: str, rows: int) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(FILL, rows)
+        await connection.execute(RESTART.format(rows=rows))
         await connection.execute("VACUUM ANALYZE item")
     finally:
         await connection.close()
@@ -92,6 +103,6 @@ def forget_created(url: str, rows: int, *, keys: bool) -> None:
     With `keys` the next one has the key after theirs. Not after a load: a server may still be at
     work on the last requests, and would take keys that are given a second time.
     """
-    restart = f"SELECT setval(pg_get_serial_sequence('item', 'id'), {rows})"
-    statements = [f"DELETE FROM item WHERE id > {rows}", *([restart] if keys else [])]
+    restart = [RESTART.format(rows=rows)] if keys else []
+    statements = [f"DELETE FROM item WHERE id > {rows}", *restart]
     asyncio.run(ask(url, *statements, "VACUUM ANALYZE item"))

@@ -111,5 +111,8 @@ def cpu_seconds(process: int) -> float:
 
 def resident_bytes(process: int) -> int:
     """Return the resident memory of a process."""
+    if sys.platform == "linux":
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
     kilobytes = subprocess.check_output(["ps", "-o", "rss=", "-p", str(process)], text=True)
     return int(kilobytes) * 1024

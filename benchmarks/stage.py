@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .database import create_item_table, postgres
+from .database import create_item_table, create_migrated, postgres
 from .options import Options
 from .project import Project, render
 
@@ -25,7 +25,7 @@ class Stage:
 
     def database(self, name: str, rows: int = 0) -> str:
         """Return the URL of a new database with the service's schema and `rows` items."""
-        return create_item_table(self.project, self.server, rows, name)
+        return create_item_table(self.server, rows, name)
 
     def empty_database(self, name: str) -> str:
         """Return the URL of a new database without any table."""
@@ -41,4 +41,5 @@ def stage(options: Options, folder: Path) -> Iterator[Stage]:
     project.add_items(guarded=False)
     guarded.add_items(guarded=True)
     with postgres(project, folder) as server:
+        create_migrated(project, server)
         yield Stage(folder, project, guarded, server)

@@ -1,0 +1,69 @@
+"""Tests a second with the generated fixtures, each test rolled back, beside empty tests."""
+
+import os
+from unittest.mock import patch
+
+from ..child import run as run_program
+from ..options import Options
+from ..report import Plot, Result, Table
+from ..stage import Stage
+from ..statistics import Spread, ratios
+
+HEAD = """\
+import httpx
+import pytest
+
+each = pytest.mark.parametrize("number", range({number}))
+"""
+TESTS = {
+    "empty": """
+
+@each
+async def test_nothing(number: int) -> None:
+    pass
+""",
+    "get": """
+
+@each
+async def test_the_list_is_empty(number: int, client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/books")
+    assert response.json()["results"] == []
+""",
+    "post": """
+
+@each
+async def test_an_author_is_created(number: int, client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/authors", json={"name": "Only"})
+    assert response.status_code == 201
+""",
+}
+TITLES = {"empty": "an empty async test", "get": "GET of a list", "post": "POST of a row"}
+NOTE = """
+The generated conftest.py: each test has a transaction that is rolled back, each request is a
+savepoint in it and carries a token. One process; starting and the first test of a kind are left out.
+"""
+
+
+def run(options: Options, it: Stage) -> Result:
+    """Measure some hundred tests of each kind."""
+    number, rounds = (5, 1) if options.short else (600, options.rounds)
+    folder = it.project.folder / "tests" / "bench"
+    folder.mkdir(exist_ok=True)
+    found: dict[str, list[float]] = {name: [] for name in TESTS}
+    for name, test in TESTS.items():
+        (folder / f"test_{name}.py").write_text(HEAD.format(number=number) + test)
+    with patch.dict(os.environ, {"TEST_DATABASE_URL": it.server.url("bench_test")}):
+        for _ in range(rounds):
+            for name, rate in run_program("suite", it.project, "", "tests/bench").items():
+                found[name].append(rate)
+    table = Table(
+        "Tests a second",
+        ["test", "by an empty test", "tests / s"],
+        [
+            [title, str(ratios(found[name], found["empty"])), str(Spread.of(found[name]))]
+            for name, title in TITLES.items()
+        ],
+    )
+    medians = {title: [Spread.of(found[name]).median] for name, title in TITLES.items()}
+    plot = Plot("Tests a second, one process", "tests / s", ["rolled back"], medians)
+    return Result("suite", "Tests", [NOTE], [table], plot)
