@@ -40,7 +40,8 @@ async def test_an_author_is_created(number: int, client: httpx.AsyncClient) -> N
 TITLES = {"empty": "an empty async test", "get": "GET of a list", "post": "POST of a row"}
 NOTE = """
 The generated conftest.py: each test has a transaction that is rolled back, each request is a
-savepoint in it and carries a token. One process; starting and the first test of a kind are left out.
+savepoint in it and carries a token. One process; what the first and last test set up and tear
+down for all of them is left out.
 """
 
 
