@@ -10,13 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .checkout import Checkout
 from .engine import create_engine
-from .fastpath import Call, Plans, is_watched
+from .fastpath import Call, Plans
 from .lease import Lease, PoolLease
 from .reflected_tables import ReflectedTables
 from .reflection import Only, ViewKeys
 from .transaction import DeferredTransaction, TransactionManager
 from .unreachable import unreachable
 from .urls import DatabaseUrlError
+from .watched import is_watched
 
 
 class DataAccessLayer(ReflectedTables):

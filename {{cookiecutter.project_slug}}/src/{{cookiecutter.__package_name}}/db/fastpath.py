@@ -10,7 +10,6 @@ Private to SQLAlchemy and used here: `_generate_cache_key`, `_cache_key_bind_mat
 tests/db/test_fastpath.py is the contract; pyproject.toml bounds the version.
 """
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +17,6 @@ from typing import Any, NamedTuple
 import asyncpg
 from sqlalchemy import BindParameter, CompoundSelect, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import CompileError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
 
 from .plain_read import is_plain_read
@@ -63,10 +61,10 @@ class Plan:
         for key, position, process in self._binds:
             if key in given:
                 value = given[key]
-            elif position is not None:
-                value = own[position].effective_value
-            else:
+            elif position is None or own[position].required:
                 return None
+            else:
+                value = own[position].effective_value
             values.append(value if process is None else process(value))
         return values
 
@@ -131,47 +129,39 @@ class Plans:
         key = statement._generate_cache_key()
         if key is None or key.params:
             return None
-        plan = self._plan(statement, key)
+        given = parameters or {}
+        # The names of the parameters of an INSERT or UPDATE are columns that it writes.
+        columns = tuple(given) if statement.is_dml else ()
+        plan = self._plan(statement, key, columns)
         if plan is None or not plan.is_usable:
             return None
-        values = plan.values(parameters or {}, key.bindparams)
+        try:
+            values = plan.values(given, key.bindparams)
+        except Exception:  # noqa: BLE001 - SQLAlchemy raises it again, as a StatementError
+            return None
         return None if values is None else Call(plan, values)
 
-    def _plan(self, statement: Any, key: Any) -> Plan | None:
-        if key.key in self._plans:
-            self._plans.move_to_end(key.key)
-            return self._plans[key.key]
-        plan = self._plans[key.key] = self._compiled(statement, key)
+    def _plan(self, statement: Any, key: Any, columns: tuple[str, ...]) -> Plan | None:
+        kept = (key.key, columns)
+        if kept in self._plans:
+            self._plans.move_to_end(kept)
+            return self._plans[kept]
+        plan = self._plans[kept] = self._compiled(statement, key, columns)
         if len(self._plans) > MOST_PLANS:
             self._plans.popitem(last=False)
         return plan
 
-    def _compiled(self, statement: Any, key: Any) -> Plan | None:
+    def _compiled(self, statement: Any, key: Any, columns: tuple[str, ...]) -> Plan | None:
         linting = self._dialect.compiler_linting | WARN_LINTING
         try:
-            compiled = statement.compile(dialect=self._dialect, cache_key=key, linting=linting)
+            compiled = statement.compile(
+                dialect=self._dialect, cache_key=key, column_keys=list(columns), linting=linting
+            )
         except CompileError:  # SQLAlchemy will raise it where it always does
             return None
         if not _is_complete(compiled):
             return None
         return Plan(statement, compiled, tuple(_binds(compiled, key.bindparams)))
-
-
-def is_watched(engine: AsyncEngine) -> bool:
-    """Whether somebody listens to SQLAlchemy's statements, or has it change them.
-
-    So with echo or the logger of the engine at INFO, with events, and with a schema_translate_map.
-    """
-    sync = engine.sync_engine
-    events: Any = sync.dispatch
-    return bool(
-        events.before_cursor_execute
-        or events.after_cursor_execute
-        or events.before_execute
-        or events.after_execute
-        or sync.logger.isEnabledFor(logging.INFO)
-        or "schema_translate_map" in sync.get_execution_options()
-    )
 
 
 def _is_expressible(statement: Any) -> bool:

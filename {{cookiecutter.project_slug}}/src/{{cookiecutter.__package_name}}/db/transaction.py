@@ -13,6 +13,7 @@ from .fastpath import Call, Row
 from .lease import Lease
 from .reflection import Reflection
 from .sqlstate import is_collision
+from .watched import is_altered
 
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
@@ -165,7 +166,8 @@ class DeferredTransaction(TransactionManager):
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
-        call = self.dal.compiled(statement, parameters)
+        altered = self._conn is not None and is_altered(self._conn)
+        call = None if altered else self.dal.compiled(statement, parameters)
         rows = None if call is None else await self._fetch(call)
         return await super().fetch_all(statement, parameters) if rows is None else rows
 
