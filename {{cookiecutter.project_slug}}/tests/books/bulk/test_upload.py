@@ -101,6 +101,14 @@ async def test_a_deleted_book_stays_deleted(
         ("catalog,title,author_id,published\na,A,#,0000-01-01\n", CSV, 2, "published"),
         ("catalog,title,author_id,published\na,A,#,0001-01-01\n", CSV, 2, "published"),
         ("catalog,title,author_id\na,,#\n", CSV, 2, "title"),
+        ("catalog,title,author_id\na,A,0x1F\n", CSV, 2, "author_id"),
+        ("catalog,title,author_id\na,A,#\nb,B,1_000\n", CSV, 3, "author_id"),
+        ("catalog,title,author_id\na,A, #\n", CSV, 2, "author_id"),
+        ("catalog,title,author_id\na,A,9223372036854775808\n", CSV, 2, "author_id"),
+        ("catalog,title,author_id\na,A,\n", CSV, 2, "author_id"),
+        ('{"catalog": "a", "title": "A", "author_id": "#"}', JSON, 1, "author_id"),
+        ('{"catalog": "a", "title": "A", "author_id": 1.5}', JSON, 1, "author_id"),
+        ('{"catalog": "a", "title": "A", "author_id": true}', JSON, 1, "author_id"),
         ("catalog,title,author_id\n" + "a" * 65 + ",A,#\n", CSV, 2, "catalog"),
         ("catalog,title,author_id,etag\na,A,#,x\n", CSV, 1, "etag"),
         ("catalog,title\na,A\n", CSV, 1, "author_id"),
@@ -141,10 +149,36 @@ async def test_a_date_of_the_calendar_is_stored(
     assert (book["published"], book["price"]) == (published, "1.50")
 
 
-async def test_an_unknown_author_is_a_409(upload: Any, transaction: TransactionManager) -> None:
-    answer = await upload("catalog,title,author_id\na,A,-1\n")
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("author_id", "0x1F", "use an integer"),
+        ("published", "2026-02-30", "use a date like 2026-01-31"),
+        ("price", "1.005", "use a number like 12.50"),
+        ("catalog", '""', "a text is required"),
+    ],
+)
+async def test_what_is_refused_says_what_to_write(
+    upload: Any, author_id: int, column: str, value: str, reason: str
+) -> None:
+    book = {"catalog": "a", "title": "A", "author_id": str(author_id)} | {column: value}
+    answer = await upload(f"{','.join(book)}\n{','.join(book.values())}\n")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["msg"].startswith(reason)
+
+
+@pytest.mark.parametrize("record", [1, 2, 1500])
+async def test_an_unknown_author_is_a_409_that_names_the_record(
+    upload: Any, transaction: TransactionManager, author_id: int, record: int
+) -> None:
+    """One with a title of two lines, and two of them missing: the first one is named."""
+    authors = [author_id] * (record - 1) + [-1, author_id, -2]
+    lines = [f'{place},"T\n{place}",{author}\n' for place, author in enumerate(authors)]
+    answer = await upload("catalog,title,author_id\n" + "".join(lines))
     assert answer.status_code == 409
-    assert answer.json()["detail"] == "A record that this refers to is missing."
+    problem = answer.json()
+    assert (problem["record"], problem["column"]) == (record, "author_id")
+    assert problem["detail"] == f"Record {record}: there is no such author."
     assert await _titles(transaction) == []
 
 

@@ -123,6 +123,27 @@ async def test_rules_of_the_given_columns_hold(transaction: TransactionManager) 
         assert caught.value.row == 2
 
 
+async def test_a_rule_may_say_what_it_wants(transaction: TransactionManager) -> None:
+    rule = CheckConstraint("size IN ('S', 'L')", info={"reason": "use S or L"})
+    columns = [Column("size", String(9), rule), Column("name", String(1), CheckConstraint("true"))]
+    with pytest.raises(BulkError, match=r"^row 3, column 'size': use S or L$"):
+        await load(transaction, io.BytesIO(b"size,name\nS,a\nM,a\n"), _nowhere, columns=columns)
+    with pytest.raises(BulkError, match="too long"):
+        await load(transaction, io.BytesIO(b"size\n" + b"S" * 10), _nowhere, columns=columns)
+
+
+async def test_a_number_may_be_asked_for(transaction: TransactionManager) -> None:
+    columns = [Column("n", String(9), info={"json": "number"}), Column("t", String(9))]
+    lines = b'{"n": 1, "t": "1"}\n{"n": 2, "t": 2}\n{"n": null}\n'
+    counts = await load(
+        transaction, io.BytesIO(lines), _nowhere, columns=columns, file_format=JSON_LINES
+    )
+    assert counts.copied == 3
+    with pytest.raises(BulkError, match="row 4, column 'n': a number is written without quotes"):
+        source = io.BytesIO(lines + b'{"n": "3"}')
+        await load(transaction, source, _nowhere, columns=columns, file_format=JSON_LINES)
+
+
 async def test_an_error_of_the_move_undoes_the_load_only(
     transaction: TransactionManager, thing: Table, load_things: Load, stored: Stored
 ) -> None:

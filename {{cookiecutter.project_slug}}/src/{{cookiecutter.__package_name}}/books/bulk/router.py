@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Table
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from ...db import ReadTransaction, Transaction
+from ...db import ReadTransaction, Transaction, TransactionManager
 from ...db.bulk import (
     CSV,
     JSON_LINES,
@@ -22,7 +23,8 @@ from ...db.bulk import (
     load,
 )
 from ...problems import Problem, responses
-from .statements import COLUMNS, UPLOAD, exported_books, upsert_books
+from .columns import UPLOAD
+from .statements import exported_books, record_without_author, upsert_books
 
 #: Bytes that an upload may have, instead of MAX_BODY_SIZE.
 MAX_UPLOAD = 1024**3
@@ -65,6 +67,7 @@ async def load_books(request: Request, tx: Transaction) -> Counts:
 
     The columns are those of a new book; `catalog` tells which book is meant. A book that the file
     does not change, a deleted one, and all but the last of several with one `catalog` are skipped.
+    The 409 for an author that is missing counts the file's records from 1, without the header.
     """
     book = tx.get_table("book")
     file_format = _format_of(request)
@@ -73,14 +76,20 @@ async def load_books(request: Request, tx: Transaction) -> Counts:
             tx,
             request.stream(),
             lambda staging: upsert_books(staging, book),
-            like=book,
-            names=COLUMNS,
             columns=UPLOAD,
             file_format=file_format,
+            after_copy=_check_authors,
         )
     if not counts.copied:
         raise Problem(422, "The file has no books.")
     return counts
+
+
+async def _check_authors(tx: TransactionManager, staging: Table) -> None:
+    """The foreign key's own error would not tell which record it is."""
+    if record := await tx.fetch_value(record_without_author(staging, tx.get_table("author"))):
+        detail = f"Record {record}: there is no such author."
+        raise Problem(409, detail, record=record, column="author_id")
 
 
 def _format_of(request: Request) -> Format:

@@ -3,13 +3,10 @@
 from typing import Any
 
 from sqlalchemy import (
-    CheckConstraint,
-    Column,
+    ColumnElement,
     Insert,
     Select,
-    String,
     Table,
-    Text,
     cast,
     func,
     literal_column,
@@ -18,28 +15,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-#: The columns of a file: the table's own, with its rules, ...
-COLUMNS = ("author_id",)
-#: ... and those with the rules of BookCreate, which the table does not have.
-UPLOAD: tuple[Column[Any], ...] = (
-    Column("catalog", String(64), CheckConstraint("catalog <> ''"), nullable=False),
-    Column("title", String(200), CheckConstraint("title <> ''"), nullable=False),
-    # As text: PostgreSQL would take "now", 01/02/2003 and 0.005 for a date and a price.
-    Column(
-        "published",
-        Text,
-        CheckConstraint(
-            # A cast would fail on 2026-02-30, and COPY would not name the column: count from day 1.
-            r"CASE WHEN published ~ '^(?!0000)\d{4}-(0[1-9]|1[0-2])-\d\d$' THEN published = "
-            "to_char((left(published, 8) || '01')::date + right(published, 2)::int - 1, "
-            "'YYYY-MM-DD') AND published NOT IN ('0001-01-01', '9999-12-31') "
-            "ELSE published IS NULL END"
-        ),
-    ),
-    Column("price", Text, CheckConstraint(r"price ~ '^\d{1,8}(\.\d{1,2})?$'")),
-)
+from .columns import UPLOAD
 
-NAMES = ("catalog", "title", "author_id", "published", "price")
+NAMES = tuple(column.name for column in UPLOAD)
 
 
 def exported_books(book: Table) -> Select[Any]:
@@ -72,3 +50,11 @@ def upsert_books(staging: Table, book: Table) -> Insert:
         set_=changed | {"etag": func.gen_random_uuid(), "updated_at": func.now()},
         where=book.c.deleted_at.is_(None) & before.is_distinct_from(after),
     )
+
+
+def record_without_author(staging: Table, author: Table) -> Select[Any]:
+    """The number, from 1, of the first staged record whose author is missing; 0 for none."""
+    place: ColumnElement[Any] = literal_column("ctid")
+    known = select(author.c.id).where(author.c.id == cast(staging.c.author_id, author.c.id.type))
+    first = select(func.min(place)).select_from(staging).where(~known.exists()).scalar_subquery()
+    return select(func.count()).select_from(staging).where(place <= first)

@@ -8,8 +8,8 @@ from sqlalchemy.types import TypeEngine
 
 from .json_object import Number
 
-#: How a column takes a value: as text, as the JSON itself, or as an array.
-Kind = Literal["plain", "json", "array"]
+#: How a column takes a value: as text, as the JSON itself, as an array, or no string at all.
+Kind = Literal["plain", "json", "array", "number"]
 
 NULL = b""
 
@@ -18,8 +18,8 @@ OPTIONS = {"format": "csv", "escape": "\\"}
 
 
 def kinds_of(table: Table) -> dict[str, Kind]:
-    """The kind of every column."""
-    return {column.name: _kind(column.type) for column in table.c}
+    """The kind of every column: what its `info` has for "json", or else what its type tells."""
+    return {column.name: column.info.get("json") or _kind(column.type) for column in table.c}
 
 
 def _kind(type_: TypeEngine[Any]) -> Kind:

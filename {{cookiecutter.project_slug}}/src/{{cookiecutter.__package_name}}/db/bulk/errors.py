@@ -4,6 +4,11 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 import asyncpg
+from sqlalchemy import Table
+
+from .staging import reasons_of
+
+CHECK_VIOLATION = "23514"
 
 
 class BulkError(Exception):
@@ -23,8 +28,7 @@ class BulkError(Exception):
 
 def bad_file(
     error: asyncpg.PostgresError,
-    staging: str,
-    columns: Collection[str],
+    staging: Table,
     checks: Mapping[str, str],
     row_of: Callable[[int], int | None],
 ) -> BulkError | None:
@@ -35,12 +39,12 @@ def bad_file(
     sqlstate = error.sqlstate or ""
     if sqlstate[:2] not in ("22", "23"):
         return None
-    line, column = _place(getattr(error, "context", None) or "", staging, columns)
+    line, column = _place(getattr(error, "context", None) or "", staging.name, staging.c.keys())
     if column is None:
         column = getattr(error, "column_name", None) or checks.get(error.constraint_name or "")
-    return BulkError(
-        _reason(error, sqlstate), row=None if line is None else row_of(line), column=column
-    )
+    reason = reasons_of(staging).get(column or "") if sqlstate == CHECK_VIOLATION else None
+    row = None if line is None else row_of(line)
+    return BulkError(reason or _reason(error, sqlstate), row=row, column=column)
 
 
 def _place(context: str, staging: str, columns: Collection[str]) -> tuple[int | None, str | None]:
@@ -84,5 +88,5 @@ _REASONS = {
     "22001": "the text is too long",
     "22021": "the text is not UTF-8, or has a NUL character",
     "23502": "a value is required",
-    "23514": "the value breaks a rule of the database",
+    CHECK_VIOLATION: "the value breaks a rule of the database",
 }

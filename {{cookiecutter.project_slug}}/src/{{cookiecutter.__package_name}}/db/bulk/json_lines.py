@@ -76,6 +76,8 @@ class JsonRows:
         try:
             for key, value, text in members(line.decode()):
                 self._check(key, seen)
+                if self._kinds[key] == "number" and type(value) is str:
+                    raise self._bad("a number is written without quotes", key)
                 values[key] = csv_value(value, text, self._kinds[key])
         except UnicodeDecodeError:
             raise self._bad("the line is not UTF-8") from None

@@ -64,6 +64,7 @@ class Shape:
             "plain": string + b"|" + _OTHER,
             "json": _OTHER,
             "array": rb"(?!)",
+            "number": _OTHER,
         }
         members = (_member(key, values[kind]) for key, kind in self._members.items())
         body = (b"," + _SPACE).join(members)

@@ -59,9 +59,11 @@ async def load(
     """Load `source` in the caller's transaction, as a whole or not at all.
 
     The staging table has the columns `names` of the table `like` (all of them when None) and the
-    given `columns`; a CHECK or NOT NULL constraint of either is a rule for the file. `after_copy`
-    may add an index, ANALYZE or change rows before they are moved. `progress` is told the bytes of
-    each piece read; `statement_timeout` is in seconds.
+    given `columns`; a CHECK or NOT NULL constraint of either is a rule for the file. A given
+    `CheckConstraint(..., info={"reason": ...})` says itself what is wrong; a given
+    `Column(..., info={"json": "number"})` takes no strings from JSON. `after_copy` may add an
+    index, ANALYZE or change rows before they are moved. `progress` is told the bytes of each piece
+    read; `statement_timeout` is in seconds.
 
     Raises BulkError, with row and column, for what is wrong with the file; what the move raises;
     and what reading the source raises.
@@ -99,7 +101,7 @@ async def _copy(
             **feed.options,
         )
     except asyncpg.PostgresError as error:
-        bad = bad_file(error, staging.name, staging.c.keys(), checks, feed.row_of)
+        bad = bad_file(error, staging, checks, feed.row_of)
         if bad is None:
             raise
         raise bad from None

@@ -39,6 +39,16 @@ async def checked_columns(conn: AsyncConnection, staging: Table) -> dict[str, st
     return {row.conname: row.attname for row in rows}
 
 
+def reasons_of(staging: Table) -> dict[str, str]:
+    """What the `info` of a column's CHECK constraint has for "reason", by the column's name."""
+    return {
+        column.name: check.info["reason"]
+        for column in staging.c
+        for check in column.constraints
+        if "reason" in check.info
+    }
+
+
 _CHECKED_COLUMNS = text(
     "SELECT conname, min(attname) AS attname FROM pg_constraint "
     "JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey) "
@@ -64,8 +74,10 @@ def _is_required(column: Column[Any]) -> bool:
 
 def _copy(column: Column[Any]) -> Column[Any]:
     checks = (c for c in column.constraints if isinstance(c, CheckConstraint))
-    copies = (CheckConstraint(check.sqltext) for check in checks)
-    return Column(column.name, column.type, *copies, nullable=column.nullable)
+    copies = (CheckConstraint(check.sqltext, info=check.info) for check in checks)
+    return Column(
+        column.name, column.type, *copies, nullable=column.nullable, info=dict(column.info)
+    )
 
 
 def _statements(
