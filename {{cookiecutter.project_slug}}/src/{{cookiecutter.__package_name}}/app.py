@@ -16,8 +16,10 @@ from .books import bulk
 {%- endif %}
 from .database import connected
 from .db import DataAccessLayer, TransactionMiddleware
+from .garbage import frozen_garbage
 from .middleware import install_middleware
 from .problems import install_problems
+from .route_index import index_routes
 from .settings import Settings
 from .shutdown import Shutdown
 {%- if cookiecutter.use_slack %}
@@ -34,7 +36,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
 
     A `dal` that is passed in is used as it is and stays its owner's to close.
     """
-    used = dal or DataAccessLayer()
+    used = dal or DataAccessLayer(fast_path=settings.database_fast_path)
     about = metadata("{{ cookiecutter.project_slug }}")
 
     @asynccontextmanager
@@ -43,6 +45,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
             shutdown = stack.enter_context(Shutdown(delay=settings.shutdown_delay))
             if dal is None:
                 await stack.enter_async_context(connected(used, settings, ENTITIES))
+                stack.enter_context(frozen_garbage())
             stack.enter_context(observe(used))
             yield {"dal": used, "entities": ENTITIES, "shutdown": shutdown}
 
@@ -59,6 +62,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
     app.add_middleware(TransactionMiddleware, dal=used)  # the innermost
     install_middleware(app, settings{% if cookiecutter.use_bulk %}, body_limits={"/v1/books/bulk": bulk.MAX_UPLOAD}{% endif %})
     _add_routes(app, settings)
+    index_routes(app)
     install_problems(app)
     return app
 

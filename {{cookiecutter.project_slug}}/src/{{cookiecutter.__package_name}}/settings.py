@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     database_lock_timeout: float = Field(5.0, ge=0)
     database_idle_in_transaction_timeout: float = Field(60.0, ge=0)
     database_pgbouncer: bool = False
+    database_fast_path: bool = True
 {%- if cookiecutter.use_auth0 %}
 
     auth0_domain: str = ""
