@@ -36,10 +36,11 @@ LOADED = {"http", "memory"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 2 when the harness cannot go on, and says why."""
-    options = parse(sys.argv[1:] if arguments is None else arguments, list(GROUPS))
+    options = parse(sys.argv[1:] if arguments is None else arguments, GROUPS)
     _, core = server_and_load_core()
     pin(core)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         _run(options.groups or list(GROUPS), options)
     except BenchmarkError as error:
@@ -67,7 +68,7 @@ def _report(name: str, options: Options, it: Stage) -> None:
     print(f"\n{result.section(about)}\n\n  ({time.monotonic() - started:.0f} s)\n", flush=True)
     if options.short:
         print("  Short mode: the harness works; the numbers mean nothing.", flush=True)
-    elif options.write:
+    elif options.writes:
         text = RESULTS.read_text() if RESULTS.exists() else ""
         RESULTS.write_text(update(text, [result.section(about)]))
         if result.plot:

@@ -1,7 +1,7 @@
 """The command line."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,15 +23,25 @@ class Options:
     settings: dict[str, str] = field(default_factory=dict)
     project: Path | None = None
 
+    @property
+    def writes(self) -> bool:
+        """Whether the results are kept: what was measured in part is not."""
+        partial = self.only or self.cases or self.connections or self.settings or self.project
+        return self.write and not (self.short or partial)
 
-def parse(arguments: Sequence[str], groups: Sequence[str]) -> Options:
+
+def parse(arguments: Sequence[str], groups: Iterable[str]) -> Options:
     """Return the options; ends with status 2 and a usage line when they make no sense."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Ratios, measured interleaved in one run."
     )
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(groups))
     parser.add_argument("--short", action="store_true", help="try the harness; measures nothing")
-    parser.add_argument("--write", action="store_true", help="update RESULTS.md and the plots")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="update RESULTS.md, unless in part",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one load (http)")
     parser.add_argument("--only", type=_names, default=[], help="systems (http): bare,ours")

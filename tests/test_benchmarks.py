@@ -14,13 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import GROUPS
 from benchmarks.errors import BenchmarkError
 from benchmarks.http.equality import check
 from benchmarks.http.load import Generator
 from benchmarks.http.work import CASES, requests
+from benchmarks.options import parse
 from benchmarks.report import update
 
 from .baking import PROJECT, ROOT
+
+ALL = list(GROUPS)
 
 
 def benchmarks(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -66,11 +70,14 @@ def files() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in found if "__pycache__" not in path.parts}
 
 
-def test_the_short_mode_runs_every_group_and_writes_nothing() -> None:
+@pytest.mark.parametrize("groups", [ALL[:1], ALL[1:5], ALL[5:]], ids=" ".join)
+def test_the_short_mode_runs_every_group_and_writes_nothing(groups: list[str]) -> None:
     before = files()
-    ended = benchmarks("--short", "--write")
+    ended = benchmarks("--short", "--write", *groups)
     assert ended.returncode == 0, ended.stderr + ended.stdout[-4000:]
-    assert "answers of 8 systems are equal" in ended.stdout
+    assert ended.stdout.count("\n## ") == ended.stdout.count("\n![") == len(groups)
+    if "http" in groups:
+        assert len(re.findall(r"\d+ answers of [78] systems are equal", ended.stdout)) == 4
     assert files() == before
 
 
@@ -128,6 +135,14 @@ def test_the_group_of_dependencies_has_those_of_the_service() -> None:
     service = re.findall(r'^ *"(.+)",$', block, re.MULTILINE)
     assert service
     assert set(service) <= set(ours)
+
+
+@pytest.mark.parametrize(
+    "part", ["--short", "--only=bare", "--cases=get", "--connections=1", "--set=A=1", "--project=."]
+)
+def test_results_of_a_part_are_not_kept(part: str) -> None:
+    assert parse(["--write"], GROUPS).writes
+    assert not parse(["--write", part], GROUPS).writes
 
 
 def test_a_section_of_the_results_replaces_the_one_before() -> None:

@@ -66,7 +66,7 @@ def served(
             servers[system.name] = Server(
                 system.app,
                 system.folder,
-                {**system.environment, **variables},
+                {**variables, **system.environment},
                 logs / f"{system.name}-{plan.pool}.log",
                 core,
             )

@@ -75,7 +75,7 @@ def _details(caption: str, by_system: Mapping[str, Sequence[Measured]], titles: 
                 str(ratios([m.load.p99 for m in rounds], [m.load.p99 for m in first])),
             ]
         )
-    columns = ["system", "share", "CPU µs / request", "requests / s", "p99 ms", "p99 / bare"]
+    columns = ["system", "share", "CPU µs / request", "requests / s", "p99 ms", "p99, by the first"]
     return Table(caption, columns, rows)
 
 
