@@ -7,20 +7,20 @@ from ..stage import Stage
 from ..statistics import Spread, ratios, short
 
 NOTE = """
-`Item.page` of 20 rows from the middle of the table, without HTTP; the p50 of a round, sizes
-in turn. By offset for comparison: it has to pass over all rows before.
+`Item.page` of 20 rows from the middle of the table, without HTTP; the p50 of a round, all tables
+in turn page by page. By offset for comparison: it has to pass over all rows before.
 """
 
 
 def run(options: Options, it: Stage) -> Result:
     """Measure tables of 10^3 to 10^6 rows."""
-    sizes, pages, rounds = ([100, 1000], 20, 1) if options.short else (SIZES, 500, options.rounds)
-    found: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}
-    urls = {size: it.database(f"items{size}", size) for size in sizes}
-    for _ in range(rounds):
-        for size, url in urls.items():
-            found[size].append(run_program("keyset", it.project, url, pages, size))
-    ways = {way: {s: [m[way] for m in found[s]] for s in sizes} for way in ("cursor", "offset")}
+    sizes, pages, rounds = ([100, 1000], 20, 1) if options.short else (SIZES, 200, options.rounds)
+    tables = [f"{size}={it.database(f'items{size}', size)}" for size in sizes]
+    turns = [run_program("keyset", it.project, "", pages, *tables) for _ in range(rounds)]
+    ways = {
+        way: {size: [turn[str(size)][way] for turn in turns] for size in sizes}
+        for way in ("cursor", "offset")
+    }
     table = Table(
         f"p50 of a page, by that of {sizes[0]:,} rows",
         ["rows", "by cursor", "by offset", "by cursor ms", "by offset ms"],

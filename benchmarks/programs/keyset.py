@@ -1,9 +1,9 @@
 """Pages from the middle of the table, by cursor and by offset."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from statistics import median
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +14,8 @@ from my_service.db.types import Filter, Int64
 from my_service.items import Item
 
 URL = "http://bench/v1/items"
+WARM_UP = 10  # pages
+Ask = Callable[[], Awaitable[None]]
 
 
 class Feed(KeysetQueryModel, entity=Item):  # type: ignore[misc, call-arg]
@@ -29,36 +31,46 @@ class Listed(QueryModel, entity=Item):  # type: ignore[misc, call-arg]
     order_by: Literal["id"] = "id"
 
 
-def main(pages: str, rows: str) -> dict[str, float]:
-    """Return the median of the seconds of a page, by cursor and by offset."""
-    return asyncio.run(_measure(int(pages), int(rows)))
+def main(pages: str, *tables: str) -> dict[str, dict[str, float]]:
+    """Return the median of the seconds of a page, by cursor and by offset, by number of rows.
+
+    A table is given as the number of its rows, `=` and the URL of its database. They take turns
+    page by page, so that what else the machine does meets all of them.
+    """
+    return asyncio.run(_measure(int(pages), [table.partition("=") for table in tables]))
 
 
-async def _measure(pages: int, rows: int) -> dict[str, float]:
-    async with (
-        DataAccessLayer.connect(os.environ["DATABASE_URL"]) as dal,
-        dal.transaction(readonly=True) as tx,
-    ):
-        first = await Item.page(tx, Feed(id__ge=max(1, rows // 2 - 20)), URL)
-        cursor = parse_qs(urlsplit(first.next_url).query)["cursor"][0]
-        by_cursor, by_offset = Feed(cursor=cursor), Listed(offset=rows // 2, count="none")
-        return {
-            "cursor": await _median(pages, lambda: _page(tx, by_cursor)),
-            "offset": await _median(min(pages, 50), lambda: _page(tx, by_offset)),
-        }
+async def _measure(pages: int, tables: list[tuple[str, str, str]]) -> dict[str, dict[str, float]]:
+    async with AsyncExitStack() as stack:
+        asked: dict[tuple[str, str], Ask] = {}
+        for rows, _, url in tables:
+            dal = await stack.enter_async_context(DataAccessLayer.connect(url))
+            tx = await stack.enter_async_context(dal.transaction(readonly=True))
+            asked |= {(rows, way): ask for way, ask in (await _ways(tx, int(rows))).items()}
+        found: dict[tuple[str, str], list[float]] = {key: [] for key in asked}
+        for turn in range(pages + WARM_UP):
+            for key, ask in asked.items():
+                started = time.perf_counter()
+                await ask()
+                if turn >= WARM_UP:
+                    found[key].append(time.perf_counter() - started)
+    return {
+        rows: {way: median(found[rows, way]) for way in ("cursor", "offset")}
+        for rows, _, _ in tables
+    }
+
+
+async def _ways(tx: TransactionManager, rows: int) -> dict[str, Ask]:
+    first = await Item.page(tx, Feed(id__ge=max(1, rows // 2 - 20)), URL)
+    cursor = parse_qs(urlsplit(first.next_url).query)["cursor"][0]
+    listed = Listed(offset=rows // 2, count="none")
+    return {
+        "cursor": lambda: _page(tx, Feed(cursor=cursor)),
+        "offset": lambda: _page(tx, listed),
+    }
 
 
 async def _page(tx: TransactionManager, query: Any) -> None:
     page = await Item.page(tx, query, URL)
     if len(page.results) != 20:
         raise AssertionError(f"a page of {len(page.results)}")
-
-
-async def _median(number: int, ask: Callable[[], Awaitable[None]]) -> float:
-    seconds = []
-    for turn in range(number + 10):
-        started = time.perf_counter()
-        await ask()
-        if turn >= 10:
-            seconds.append(time.perf_counter() - started)
-    return median(seconds)
