@@ -12,12 +12,14 @@ tests/db/test_fastpath.py is the contract; pyproject.toml bounds the version.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import asyncpg
 from sqlalchemy import BindParameter, CompoundSelect, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import CompileError
 from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
+from sqlalchemy.types import Float, Numeric, TypeDecorator
 
 from .plain_read import is_plain_read
 
@@ -26,6 +28,9 @@ Processor = Callable[[Any], Any] | None
 
 #: Plans kept; the one that was used least recently goes first.
 MOST_PLANS = 500
+#: The classes of values by the oid of their type, and the types that convert them accordingly.
+NUMBERS = {20: int, 21: int, 23: int, 700: float, 701: float, 1700: Decimal}
+NUMERIC = (Numeric, Float, TypeDecorator)
 EXPRESSIBLE = (Select, CompoundSelect, Insert, Update, Delete)
 
 
@@ -49,6 +54,7 @@ class Plan:
         self._dialect = compiled.dialect
         self._columns = compiled._result_columns
         self._cells: list[tuple[str, Processor]] = []  # empty: rows are what asyncpg makes of them
+        self._numbers: list[tuple[int, type]] = []  # where processors depend on PostgreSQL's type
         self._is_learned = False
 
     def values(
@@ -80,6 +86,10 @@ class Plan:
         except asyncpg.exceptions.InvalidCachedStatementError:
             self._is_learned = False  # a column may have another type now
             raise
+        if records and self._numbers and self._has_other_numbers(records):
+            await self._learn(driver)  # outside of BEGIN asyncpg meets that error and tries again
+        if not self.is_usable:
+            return None
         if records is None or not self._cells:
             return records and [dict(record) for record in records]
         return [self._row(record) for record in records]
@@ -96,7 +106,20 @@ class Plan:
             ]
             as_they_are = not any(processors) and names == [one.name for one in attributes]
             self._cells = [] if as_they_are else list(zip(names, processors, strict=True))
+            self._numbers = [
+                (i, NUMBERS[attribute.type.oid])
+                for i, attribute in enumerate(attributes)
+                if attribute.type.oid in NUMBERS and isinstance(self._columns[i].type, NUMERIC)
+            ]
         self._is_learned = True
+
+    def _has_other_numbers(self, records: Sequence[asyncpg.Record]) -> bool:
+        """Whether a column of numbers has become one of another type: the first value tells."""
+        for i, kind in self._numbers:
+            first = next((one[i] for one in records if one[i] is not None), None)
+            if first is not None and type(first) is not kind:
+                return True
+        return False
 
     def _row(self, record: asyncpg.Record) -> Row:
         return {
