@@ -28,12 +28,12 @@ class SecurityHeadersMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
+                headers = message.get("headers", ())
                 present = dict(headers)
                 is_page = present.get(b"content-type", b"").startswith(b"text/html")
                 wanted = (*_ALWAYS, _PAGE if is_page else _NO_CONTENT, *transport)
-                headers += [header for header in wanted if header[0] not in present]
-                message = {**message, "headers": headers}
+                added = [header for header in wanted if header[0] not in present]
+                message = {**message, "headers": [*headers, *added]}
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -1,17 +1,36 @@
 """Links to other pages: the request's URL with some parameters replaced."""
 
-from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote_plus, urlencode
 
 
 def with_parameters(url: str, parameters: Mapping[str, str | int | None]) -> str:
-    """The URL with these query parameters instead of its own of these names; None removes one."""
-    parts = urlsplit(url)
-    kept = [item for item in query_items(url) if item[0] not in parameters]
-    added = [(name, str(value)) for name, value in parameters.items() if value is not None]
-    return urlunsplit(parts._replace(query=urlencode(kept + added, errors="surrogateescape")))
+    """The URL with these query parameters instead of its own of these names; None removes one.
+
+    The other parameters stay as the client wrote them.
+    """
+    address, query, fragment = _parts(url)
+    kept = [given for name, given in _given(query) if name not in parameters]
+    added = {name: value for name, value in parameters.items() if value is not None}
+    both = "&".join([*kept, urlencode(added)] if added else kept)
+    return f"{address}?{both}{fragment}" if both else f"{address}{fragment}"
 
 
-def query_items(url: str) -> list[tuple[str, str]]:
-    """Name and value of every query parameter, in order; what is not UTF-8 survives."""
-    return parse_qsl(urlsplit(url).query, keep_blank_values=True, errors="surrogateescape")
+def parameter_names(url: str) -> Iterator[str]:
+    """The name of every query parameter, in order, as often as it is given."""
+    _, query, _ = _parts(url)
+    return (name for name, _ in _given(query))
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    before, hash_, fragment = url.partition("#")
+    address, _, query = before.partition("?")
+    return address, query, hash_ + fragment
+
+
+def _given(query: str) -> Iterator[tuple[str, str]]:
+    """Name and `name=value`, as it was written, of every parameter."""
+    for given in query.split("&"):
+        if given:
+            name = given.partition("=")[0]
+            yield (unquote_plus(name) if "%" in name or "+" in name else name), given

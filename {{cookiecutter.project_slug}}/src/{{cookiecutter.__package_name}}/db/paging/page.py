@@ -13,7 +13,7 @@ from ..statements import Where
 from ..transaction import TransactionManager
 from .by_cursor import cursor_page
 from .by_offset import offset_page
-from .links import query_items
+from .links import parameter_names
 from .listing import Listing
 from .query import FilterModel, KeysetQueryModel, QueryModel
 
@@ -42,12 +42,13 @@ async def page(
     The query's columns are those of `source`. Raises RequestValidationError for a repeated
     parameter that takes one value, and for a cursor that is not of this ordering.
     """
-    refuse_repeated(type(query), str(url))
+    address = str(url)
+    refuse_repeated(type(query), address)
     listing = Listing(tx, model, query, source, where)
     if isinstance(query, KeysetQueryModel):
-        members = await cursor_page(listing, query, str(url))
+        members = await cursor_page(listing, query, address)
     elif isinstance(query, QueryModel):
-        members = await offset_page(listing, query, str(url))
+        members = await offset_page(listing, query, address)
     else:
         raise TypeError(f"{type(query).__name__} must be a QueryModel or a KeysetQueryModel.")
     return _page_of(model).model_validate(members)
@@ -60,7 +61,9 @@ def _page_of(model: type[M]) -> type[Page[M]]:
 
 def refuse_repeated(query: type[FilterModel], url: str) -> None:
     """Raise RequestValidationError for `?limit=1&limit=2`, of which FastAPI takes the last."""
-    counts = Counter(name for name, _ in query_items(url))
+    counts = Counter(parameter_names(url))
+    if len(counts) == counts.total():
+        return
     repeated = [name for name, n in counts.items() if n > 1 and name in _scalars(query)]
     if repeated:
         raise RequestValidationError(
