@@ -1,6 +1,7 @@
 """Tests a second with the generated fixtures, each test rolled back, beside empty tests."""
 
 import os
+from typing import Any
 from unittest.mock import patch
 
 from ..child import run as run_program
@@ -50,21 +51,26 @@ def run(options: Options, it: Stage) -> Result:
     number, rounds = (5, 1) if options.short else (600, options.rounds)
     folder = it.project.folder / "tests" / "bench"
     folder.mkdir(exist_ok=True)
-    found: dict[str, list[float]] = {name: [] for name in TESTS}
+    found: dict[str, list[Any]] = {name: [] for name in TESTS}
     for name, test in TESTS.items():
         (folder / f"test_{name}.py").write_text(HEAD.format(number=number) + test)
     with patch.dict(os.environ, {"TEST_DATABASE_URL": it.server.url("bench_test")}):
         for _ in range(rounds):
-            for name, rate in run_program("suite", it.project, "", "tests/bench").items():
-                found[name].append(rate)
+            for name, rates in run_program("suite", it.project, "", "tests/bench").items():
+                found[name].append(rates)
+    walls, cpus = ({name: [r[i] for r in rates] for name, rates in found.items()} for i in (0, 1))
     table = Table(
         "Tests a second",
-        ["test", "by an empty test", "tests / s"],
+        ["test", "by an empty test", "tests / s", "tests / s of pytest's CPU"],
         [
-            [title, str(ratios(found[name], found["empty"])), str(Spread.of(found[name]))]
-            for name, title in TITLES.items()
+            [
+                title,
+                str(ratios(walls[n], walls["empty"])),
+                *(str(Spread.of(rates[n])) for rates in (walls, cpus)),
+            ]
+            for n, title in TITLES.items()
         ],
     )
-    medians = {title: [Spread.of(found[name]).median] for name, title in TITLES.items()}
+    medians = {title: [Spread.of(walls[name]).median] for name, title in TITLES.items()}
     plot = Plot("Tests a second, one process", "tests / s", ["rolled back"], medians)
     return Result("suite", "Tests", [NOTE], [table], plot)

@@ -1,4 +1,4 @@
-"""Tokens verified a second: known ones, new ones, and by PyJWT alone."""
+"""Tokens verified a second of CPU: known ones, new ones, and by PyJWT alone."""
 
 import asyncio
 import time
@@ -41,9 +41,9 @@ async def _rounds(
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, verify in ways.items():
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in range(number):
                 await verify(token)
             if turn:  # the first turn fetches the key and fills the cache
-                found[name].append(number / (time.perf_counter() - started))
+                found[name].append(number / (time.process_time() - started))
     return found
