@@ -79,15 +79,6 @@ async def test_what_is_exported_can_be_loaded_again(
     assert await stored(*COLUMNS) == before
 
 
-async def test_json_columns_cannot_break_a_line(
-    transaction: TransactionManager, load_things: Load, thing: Table
-) -> None:
-    """A column of type json keeps the line breaks it was written with."""
-    await transaction.execute(text("INSERT INTO thing (code, raw) VALUES ('a', E'{\n\r\"b\": 1}')"))
-    content = await _exported(transaction, select(thing.c.raw), file_format=JSON_LINES)
-    assert [json.loads(line) for line in content.splitlines()] == [{"raw": {"b": 1}}]
-
-
 async def test_nothing_exported_is_a_header_or_nothing(
     transaction: TransactionManager, thing: Table
 ) -> None:

@@ -5,12 +5,13 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import asyncpg
 from sqlalchemy import Executable
 
 from ..transaction import TransactionManager
+from . import json_rows
 from .formats import CSV, Csv, Format
 from .literals import with_literals
 from .sources import Progress
@@ -27,10 +28,6 @@ PIECE = 1024 * 1024
 #: While it waits so many seconds after a piece of fewer bytes, the socket gathers the next ones.
 PAUSE = 0.001
 SMALL = 64 * 1024
-
-#: COPY's text format would double the backslashes of JSON, and CSV its quotes: with control
-#: characters, which JSON text never has, for quote and delimiter, CSV leaves it as it is.
-_AS_IT_IS: dict[str, Any] = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
 
 
 async def export(
@@ -53,13 +50,14 @@ async def export(
     driver: asyncpg.Connection = await transaction.get_dbapi_connection()
     sql = await with_literals(conn, statement)
     if isinstance(file_format, Csv):
-        options = file_format.options()
+        options, separators = file_format.options(), b""
     else:
-        sql, options = await _as_json(driver, sql), _AS_IT_IS
+        sql = await json_rows.as_json(driver, sql)
+        options, separators = json_rows.OPTIONS, json_rows.SEPARATORS
     async with _sink(target) as write:
 
         async def take(piece: bytes) -> None:
-            await write(piece)
+            await write(piece.translate(None, separators) if separators else piece)
             if progress is not None:
                 progress(len(piece))
             if len(piece) < SMALL:
@@ -69,15 +67,6 @@ async def export(
             sql, output=take, timeout=statement_timeout, **options
         )
     return int(status.rpartition(" ")[2])
-
-
-async def _as_json(driver: asyncpg.Connection, sql: str) -> str:
-    """Rows as JSON objects; a json column's text may have line breaks, which would end the line."""
-    prepared = await driver.prepare(sql)
-    line = "row_to_json(exported)::text"
-    if any(column.type.name.startswith("json") for column in prepared.get_attributes()):
-        line = f"translate({line}, E'\\n\\r', '  ')"
-    return f"WITH exported AS ({sql}) SELECT {line} FROM exported"  # noqa: S608
 
 
 @asynccontextmanager
