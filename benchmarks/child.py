@@ -11,9 +11,14 @@ from .errors import BenchmarkError
 from .machine import on_server_core
 from .project import Project
 
+#: What the default answers name the package.
+PACKAGE = "my_service"
+
 
 def run(program: str, project: Project, url: str = "", *arguments: object) -> Any:
     """Return what the program's `main` returns; raises BenchmarkError with its output."""
+    if project.package != PACKAGE:
+        raise BenchmarkError(f"The programs import {PACKAGE}, not {project.package}.")
     command = [sys.executable, "-m", "benchmarks.child", program, *map(str, arguments)]
     variables = {"DATABASE_URL": url, "PYTHONPATH": project.python_path}
     with on_server_core():
