@@ -52,9 +52,8 @@ def configure_logging(
 
 def _leave_out_what_no_line_shows() -> None:
     """Spare each record the search for its caller, thread and process (Python's logging HOWTO)."""
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False
 
 
 def _shared() -> list[Processor]:
