@@ -8,10 +8,11 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))  # for dev/, wherever nox was started
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+ON_BOTH_PATHS = ["tests/db", "tests/books", "tests/authors", "tests/test_api_contract.py"]
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests", "migrations"]
+nox.options.sessions = ["lint", "types", "tests", "slow_path", "migrations"]
 
 
 @nox.session
@@ -41,6 +42,13 @@ def tests(session: nox.Session) -> None:
     uv = os.environ.get("UV", "uv")
     session.run_install(uv, "sync", "--quiet", f"--python={session.python}", external=True)
     session.run("pytest", *(session.posargs or ["-n", "2"]))
+
+
+@nox.session
+def slow_path(session: nox.Session) -> None:
+    """Run what uses the database with every statement going through SQLAlchemy."""
+    chosen = session.posargs or [path for path in ON_BOTH_PATHS if Path(path).exists()]
+    session.run("pytest", "-n", "2", *chosen, env={"DATABASE_FAST_PATH": "false"})
 
 
 @nox.session

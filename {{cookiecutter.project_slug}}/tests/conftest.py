@@ -24,9 +24,13 @@ pytest_plugins = [
 ]
 
 
+#: `DATABASE_FAST_PATH=false make test` is for tests/database/fixtures.py and started servers.
+KEPT = {"database_fast_path"}
+
+
 def pytest_configure() -> None:
     """Forget the developer's own settings; the fixtures make the ones of a test."""
-    for name in Settings.model_fields:
+    for name in Settings.model_fields.keys() - KEPT:
         os.environ.pop(name.upper(), None)
 
 

@@ -54,6 +54,20 @@ async def test_the_client_uses_the_same_database(client):
     assert (await client.get("/livez")).status_code == 200
 """
 
+WHICH_PATH = """
+import os
+import sqlalchemy as sa
+from {{ cookiecutter.__package_name }}.db import DataAccessLayer
+from {{ cookiecutter.__package_name }}.settings import Settings
+
+async def test_which_path_is_taken(app, db, client):
+    expected = os.environ["DATABASE_FAST_PATH"] == "true"
+    assert (db.compiled(sa.select(sa.literal(1)), None) is not None) is expected
+    assert DataAccessLayer().fast_path is expected
+    assert DataAccessLayer(fast_path=True).fast_path
+    assert Settings(_env_file=None).database_fast_path is expected
+"""
+
 
 def run_pytest(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a process of its own, from the project."""
@@ -84,6 +98,24 @@ async def test_every_override_takes_effect(
         assert "5 passed" in result.stdout, result.stdout + result.stderr
     finally:
         await drop_database(server_url, name)
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_one_variable_takes_every_test_to_sqlalchemys_own_path(
+    server_url: URL, worker_id: str, tmp_path: Path, value: str
+) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *")
+    (tmp_path / "test_path.py").write_text(WHICH_PATH)
+    url = server_url.set(drivername="postgresql", database=named(server_url, "path", worker_id))
+    result = run_pytest(
+        str(tmp_path),
+        f"--config-file={PROJECT / 'pyproject.toml'}",
+        "-n1",  # the workers follow, too
+        TEST_DATABASE_URL=url.render_as_string(hide_password=False),
+        PYTHONPATH=os.pathsep.join(sys.path),
+        DATABASE_FAST_PATH=value,
+    )
+    assert "1 passed" in result.stdout, result.stdout + result.stderr
 
 
 def test_a_database_that_is_not_named_for_tests_is_refused() -> None:

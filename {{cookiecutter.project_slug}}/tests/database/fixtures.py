@@ -1,6 +1,7 @@
 """Creates, migrates and drops the databases of the tests.
 
 They are on an embedded server that lives as long as the run, or on that of TEST_DATABASE_URL.
+DATABASE_FAST_PATH=false runs all statements through SQLAlchemy, other than in tests of both paths.
 """
 
 import os
@@ -9,13 +10,16 @@ from contextlib import ExitStack, suppress
 
 import asyncpg
 import pytest
+from pydantic import TypeAdapter
 from sqlalchemy import URL, make_url
 
+from {{ cookiecutter.__package_name }}.db import DataAccessLayer
 from {{ cookiecutter.__package_name }}.db.sync import sync
 
 from dev.postgres import PROJECT, cluster, temporary_cluster
 
 SERVER = "TEST_SERVER_URL"
+FAST_PATH = "DATABASE_FAST_PATH"
 DEFAULT_NAME = "{{ cookiecutter.__package_name }}_test"
 
 
@@ -30,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server once, in the process that the workers are started by."""
+    if FAST_PATH in os.environ:
+        use_fast_path(TypeAdapter(bool).validate_python(os.environ[FAST_PATH]))
     if hasattr(config, "workerinput") or config.option.help or config.option.collectonly:
         return
     given = os.environ.get("TEST_DATABASE_URL")
@@ -42,6 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
     server = stack.enter_context(own)
     os.environ[SERVER] = server.url(DEFAULT_NAME)
     config.add_cleanup(stack.close)
+
+
+def use_fast_path(on: bool) -> None:
+    """Make this what a DataAccessLayer is made with unless it says otherwise."""
+    defaults = DataAccessLayer.__init__.__kwdefaults__
+    assert "fast_path" in defaults
+    defaults["fast_path"] = on
 
 
 def _own_server(url: str) -> str:
