@@ -21,11 +21,11 @@ class Answer(NamedTuple):
 
 
 def sample(case: str, rows: int) -> list[Request]:
-    """Return requests of a case; of pages also one further on and the last one."""
+    """Return requests of a case; of pages also others, and one past the end."""
     chosen = requests(case, SAMPLE, rows, seed=0)
     if chosen[0].path.startswith(f"{ITEMS}?"):
         path = chosen[0].path
-        chosen += [Request("GET", f"{path}&offset={offset}") for offset in (7, 20, rows // 100)]
+        chosen += [Request("GET", f"{path}&offset={offset}") for offset in (7, 20, rows // 50)]
     return chosen
 
 

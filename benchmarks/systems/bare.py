@@ -59,7 +59,7 @@ async def _page(scope: Scope) -> dict[str, Any]:
     return {
         "results": [dict(row) for row in rows[:limit]],
         "total_count": total,
-        **links(f"http://{host}{ITEMS}", query, limit, offset, len(rows) > limit),
+        **links(f"http://{host}{ITEMS}", query, limit, offset, len(rows) > limit, total),
     }
 
 

@@ -80,7 +80,7 @@ async def list_items(
         if count == "exact":
             total = await connection.fetchval(SELECT_COUNT, *filters)
     url = str(request.url.replace(query=""))
-    around = links(url, request.url.query, limit, offset, len(rows) > limit)
+    around = links(url, request.url.query, limit, offset, len(rows) > limit, total)
     results = [Item(**row) for row in rows[:limit]]
     return ItemPage(results=results, total_count=total, **around)
 

@@ -112,7 +112,7 @@ async def list_items(
         counted = found.with_only_columns(func.count(), maintain_column_froms=True)
         total = await session.scalar(counted)
     url = str(request.url.replace(query=""))
-    around = links(url, request.url.query, limit, offset, len(rows) > limit)
+    around = links(url, request.url.query, limit, offset, len(rows) > limit, total)
     return {"results": rows[:limit], "total_count": total, **around}
 
 

@@ -85,7 +85,7 @@ def list_items(
     if count == "exact":
         total = session.exec(select(func.count()).select_from(Item).where(*filters)).one()
     address = str(request.url.replace(query=""))
-    around = links(address, request.url.query, limit, offset, len(rows) > limit)
+    around = links(address, request.url.query, limit, offset, len(rows) > limit, total)
     return {"results": rows[:limit], "total_count": total, **around}
 
 
