@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def use_fast_path(on: bool) -> None:
     """Make this what a DataAccessLayer is made with unless it says otherwise."""
-    defaults = DataAccessLayer.__init__.__kwdefaults__
+    defaults = DataAccessLayer.__init__.__kwdefaults__ or {}
     assert "fast_path" in defaults
     defaults["fast_path"] = on
 
