@@ -90,6 +90,7 @@ STATEMENTS: dict[str, Any] = {
     .returning(C.j, C.jb),
     "a label": returned(C.cents.label("money"), (C.number * 2).label("id")),
     "no label": returned(C.cents + 1, sa.func.lower(C.t), sa.literal("x")),
+    "a name that PostgreSQL does not give": sa.select(sa.literal_column("1 + 1")),
     "key is not name": returned(C.number, C.cents),
     "a cast": returned(
         sa.cast(C.number, Cents), sa.cast(C.id, sa.Text), sa.type_coerce(C.cents, sa.Numeric)
