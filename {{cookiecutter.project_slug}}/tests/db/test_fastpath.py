@@ -34,6 +34,12 @@ KEYED = sa.Table(
     sa.Column("email", sa.Text, default=lambda: "made@in.python"),
     sa.Column("age", sa.Integer, onupdate=7),
 )
+PET = sa.Table(
+    "pet",
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("owner_id", sa.Integer),
+)
 ID, EMAIL, AGE = OWNER.c
 X = sa.bindparam("x", type_=sa.Integer)
 ONE = sa.insert(OWNER).values(id=1, email="a@b")
@@ -93,7 +99,7 @@ LEFT: dict[str, Case] = {
     "a values construct": (sa.select(sa.values(ID, name="v").data([(1,), (2,)])), None),
     "a default made in Python": (sa.insert(KEYED).values(id=1).returning(KEYED), None),
     "an onupdate made in Python": (sa.update(KEYED).values(email="x").returning(KEYED), None),
-    "RETURNING added by SQLAlchemy": (sa.insert(KEYED).values(id=1, email="x"), None),
+    "RETURNING added by SQLAlchemy": (sa.insert(PET).values(owner_id=None), None),
     "INSERT that returns nothing": (ONE, None),
     "UPDATE that returns nothing": (sa.update(OWNER).values(age=2), None),
     "DELETE that returns nothing": (sa.delete(OWNER), None),
