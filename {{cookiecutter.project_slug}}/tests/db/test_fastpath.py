@@ -114,6 +114,7 @@ LEFT: dict[str, Case] = {
         {"age": 1},
     ),
     "params()": (sa.select(ID).where(ID == X).params(x=1), None),
+    "params() over a value": (sa.select(sa.bindparam("y", 5)).params(y=6), None),
     "a translated schema": (
         sa.select(OWNER).execution_options(schema_translate_map={None: "elsewhere"}),
         None,
