@@ -73,7 +73,7 @@ async def test_columns_of_one_name_leave_no_statement_behind(single: DataAccessL
 async def test_behind_pgbouncer_no_statement_is_left(paths_url: str) -> None:
     dal, engine = (
         DataAccessLayer(fast_path=True),
-        create_engine(paths_url, pool_size=1, pgbouncer=True),
+        create_engine(paths_url, pool_size=1, pgbouncer=True, statement_timeout=7),
     )
     dal.use(engine)
     for number in range(20):
