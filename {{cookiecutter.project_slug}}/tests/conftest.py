@@ -112,5 +112,7 @@ async def client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application whose requests are savepoints of `transaction`."""
     transport = httpx.ASGITransport(running_app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as it:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://testserver", trust_env=False
+    ) as it:
         yield it

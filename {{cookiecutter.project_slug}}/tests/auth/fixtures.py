@@ -1,6 +1,7 @@
 """Plugin for all tests: they sign in with real tokens of a real issuer on the loopback."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import httpx
 import pytest
@@ -36,15 +37,29 @@ def token(issuer: Issuer) -> Callable[..., str]:
     return issuer.token
 
 
+@pytest.fixture(scope="session")
+def full_token(issuer: Issuer) -> Callable[[FastAPI], str]:
+    """Return `full_token(app)`, with every scope that its routes name; signed once per key."""
+
+    @cache
+    def signed(scopes: tuple[str, ...], kid: str) -> str:
+        return issuer.token(scopes=scopes)
+
+    def full(app: FastAPI) -> str:
+        scheme = app.openapi()["components"]["securitySchemes"]["Auth0"]
+        scopes = scheme["flows"]["authorizationCode"]["scopes"]
+        return signed(tuple(scopes), issuer.kid)
+
+    return full
+
+
 @pytest.fixture(autouse=True)
-def signed_in(request: pytest.FixtureRequest, token: Callable[..., str]) -> None:
-    """Give `client`, in tests that use it, a token with every scope that the app's routes name."""
+def signed_in(request: pytest.FixtureRequest, full_token: Callable[[FastAPI], str]) -> None:
+    """Give `client`, in tests that use it, a token."""
     if "client" in request.fixturenames:
         app: FastAPI = request.getfixturevalue("app")
         client: httpx.AsyncClient = request.getfixturevalue("client")
-        scheme = app.openapi()["components"]["securitySchemes"]["Auth0"]
-        scopes = scheme["flows"]["authorizationCode"]["scopes"]
-        client.headers["Authorization"] = f"Bearer {token(scopes=list(scopes))}"
+        client.headers["Authorization"] = f"Bearer {full_token(app)}"
 
 
 @pytest.fixture

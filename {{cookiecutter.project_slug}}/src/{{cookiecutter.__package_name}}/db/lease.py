@@ -81,9 +81,12 @@ class PoolLease:
         self._proxy = await self._checkout.take()
         self.driver: asyncpg.Connection = self._proxy.driver_connection
 
-    async def begin(self, *, isolation: str | None, readonly: bool) -> None:
-        """Send BEGIN; raises DatabaseUnreachable when the connection was lost meanwhile."""
-        after = self._options.get(wire.AFTER_BEGIN, "")
+    async def begin(self, *, isolation: str | None, readonly: bool, then: str = "") -> None:
+        """Send BEGIN, and `then` along with it.
+
+        Raises DatabaseUnreachable when the connection was lost meanwhile.
+        """
+        after = "; ".join(filter(None, (self._options.get(wire.AFTER_BEGIN), then)))
         self._unknown = True
         try:
             self._begun = await wire.begin(

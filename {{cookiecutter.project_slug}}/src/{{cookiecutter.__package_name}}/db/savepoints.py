@@ -25,6 +25,9 @@ CHECK_DEFERRED = (
     "ROLLBACK TO SAVEPOINT check_deferred; RELEASE SAVEPOINT check_deferred"
 )
 
+#: What `OuterTransaction.rollback` goes back to.
+MARK = "SAVEPOINT outer_mark"
+
 
 class OuterTransaction(TransactionManager):
     """The transaction that a test runs in; nothing that it commits outlives it."""
@@ -37,13 +40,9 @@ class OuterTransaction(TransactionManager):
         self._turn_of: asyncio.Task[object] | None = None
         self._depth = 0
 
-    async def start(self) -> None:
-        """Set the savepoint that `rollback` goes back to."""
-        await self.send("SAVEPOINT outer_mark")
-
     async def commit(self) -> None:
         """Check deferred constraints and keep what was done until now, also from `rollback`."""
-        await self.send(CHECK_DEFERRED, "RELEASE SAVEPOINT outer_mark", "SAVEPOINT outer_mark")
+        await self.send(CHECK_DEFERRED, "RELEASE SAVEPOINT outer_mark", MARK)
 
     async def rollback(self) -> None:
         """Undo what was done since the last `commit`."""
@@ -153,9 +152,8 @@ async def rolled_back(dal: "DataAccessLayer") -> AsyncIterator[OuterTransaction]
     lease = PoolLease(Checkout(dal.engine))
     await lease.open()
     try:
-        await lease.begin(isolation=None, readonly=False)
+        await lease.begin(isolation=None, readonly=False, then=MARK)
         outer = OuterTransaction(lease, await lease.connection(), dal)
-        await outer.start()
         with dal.leasing(lambda readonly: SavepointLease(outer)):
             yield outer
         with suppress(AbortedTransaction):
