@@ -138,9 +138,8 @@ def _milliseconds(**seconds: float) -> dict[str, str]:
 def _use_transactions(engine: AsyncEngine, limits: dict[str, str]) -> None:
     """Run nothing outside of BEGIN, and set the limits at each, for PgBouncer's transaction mode.
 
-    Outside of a transaction a statement's preparation and its execution may reach two servers. The
-    limits are refused in the startup packet, and a session-wide SET would stay behind on a server
-    connection that the next client gets.
+    It refuses the limits in the startup packet, and a session-wide SET would stay behind on a
+    server connection that the next client gets.
     """
     engine.sync_engine.update_execution_options(**{wire.ALWAYS_BEGIN: True})
     if not limits:
