@@ -216,3 +216,20 @@ async def test_a_connection_that_is_lost_in_a_statement_is_not_given_to_the_next
         await losing
     assert caught.value.connection_invalidated
     await assert_whole(paths, paths_url)
+
+
+async def test_the_pool_after_dispose_is_taken_from_without_a_greenlet_too(
+    paths: DataAccessLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with paths.transaction() as tx:
+        assert await tx.fetch_value(ONE) == 1
+    await paths.engine.dispose()
+    async with paths.transaction() as tx:
+        assert await tx.fetch_value(ONE) == 1
+
+    async def refuse(engine: object) -> None:
+        raise AssertionError("an idle connection needs no greenlet")
+
+    monkeypatch.setattr("sqlalchemy.ext.asyncio.AsyncEngine.raw_connection", refuse)
+    async with paths.transaction() as tx:
+        assert await tx.fetch_value(ONE) == 1

@@ -19,8 +19,11 @@ class Checkout:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._pool: Any = engine.sync_engine.pool
         self._places = _places(self._pool)
+
+    @property
+    def _pool(self) -> Any:
+        return self.engine.sync_engine.pool  # dispose() puts another one in its place
 
     async def take(self) -> PoolProxiedConnection:
         """A connection of the pool, outside of a transaction; `put_back` or `discard` it.
@@ -37,8 +40,10 @@ class Checkout:
 
     def put_back(self, proxy: PoolProxiedConnection) -> None:
         """Let the next one have this connection; no transaction may be open on it."""
-        proxy.close()
-        self._leave()
+        try:
+            proxy.close()
+        finally:
+            self._leave()
 
     def discard(self, proxy: PoolProxiedConnection) -> None:
         """Close this connection, whatever state it is in; the pool makes another when needed."""
@@ -48,7 +53,8 @@ class Checkout:
 
     async def _connection(self) -> PoolProxiedConnection:
         engine = self.engine
-        if isinstance(self._pool, QueuePool) and self._pool.checkedin():
+        pool = self._pool
+        if isinstance(pool, QueuePool) and pool.checkedin():
             try:
                 return engine.sync_engine.raw_connection()
             except MissingGreenlet:
