@@ -16,7 +16,7 @@ from fastapi import FastAPI, HTTPException
 
 from {{ cookiecutter.__package_name }}.logs import configure_logging
 from {{ cookiecutter.__package_name }}.shutdown import Shutdown
-from {{ cookiecutter.__package_name }}.telemetry import TELEMETRY
+from {{ cookiecutter.__package_name }}.telemetry import telemetry
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,7 +32,7 @@ def create() -> FastAPI:
             yield
             structlog.get_logger().info("the lifespan is over")
 
-    app = FastAPI(lifespan=lifespan, telemetry=TELEMETRY)
+    app = FastAPI(lifespan=lifespan, telemetry=telemetry())
 
     @app.get("/readyz")
     async def readyz() -> None:

@@ -25,7 +25,7 @@ from .shutdown import Shutdown
 {%- if cookiecutter.use_slack %}
 from .slack import install_slack
 {%- endif %}
-from .telemetry import TELEMETRY, observe
+from .telemetry import observe, telemetry
 
 #: What is checked against the reflected tables.
 ENTITIES = (authors.Author, books.Book, books.BookQuery)
@@ -54,7 +54,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
         version=about["Version"],
         summary=about["Summary"],
         lifespan=lifespan,
-        telemetry=TELEMETRY,
+        telemetry=telemetry(),
         docs_url="/docs" if settings.docs_enabled else None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs_enabled else None,

@@ -1,5 +1,6 @@
 """OpenTelemetry: on when OTEL_EXPORTER_OTLP_ENDPOINT names a collector, silent otherwise."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -27,7 +28,24 @@ def _is_probe(scope: MutableMapping[str, Any]) -> bool:
 # auto_configure: FastAPI adds OTLP exporters for what the OTEL_* variables ask for, and nothing
 # when they ask for nothing. Operation spans (dependencies, endpoint, serialisation) would double
 # the cost of tracing, and probes would be most of the spans; neither tells much.
-TELEMETRY = TelemetryConfig(auto_configure=True, operation_spans=False, exclude=_is_probe)
+# FastAPI would look for providers in each request, which costs as much as a middleware.
+def telemetry() -> TelemetryConfig:
+    """What FastAPI is told: everything off when neither OTEL_* nor a tracer provider is there."""
+    asked_for = any(name.startswith("OTEL_") for name in os.environ) or _is_traced()
+    return TelemetryConfig(
+        auto_configure=True,
+        operation_spans=False,
+        exclude=_is_probe,
+        tracing=asked_for,
+        metrics=asked_for,
+        logs=asked_for,
+    )
+
+
+def _is_traced(provider: TracerProvider | None = None) -> bool:
+    return not isinstance(
+        provider or get_tracer_provider(), ProxyTracerProvider | NoOpTracerProvider
+    )
 
 
 @contextmanager
@@ -45,7 +63,7 @@ def observe(
         _measure_pool(engine, get_meter(__name__, meter_provider=meter_provider))
     provider = tracer_provider or get_tracer_provider()
     with ExitStack() as stack:
-        if not isinstance(provider, ProxyTracerProvider | NoOpTracerProvider):
+        if _is_traced(provider):
             for engine in dal.engines:
                 stack.enter_context(trace_statements(engine, provider.get_tracer(__name__)))
         yield

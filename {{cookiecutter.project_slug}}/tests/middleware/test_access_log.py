@@ -1,5 +1,6 @@
 """One line a request."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +14,19 @@ Line = dict[str, Any]
 
 
 @pytest.fixture
-def lines() -> Iterator[list[Any]]:
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
+    caplog.set_level(logging.DEBUG, logger="access")
     with capture_logs() as logs:
         yield logs
+
+
+async def test_nothing_is_logged_below_the_level(
+    lines: list[Line], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, logger="access")
+    async with calling(wrapped_app()) as client:
+        await client.get("/fine/17")
+    assert lines == []
 
 
 async def test_a_request_is_one_line(lines: list[Line]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .errors import DatabaseUnreachable
+from .wire import ALWAYS_BEGIN
 
 
 class Checkout:
@@ -19,6 +20,8 @@ class Checkout:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        #: Whether something may run outside of a transaction.
+        self.may_defer_begin = not engine.get_execution_options().get(ALWAYS_BEGIN, False)
         self._places = _places(self._pool)
 
     @property

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import asyncpg
 from sqlalchemy import BindParameter, CompoundSelect, Delete, Dialect, Insert, Select, Update
@@ -135,34 +136,60 @@ class Call(NamedTuple):
     values: list[Any]
 
 
+class Known(NamedTuple):
+    """What is known of one statement object: it need not be looked at again."""
+
+    columns: tuple[str, ...]
+    plan: Plan | None
+    own: Sequence[BindParameter[Any]]
+
+
 class Plans:
-    """The plans of the statements that were run, found by SQLAlchemy's cache key."""
+    """The plans of the statements that were run.
+
+    They are found by SQLAlchemy's cache key, which many statement objects may share, and faster by
+    the statement itself as long as somebody keeps it.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._plans: OrderedDict[Any, Plan | None] = OrderedDict()
+        self._statements: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._plans)
 
     def call(self, statement: Any, parameters: object) -> Call | None:
         """How to run this statement; None when SQLAlchemy has to."""
-        if not _is_expressible(statement) or not isinstance(parameters, Mapping | None):
+        if not isinstance(statement, EXPRESSIBLE):
             return None
-        key = statement._generate_cache_key()
-        if key is None or key.params:
+        if parameters is None:
+            parameters = {}
+        elif not isinstance(parameters, Mapping):
             return None
-        given = parameters or {}
         # The names of the parameters of an INSERT or UPDATE are columns that it writes.
-        columns = tuple(given) if statement.is_dml else ()
-        plan = self._plan(statement, key, columns)
+        columns = tuple(parameters) if statement.is_dml else ()
+        known = self._statements.get(statement)
+        if known is None or known.columns != columns:
+            known = self._known(statement, columns)
+        plan = known.plan
         if plan is None or not plan.is_usable:
             return None
         try:
-            values = plan.values(given, key.bindparams)
+            values = plan.values(parameters, known.own)
         except Exception:  # noqa: BLE001 - SQLAlchemy raises it again, as a StatementError
             return None
         return None if values is None else Call(plan, values)
+
+    def _known(self, statement: Any, columns: tuple[str, ...]) -> "Known":
+        """The plan of a statement that was not met before, or not with these columns."""
+        key = statement._generate_cache_key() if _is_expressible(statement) else None
+        if key is None or key.params:
+            known = Known(columns, None, ())
+        else:
+            known = Known(columns, self._plan(statement, key, columns), key.bindparams)
+        self._statements[statement] = known
+        return known
 
     def _plan(self, statement: Any, key: Any, columns: tuple[str, ...]) -> Plan | None:
         kept = (key.key, columns)
@@ -189,8 +216,7 @@ class Plans:
 
 def _is_expressible(statement: Any) -> bool:
     """Whether it is a statement of Core, and asks for nothing special of its execution."""
-    is_core = isinstance(statement, EXPRESSIBLE) and not statement._propagate_attrs
-    return is_core and not statement.get_execution_options()
+    return not (statement._propagate_attrs or statement.get_execution_options())
 
 
 def _is_complete(compiled: SQLCompiler) -> bool:

@@ -68,13 +68,12 @@ class PoolLease:
     def __init__(self, checkout: Checkout) -> None:
         self._checkout = checkout
         self._engine = checkout.engine
-        self._options = self._engine.get_execution_options()
         self._proxy: Any = None  # PoolProxiedConnection, while there is one
         self._begun: wire.Begun | None = None
         self._conn: OwnedConnection | None = None
         self._root: AsyncTransaction | None = None
         self._unknown = False  # a COMMIT or ROLLBACK was cut off: the session's state is not known
-        self.may_defer_begin = not self._options.get(wire.ALWAYS_BEGIN, False)
+        self.may_defer_begin = checkout.may_defer_begin
 
     async def open(self) -> None:
         """Take a connection of the pool. Raises what `Checkout.take` does."""
@@ -86,7 +85,8 @@ class PoolLease:
 
         Raises DatabaseUnreachable when the connection was lost meanwhile.
         """
-        after = "; ".join(filter(None, (self._options.get(wire.AFTER_BEGIN), then)))
+        set_along = self._engine.get_execution_options().get(wire.AFTER_BEGIN)
+        after = "; ".join(filter(None, (set_along, then)))
         self._unknown = True
         try:
             self._begun = await wire.begin(

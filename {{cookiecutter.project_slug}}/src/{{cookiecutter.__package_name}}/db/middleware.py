@@ -97,9 +97,11 @@ class _Attempt:
     @property
     def _must_rerun(self) -> bool:
         transaction = self._transaction
+        if not transaction.collided:
+            return False
         allowed = transaction.replayed or self._scope["method"] in SAFE_METHODS
         possible = self._body.is_complete and not (self._started or self._last)
-        return transaction.collided and allowed and possible
+        return allowed and possible
 
     async def _decide_then_send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -85,7 +85,7 @@ def row_with(table: Table, pk: Any, where: Where) -> Conditions:
 
 def primary_key(table: Table, values: tuple[Any, ...]) -> dict[str, Any]:
     """Column to value of a primary key; raises LookupError when the number of values is another."""
-    columns = table.primary_key.columns.keys()
+    columns = remembered(table, "primary key", lambda: tuple(table.primary_key.columns.keys()))
     if not columns or len(columns) != len(values):
         described = f"({', '.join(columns)})" if columns else "not there"
         raise LookupError(f"The primary key of {table.fullname} is {described}; got {values!r}.")

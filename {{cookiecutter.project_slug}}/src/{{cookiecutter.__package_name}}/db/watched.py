@@ -1,4 +1,7 @@
-"""Tells when statements have to run through SQLAlchemy because somebody listens there."""
+"""Tells when statements have to run through SQLAlchemy because somebody listens there.
+
+`_has_events` is SQLAlchemy's own shortcut: whether anybody ever listened to an engine or a dialect.
+"""
 
 import logging
 from typing import Any
@@ -13,17 +16,23 @@ def is_watched(engine: AsyncEngine) -> bool:
 
     So with echo or the logger of the engine at INFO, with events, and with a schema_translate_map.
     """
-    sync = engine.sync_engine
-    events: Any = sync.dispatch
-    options = sync.get_execution_options()
+    sync: Any = engine.sync_engine
+    return bool(
+        ((sync._has_events or sync.dialect._has_events) and _is_heard_beyond_begin(sync))
+        or sync.logger.isEnabledFor(logging.INFO)
+        or "schema_translate_map" in sync.get_execution_options()
+    )
+
+
+def _is_heard_beyond_begin(sync: Any) -> bool:
+    events = sync.dispatch
+    own = AFTER_BEGIN in sync.get_execution_options()  # the engine's own listener, for PgBouncer
     return bool(
         _is_heard(events)
-        or len(events.begin) > (AFTER_BEGIN in options)  # the engine's own listener for PgBouncer
+        or len(events.begin) > own
         or events.commit
         or events.rollback
         or sync.dialect.dispatch.handle_error
-        or sync.logger.isEnabledFor(logging.INFO)
-        or "schema_translate_map" in options
     )
 
 
