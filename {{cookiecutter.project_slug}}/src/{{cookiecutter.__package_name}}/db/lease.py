@@ -135,8 +135,7 @@ class PoolLease:
         transaction = self._root or begun
         self._unknown = True
         try:
-            with anyio.CancelScope(shield=commit):
-                await (transaction.commit() if commit else transaction.rollback())
+            await (transaction.commit() if commit else transaction.rollback())
         except Exception as error:
             self._unknown = self.driver.is_closed() or self.driver.is_in_transaction()
             if self._root is not None or isinstance(error, AbortedTransaction):
