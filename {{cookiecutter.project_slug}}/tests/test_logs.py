@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -170,3 +171,24 @@ def test_a_line_leads_to_its_trace() -> None:
     inside, outside = lines(stream)
     assert inside["trace_id"] == format(span.get_span_context().trace_id, "032x")
     assert "trace_id" not in outside
+
+
+@pytest.mark.parametrize("other", ["none", "root", "access"])
+def test_a_requests_line_is_the_same_whether_or_not_others_listen(other: str) -> None:
+    stream, seen = io.StringIO(), io.StringIO()
+    configure_logging(stream=stream)
+    structlog.contextvars.bind_contextvars(request_id="7", tenant="a")
+    if other != "none":
+        logger = logging.getLogger("access" if other == "access" else None)
+        logger.addHandler(handler := logging.StreamHandler(seen))
+    try:
+        structlog.get_logger("access").info("request", status=200, path="/\ud800", odd=object)
+    finally:
+        if other != "none":
+            logger.removeHandler(handler)
+    [line] = stream.getvalue().splitlines()
+    assert re.sub(r'"timestamp": ?"[^"]+"', "", line.replace('": ', '":').replace(', "', ',"')) == (
+        '{,"level":"info","logger":"access","event":"request","request_id":"7","status":200,'
+        f'"path":"/\\ud800","odd":"{object!r}","tenant":"a"}}'
+    )
+    assert bool(seen.getvalue()) == (other != "none")

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import nullcontext
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -13,6 +14,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 # They log every request at INFO, with its URL, which may be a secret; alembic every look at the
 # schema, which is every probe of /readyz.
 _CHATTY = ("httpx", "httpcore", "hpack", "alembic.runtime.migration")
+#: The logger of the line that every request has.
+ACCESS = "access"
 _FIRST = ("timestamp", "level", "logger", "event", "request_id")
 
 
@@ -42,6 +45,7 @@ def configure_logging(
         processors=[
             structlog.stdlib.filter_by_level,
             *_shared(),
+            *([] if is_console else [_in_short(handler)]),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -65,6 +69,24 @@ def _shared() -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_trace,
     ]
+
+
+def _in_short(handler: logging.StreamHandler[TextIO]) -> Processor:
+    """Write a request's line at once: it is the same line, without the standard library's record.
+
+    Every request has one. Where somebody else wants the records too, they are made.
+    """
+
+    def write(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if logger.name != ACCESS or logger.handlers or logging.getLogger().handlers != [handler]:
+            return event
+        line = _as_json(_in_order(logger, method, event)) + handler.terminator
+        with handler.lock or nullcontext():
+            handler.stream.write(line)
+            handler.flush()
+        raise structlog.DropEvent
+
+    return write
 
 
 def _formatter(is_console: bool) -> logging.Formatter:

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .dependencies import USER, verified_user
+from .dependencies import USER, current_user, verified_user
 
 
 class TokenBeforeBody:
@@ -38,5 +38,5 @@ def _is_guarded(scope: Scope) -> bool:
 
 def _asks(dependant: Any) -> bool:
     return dependant is not None and (
-        dependant.call is verified_user or any(_asks(inner) for inner in dependant.dependencies)
+        dependant.call is current_user or any(_asks(inner) for inner in dependant.dependencies)
     )

@@ -3,7 +3,7 @@
 import logging
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Security
+from fastapi import HTTPException, Security
 from fastapi.security import SecurityScopes
 from starlette.requests import HTTPConnection
 
@@ -24,9 +24,12 @@ async def verified_user(connection: HTTPConnection) -> User:
     """Return the user of the token, and leave it in the connection's state.
 
     `state.user` is the model and `state.user_sub` its `sub`, for log lines and alerts. They are
-    never read here: what a request may do is decided by its own token alone. FastAPI calls this
-    once a request, however many scopes its route and routers require.
+    never read here: what a request may do is decided by its own token alone. That is verified once
+    a request, however many scopes its route and routers require.
     """
+    known: User | None = connection.scope.get(USER)
+    if known is not None:
+        return known
     try:
         user = await _verify(connection)
     except HTTPException as refusal:
@@ -36,17 +39,19 @@ async def verified_user(connection: HTTPConnection) -> User:
     return user
 
 
-async def current_user(
-    connection: HTTPConnection,
-    required: SecurityScopes,
-    user: Annotated[User, Depends(verified_user)],
-    _: Annotated[None, Depends(AccessTokenScheme())],
-) -> User:
-    """Return the user, who has every required scope; ends the request with 403 otherwise."""
-    if not user.scopes.issuperset(required.scopes):
-        refusal = errors.insufficient_scope(required.scope_str)
-        raise errors.for_connection(connection, refusal)
-    return user
+class VerifiedUser(AccessTokenScheme):
+    """The dependency that guards. It is one, because each costs as much as the check itself."""
+
+    async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> User:
+        """Return the user, who has every required scope; ends the request with 403 otherwise."""
+        user = await verified_user(connection)
+        if not user.scopes.issuperset(required.scopes):
+            refusal = errors.insufficient_scope(required.scope_str)
+            raise errors.for_connection(connection, refusal)
+        return user
+
+
+current_user = VerifiedUser()
 
 
 def require(*scopes: str) -> Any:

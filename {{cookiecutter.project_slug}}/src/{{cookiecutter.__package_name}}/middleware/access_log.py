@@ -7,13 +7,14 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..logs import ACCESS
 from .trusted_hosts import PROBES
 
 _LONGEST_PATH = 200
 
-logger = structlog.get_logger("access")
+logger = structlog.get_logger(ACCESS)
 #: The logger that structlog hands the line to; asked first, because a line costs more than a route.
-_level = logging.getLogger("access")
+_level = logging.getLogger(ACCESS)
 
 
 class AccessLogMiddleware:
