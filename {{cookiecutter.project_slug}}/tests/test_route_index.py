@@ -15,7 +15,7 @@ from {{ cookiecutter.__package_name }}.route_index import RouteIndex, index_rout
 METHODS = ("GET", "POST", "DELETE", "OPTIONS", "HEAD")
 PATHS = (
     *("/", "", "//", "/v1", "/v1/", "/v1/books", "/v1/books/", "/v1/books/7", "/v1/books/x"),
-    *("/v1/books/7/", "/v1/books/7/pages", "/v1/books/bulk", "/v1/bookshop", "/v1/books%2F7"),
+    *("/v1/books/7/", "/v1/books/7/pages", "/v1/books/latest", "/v1/bookshop", "/v1/books%2F7"),
     *("/v1/authors", "/v1/authors/7", "/v2/books", "/tenants/books", "/livez", "/livez/x"),
     *("/files/a/b/c", "/mounted", "/mounted/", "/mounted/deep/1", "/other", "/v1/other"),
 )
@@ -39,7 +39,7 @@ def application() -> FastAPI:
     """Every way in which a route can be added."""
     app = FastAPI()
     app.include_router(answering("/livez", name="health"))
-    app.include_router(answering("/books/bulk", name="bulk"), prefix="/v1")
+    app.include_router(answering("/books/latest", name="latest"), prefix="/v1")
     app.include_router(answering("/books", "/books/{n:int}", name="reads"), prefix="/v1")
     app.include_router(answering("/books", name="writes", method="POST"), prefix="/v1")
     nested = APIRouter(prefix="/v1")
