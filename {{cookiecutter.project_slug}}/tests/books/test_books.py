@@ -1,15 +1,19 @@
 """The example resource, as a client sees it."""
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
 import pytest
+from fastapi import Response
 from sqlalchemy import select
 
 from {{ cookiecutter.__package_name }}.authors import Author
 from {{ cookiecutter.__package_name }}.books import Book
-from {{ cookiecutter.__package_name }}.books.router import delete_book
+from {{ cookiecutter.__package_name }}.books.router import change_book, delete_book
+from {{ cookiecutter.__package_name }}.books.schemas import BookPatch
 from {{ cookiecutter.__package_name }}.db import (
     DataAccessLayer,
     Transaction,
@@ -32,6 +36,36 @@ async def book(transaction: TransactionManager, author: Author) -> Book:
     return await Book.insert(
         transaction, catalog="LG-1", title="The Dispossessed", author_id=author.id, price="9.90"
     )
+
+
+@asynccontextmanager
+async def committed_book(url: str) -> AsyncIterator[tuple[DataAccessLayer, Book]]:
+    """A book that every transaction sees; it is removed at the end."""
+    async with DataAccessLayer.connect(url) as dal:
+        async with dal.transaction() as tx:
+            author, _ = await Author.get_or_create(tx, name="Raced for")
+            book = await Book.insert(tx, catalog="R-1", title="x", author_id=author.id)
+        yield dal, book
+        async with dal.transaction() as tx:
+            assert await Book.delete(tx, book.id)
+            assert await Author.delete(tx, author.id)
+
+
+async def at_once(dal: DataAccessLayer, book: Book, *writes: Coroutine[Any, Any, int]) -> list[int]:
+    """The statuses of writes that have all read the book before the first of them writes."""
+
+    async def status(write: Coroutine[Any, Any, int]) -> int:
+        try:
+            return await write
+        except Problem as problem:
+            return problem.status_code
+
+    async with dal.transaction() as tx:
+        table = tx.get_table("book")
+        await tx.execute(select(table).where(table.c.id == book.id).with_for_update())
+        tasks = [asyncio.create_task(status(write)) for write in writes]
+        await asyncio.sleep(0.2)  # they have read the book and wait for its row
+    return sorted(await asyncio.gather(*tasks))
 
 
 def tag(book: Book) -> str:
@@ -106,12 +140,16 @@ async def test_an_empty_patch_changes_nothing(client: httpx.AsyncClient, book: B
     assert (response.status_code, response.headers["etag"]) == (200, tag(book))
 
 
-async def test_of_two_patches_with_one_etag_one_wins(client: httpx.AsyncClient, book: Book) -> None:
-    async def patch(title: str) -> int:
-        url, headers = f"/v1/books/{book.id}", {"if-match": tag(book)}
-        return (await client.patch(url, json={"title": title}, headers=headers)).status_code
+async def test_of_two_patches_with_one_etag_one_wins(committed_database: str) -> None:
+    async with committed_book(committed_database) as (dal, book):
 
-    assert sorted(await asyncio.gather(patch("one"), patch("two"))) == [200, 412]
+        async def change(title: str) -> int:
+            patch = BookPatch(title=title)
+            async with dal.transaction() as tx:
+                await change_book(book.id, patch, cast(Transaction, tx), Response(), tag(book))
+            return 200
+
+        assert await at_once(dal, book, change("one"), change("two")) == [200, 412]
 
 
 async def test_a_deleted_book_is_gone_and_not_listed(client: httpx.AsyncClient, book: Book) -> None:
@@ -132,28 +170,14 @@ async def test_a_deleted_book_is_gone_and_not_listed(client: httpx.AsyncClient, 
 async def test_a_condition_that_was_not_set_does_not_fail_when_two_delete_at_once(
     committed_database: str, if_match: str | None
 ) -> None:
-    async with DataAccessLayer.connect(committed_database) as dal:
-        async with dal.transaction() as tx:
-            author, _ = await Author.get_or_create(tx, name="Deleted twice")
-            book = await Book.insert(tx, catalog="D-2", title="x", author_id=author.id)
+    async with committed_book(committed_database) as (dal, book):
 
         async def delete() -> int:
-            try:
-                async with dal.transaction() as tx:
-                    await delete_book(book.id, cast(Transaction, tx), if_match)
-            except Problem as problem:
-                return problem.status_code
+            async with dal.transaction() as tx:
+                await delete_book(book.id, cast(Transaction, tx), if_match)
             return 204
 
-        async with dal.transaction() as tx:
-            table = tx.get_table("book")
-            await tx.execute(select(table).where(table.c.id == book.id).with_for_update())
-            deletions = [asyncio.create_task(delete()) for _ in range(2)]
-            await asyncio.sleep(0.2)  # both have read the book and wait for its row
-        assert sorted(await asyncio.gather(*deletions)) == [204, 410]
-        async with dal.transaction() as tx:
-            assert await Book.delete(tx, book.id)
-            assert await Author.delete(tx, author.id)
+        assert await at_once(dal, book, delete(), delete()) == [204, 410]
 
 
 async def test_a_missing_book_is_a_problem(client: httpx.AsyncClient) -> None:

@@ -1,6 +1,8 @@
 """How plans are found, kept, shared and dropped, and what of SQLAlchemy they are made from."""
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer, fastpath
+from {{ cookiecutter.__package_name }}.db.engine import create_engine
 
 from tests.db.both_paths import outcome, plans, same_on_both, undone
 
@@ -105,6 +108,38 @@ async def test_a_refresh_drops_the_plans(paths: DataAccessLayer) -> None:
     assert paths.compiled(literal(1), None)
     await paths.refresh()
     assert len(plans(paths)) == 0
+
+
+async def test_another_engine_has_other_plans(paths: DataAccessLayer, paths_url: str) -> None:
+    """How JSON is written, for example, is the engine's affair."""
+    call = paths.compiled(literal(1), None)
+    other = create_engine(paths_url)
+    paths.use(other)
+    again = paths.compiled(literal(1), None)
+    assert call is not None
+    assert again is not None
+    assert again.plan is not call.plan
+    await other.dispose()
+
+
+async def test_a_statement_that_is_kept_is_looked_at_once(
+    paths: DataAccessLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement = literal(1)
+    assert paths.compiled(statement, None)
+    monkeypatch.setattr(fastpath, "_is_expressible", None)
+    assert paths.compiled(statement, None)
+    with pytest.raises(TypeError):
+        paths.compiled(literal(1), None)
+
+
+async def test_plans_keep_no_statement_alive(paths: DataAccessLayer) -> None:
+    statement = literal(1)
+    assert paths.compiled(statement, None)
+    gone = weakref.ref(statement)
+    del statement
+    gc.collect()
+    assert gone() is None
 
 
 async def test_switched_off_nothing_is_compiled(paths: DataAccessLayer) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
+from {{ cookiecutter.__package_name }}.db.engine import create_engine
 
 from tests.db.both_paths import outcome, undone
 
@@ -107,3 +108,15 @@ async def test_what_is_asked_of_the_transactions_own_connection_is_done(
         )
         await tx.fetch_all(TABLE_OF_ROW)
     assert len(heard) == 1
+
+
+async def test_whoever_listens_to_the_replica_alone_hears_of_its_statements_too(
+    paths: DataAccessLayer, paths_url: str
+) -> None:
+    replica, heard = create_engine(paths_url), []
+    paths.use(paths.engine, replica=replica)
+    event.listen(replica.sync_engine, "before_execute", lambda *_: heard.append(1))
+    async with paths.transaction(readonly=True) as tx:
+        assert await tx.fetch_value(literal(1)) == 1
+    assert heard
+    await replica.dispose()

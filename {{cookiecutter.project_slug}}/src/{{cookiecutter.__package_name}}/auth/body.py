@@ -17,23 +17,26 @@ class TokenBeforeBody:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._guarded: dict[int, tuple[object, bool]] = {}  # by the id of the route, which it keeps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app with a `receive` that may raise; FastAPI answers what it raises."""
 
         async def receive_for_user() -> Message:
-            if USER not in scope and _is_guarded(scope):
+            if USER not in scope and self._is_guarded(scope):
                 await verified_user(HTTPConnection(scope))
             return await receive()
 
         await self.app(scope, receive_for_user if scope["type"] == "http" else receive, send)
 
-
-def _is_guarded(scope: Scope) -> bool:
-    # Where FastAPI 0.165 keeps the matched route with its routers' dependencies. Should it move,
-    # the order is FastAPI's again and a test is red; the dependencies refuse in any case.
-    route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
-    return _asks(getattr(route, "dependant", None))
+    def _is_guarded(self, scope: Scope) -> bool:
+        # Where FastAPI 0.165 keeps the matched route with its routers' dependencies. Should it
+        # move, the order is FastAPI's again and a test is red; the dependencies refuse in any case.
+        route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+        known = self._guarded.get(id(route))
+        if known is None:
+            known = self._guarded[id(route)] = route, _asks(getattr(route, "dependant", None))
+        return known[1]
 
 
 def _asks(dependant: Any) -> bool:

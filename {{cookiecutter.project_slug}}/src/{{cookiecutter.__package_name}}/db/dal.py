@@ -93,10 +93,11 @@ class DataAccessLayer(ReflectedTables):
 
     def compiled(self, statement: Executable, parameters: object) -> Call | None:
         """How to run a statement on asyncpg itself; None when SQLAlchemy has to run it."""
-        if not self.fast_path or is_watched(self.engine):
+        engine, replica = self.engine, self._replica
+        if not self.fast_path or is_watched(engine) or (replica and is_watched(replica)):
             return None
-        if self._plans is None:
-            self._plans = Plans(self.engine.dialect)
+        if self._plans is None or self._plans.dialect is not engine.dialect:
+            self._plans = Plans(engine.dialect)
         return self._plans.call(statement, parameters)
 
     def lease(self, *, readonly: bool) -> Lease:

@@ -152,7 +152,7 @@ class Plans:
     """
 
     def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
+        self.dialect = dialect
         self._plans: OrderedDict[Any, Plan | None] = OrderedDict()
         self._statements: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 
@@ -202,10 +202,10 @@ class Plans:
         return plan
 
     def _compiled(self, statement: Any, key: Any, columns: tuple[str, ...]) -> Plan | None:
-        linting = self._dialect.compiler_linting | WARN_LINTING
+        linting = self.dialect.compiler_linting | WARN_LINTING
         try:
             compiled = statement.compile(
-                dialect=self._dialect, cache_key=key, column_keys=list(columns), linting=linting
+                dialect=self.dialect, cache_key=key, column_keys=list(columns), linting=linting
             )
         except CompileError:  # SQLAlchemy will raise it where it always does
             return None
