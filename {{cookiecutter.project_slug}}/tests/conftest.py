@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,12 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """One event loop for the whole session, as the connections of `db` belong to it."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """One event loop for the whole session, as the connections of `db` belong to it.
+
+    It is the one that uvicorn uses: uvloop, where that is installed.
+    """
+    return "asyncio", {"use_uvloop": find_spec("uvloop") is not None}
 
 
 @pytest.fixture(scope="session")
