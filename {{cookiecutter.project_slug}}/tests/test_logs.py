@@ -192,3 +192,27 @@ def test_a_requests_line_is_the_same_whether_or_not_others_listen(other: str) ->
         f'"path":"/\\ud800","odd":"{object!r}","tenant":"a"}}'
     )
     assert bool(seen.getvalue()) == (other != "none")
+
+
+class Broken(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_requests_line_that_cannot_be_written_is_no_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(stream=Broken())
+    structlog.get_logger("access").info("request", status=200)
+    assert "BrokenPipeError" in capsys.readouterr().err  # as the standard library reports it
+
+
+def test_a_filter_sees_a_requests_line_too() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    [handler] = logging.getLogger().handlers
+    handler.addFilter(lambda record: False)
+    structlog.get_logger("access").info("request", status=200)
+    assert stream.getvalue() == ""

@@ -78,15 +78,24 @@ def _in_short(handler: logging.StreamHandler[TextIO]) -> Processor:
     """
 
     def write(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        if logger.name != ACCESS or logger.handlers or logging.getLogger().handlers != [handler]:
+        if logger.name != ACCESS or not _is_alone(handler, logger):
             return event
         line = _as_json(_in_order(logger, method, event)) + handler.terminator
-        with handler.lock or nullcontext():
-            handler.stream.write(line)
-            handler.flush()
+        try:
+            with handler.lock or nullcontext():
+                handler.stream.write(line)
+                handler.flush()
+        except Exception:  # noqa: BLE001 - the handler deals with it when it gets the record
+            return event
         raise structlog.DropEvent
 
     return write
+
+
+def _is_alone(handler: logging.Handler, logger: logging.Logger) -> bool:
+    """Whether this handler is all that a record of the logger would meet."""
+    is_plain = logger.propagate and not (logger.handlers or logger.filters or handler.filters)
+    return is_plain and not handler.level and logging.getLogger().handlers == [handler]
 
 
 def _formatter(is_console: bool) -> logging.Formatter:

@@ -28,9 +28,12 @@ def _is_probe(scope: MutableMapping[str, Any]) -> bool:
 # auto_configure: FastAPI adds OTLP exporters for what the OTEL_* variables ask for, and nothing
 # when they ask for nothing. Operation spans (dependencies, endpoint, serialisation) would double
 # the cost of tracing, and probes would be most of the spans; neither tells much.
-# FastAPI would look for providers in each request, which costs as much as a middleware.
+# FastAPI would look for providers in each request: 3 to 12 us.
 def telemetry() -> TelemetryConfig:
-    """What FastAPI is told: everything off when neither OTEL_* nor a tracer provider is there."""
+    """What FastAPI is told: all is off unless there are OTEL_* variables or a tracer provider.
+
+    Whoever makes providers in code makes them before `create_app`.
+    """
     asked_for = any(name.startswith("OTEL_") for name in os.environ) or _is_traced()
     return TelemetryConfig(
         auto_configure=True,

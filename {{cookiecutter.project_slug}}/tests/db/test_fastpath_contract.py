@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
+from {{ cookiecutter.__package_name }}.db.engine import create_engine
 
 T = sa.table("t", sa.column("id", sa.Integer), sa.column("span", INT4RANGE))
 FLOAT, NUMERIC, INT_RANGE = 701, 1700, 3904  # pg_type.oid
@@ -138,3 +139,25 @@ async def test_a_connection_that_has_to_be_made_needs_a_greenlet(paths: DataAcce
     async with paths.engine.connect():
         pass
     paths.engine.sync_engine.raw_connection().close()
+
+
+@pytest.mark.parametrize("name", ["before_execute", "engine_connect", "do_execute", "handle_error"])
+async def test_an_engine_or_its_dialect_tells_whether_anybody_ever_listened(
+    paths: DataAccessLayer, name: str
+) -> None:
+    sync: Any = paths.engine.sync_engine
+    assert (sync._has_events, sync.dialect._has_events) == (False, False)
+    sa.event.listen(sync, name, lambda *_: None)
+    assert sync._has_events or sync.dialect._has_events
+
+
+async def test_a_pool_that_pings_is_taken_from_with_a_greenlet(paths_url: str) -> None:
+    engine = create_engine(paths_url, pool_pre_ping=True)
+    dal = DataAccessLayer()
+    dal.use(engine)
+    pids = set()
+    for _ in range(3):
+        async with dal.transaction() as tx:
+            pids.add(await tx.fetch_value(sa.select(sa.func.pg_backend_pid())))
+    assert len(pids) == 1  # without one SQLAlchemy would give the connection up each time
+    await engine.dispose()

@@ -33,6 +33,8 @@ EVENTS = [
     "commit",
     "rollback",
     "handle_error",
+    "engine_connect",
+    "do_execute",
 ]
 
 

@@ -309,6 +309,25 @@ async def test_a_task_that_outlives_its_transaction_takes_no_connection(
     assert await ids(dal) == []
 
 
+async def test_a_read_that_outlives_its_transaction_leaves_its_connection_to_nobody(
+    committed_database: str, dal: DataAccessLayer
+) -> None:
+    things = sa.select(dal.get_table("thing"))
+    async with (
+        DataAccessLayer.connect(committed_database, pool_size=1) as single,
+        dal.transaction() as blocking,
+    ):
+        single.fast_path = True
+        await blocking.execute(sa.text("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE"))
+        async with single.transaction() as tx:
+            late = asyncio.create_task(tx.fetch_all(things))
+            await asyncio.sleep(0.1)  # it needs no BEGIN, and waits for the table
+        async with single.transaction() as tx:
+            assert await tx.fetch_value(sa.select(sa.literal(1))) == 1
+        with pytest.raises(Exception, match="closed"):
+            await late
+
+
 async def test_connections_that_the_server_has_closed_are_replaced_without_an_error(
     dal: DataAccessLayer, committed_database: str
 ) -> None:

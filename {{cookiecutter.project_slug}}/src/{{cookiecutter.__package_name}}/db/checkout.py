@@ -9,7 +9,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .errors import DatabaseUnreachable
-from .wire import ALWAYS_BEGIN
 
 
 class Checkout:
@@ -20,8 +19,6 @@ class Checkout:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        #: Whether something may run outside of a transaction.
-        self.may_defer_begin = not engine.get_execution_options().get(ALWAYS_BEGIN, False)
         self._places = _places(self._pool)
 
     @property
@@ -31,6 +28,8 @@ class Checkout:
     async def take(self) -> PoolProxiedConnection:
         """A connection of the pool, outside of a transaction; `put_back` or `discard` it.
 
+        It waits as long as the pool's timeout, and as long again in SQLAlchemy's queue when the
+        connections that are missing are those of somebody who uses the engine itself.
         Raises DatabaseUnreachable, sqlalchemy.exc.TimeoutError when the pool is exhausted, and
         DBAPIError when the server refuses.
         """
@@ -57,7 +56,7 @@ class Checkout:
     async def _connection(self) -> PoolProxiedConnection:
         engine = self.engine
         pool = self._pool
-        if isinstance(pool, QueuePool) and pool.checkedin():
+        if isinstance(pool, QueuePool) and pool.checkedin() and not pool._pre_ping:
             try:
                 return engine.sync_engine.raw_connection()
             except MissingGreenlet:
@@ -83,7 +82,7 @@ class Checkout:
             async with asyncio.timeout(seconds):
                 await places.acquire()
         except TimeoutError:
-            message = f"No connection of {self._pool.size()} became free in {seconds} seconds."
+            message = f"No connection of {_most(self._pool)} became free in {seconds} seconds."
             raise PoolTimeoutError(message) from None
 
     def _leave(self) -> None:
@@ -95,4 +94,8 @@ def _places(pool: object) -> asyncio.Semaphore | None:
     """One for each connection that the pool may have; None when it has no limit."""
     if not isinstance(pool, QueuePool) or pool._max_overflow < 0:
         return None
-    return asyncio.Semaphore(pool.size() + pool._max_overflow)
+    return asyncio.Semaphore(_most(pool))
+
+
+def _most(pool: QueuePool) -> int:
+    return pool.size() + pool._max_overflow

@@ -117,7 +117,9 @@ class DataAccessLayer(ReflectedTables):
         engine = self._replica if readonly and self._replica else self.engine
         checkout = self._checkouts.get(engine)
         if checkout is None:
-            checkout = self._checkouts[engine] = Checkout(engine)
+            checkout = Checkout(engine)
+            current = {one: self._checkouts[one] for one in self.engines if one in self._checkouts}
+            self._checkouts = current | {engine: checkout}
         return PoolLease(checkout)
 
 

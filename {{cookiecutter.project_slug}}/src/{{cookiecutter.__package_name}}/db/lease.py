@@ -37,6 +37,9 @@ class Lease(Protocol):
     def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
         """The error that SQLAlchemy would have raised for this one of asyncpg's."""
 
+    def distrust(self) -> None:
+        """Have the connection closed at the end instead of given back."""
+
     async def commit(self) -> None:
         """Commit and give the connection back, whatever happens."""
 
@@ -73,7 +76,8 @@ class PoolLease:
         self._conn: OwnedConnection | None = None
         self._root: AsyncTransaction | None = None
         self._unknown = False  # a COMMIT or ROLLBACK was cut off: the session's state is not known
-        self.may_defer_begin = checkout.may_defer_begin
+        self._distrusted = False
+        self.may_defer_begin = not self._option(wire.ALWAYS_BEGIN)
 
     async def open(self) -> None:
         """Take a connection of the pool. Raises what `Checkout.take` does."""
@@ -85,8 +89,7 @@ class PoolLease:
 
         Raises DatabaseUnreachable when the connection was lost meanwhile.
         """
-        set_along = self._engine.get_execution_options().get(wire.AFTER_BEGIN)
-        after = "; ".join(filter(None, (set_along, then)))
+        after = "; ".join(filter(None, (self._option(wire.AFTER_BEGIN), then)))
         self._unknown = True
         try:
             self._begun = await wire.begin(
@@ -107,8 +110,17 @@ class PoolLease:
         return self._conn
 
     def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
-        """The error that SQLAlchemy would have raised for this one of asyncpg's."""
+        """The error that SQLAlchemy would have raised for this one of asyncpg's.
+
+        The same one when the connection was given up meanwhile.
+        """
+        if self._proxy is None:
+            return error
         return wire.as_sqlalchemys(error, self._proxy, self._engine.dialect, statement)
+
+    def distrust(self) -> None:
+        """Have the connection closed at the end instead of given back."""
+        self._distrusted = True
 
     async def commit(self) -> None:
         """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed."""
@@ -127,6 +139,9 @@ class PoolLease:
             self._unknown = True
         finally:
             self._give_back()
+
+    def _option(self, name: str) -> Any:
+        return self._engine.get_execution_options().get(name)
 
     async def _end(self, *, commit: bool) -> None:
         begun, self._begun = self._begun, None
@@ -147,7 +162,7 @@ class PoolLease:
         proxy, self._proxy = self._proxy, None
         if proxy is None:
             return
-        if self._unknown or not proxy.is_valid:
+        if self._unknown or self._distrusted or not proxy.is_valid:
             self._checkout.discard(proxy)
         else:
             wire.has_ended(proxy)

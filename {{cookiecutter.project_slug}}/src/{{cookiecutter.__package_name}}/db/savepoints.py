@@ -121,6 +121,9 @@ class SavepointLease:
         """The error that SQLAlchemy would have raised for this one of asyncpg's."""
         return self._outer.lease.as_sqlalchemys(error, statement)
 
+    def distrust(self) -> None:
+        """Nothing: the connection is the test's."""
+
     async def commit(self) -> None:
         """Check deferred constraints as COMMIT would, and release the savepoint."""
         try:

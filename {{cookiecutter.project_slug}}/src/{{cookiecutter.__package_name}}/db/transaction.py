@@ -176,8 +176,7 @@ class DeferredTransaction(TransactionManager):
 
         Raises AbortedTransaction when an earlier error was swallowed.
         """
-        if lease := self._lease:
-            self._release()
+        if lease := self._released():
             try:
                 await lease.commit()
             except DBAPIError as error:
@@ -186,8 +185,7 @@ class DeferredTransaction(TransactionManager):
 
     async def rollback(self) -> None:
         """Roll back and give the connection back; a later statement takes one again."""
-        if lease := self._lease:
-            self._release()
+        if lease := self._released():
             await lease.rollback()
 
     async def finish(self, *, commit: bool, over: str) -> None:
@@ -217,7 +215,7 @@ class DeferredTransaction(TransactionManager):
         lease = self._lease or await self._take()
         if not self._begun and (begin or not lease.may_defer_begin):
             await lease.begin(isolation=self.isolation, readonly=self.readonly)
-            self._begun = True
+            self._begun = self._lease is lease  # it may have ended meanwhile
         return lease
 
     async def _take(self) -> Lease:
@@ -231,9 +229,13 @@ class DeferredTransaction(TransactionManager):
         self._lease = lease
         return lease
 
-    def _release(self) -> None:
-        self._lease, self._conn, self._begun = None, None, False
+    def _released(self) -> Lease | None:
+        """The lease, for whoever ends it; the next statement takes another."""
+        lease, self._lease, self._conn, self._begun = self._lease, None, None, False
         self._reflection = None
+        if lease is not None and self._turn.locked():
+            lease.distrust()  # a task that was not waited for is still at work on the connection
+        return lease
 
     def _notice(self, error: Exception) -> None:
         self.collided |= is_collision(error)

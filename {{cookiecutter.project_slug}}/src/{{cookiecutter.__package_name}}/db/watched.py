@@ -18,21 +18,26 @@ def is_watched(engine: AsyncEngine) -> bool:
     """
     sync: Any = engine.sync_engine
     return bool(
-        ((sync._has_events or sync.dialect._has_events) and _is_heard_beyond_begin(sync))
+        ((sync._has_events or sync.dialect._has_events) and _is_heard_by_others(sync))
         or sync.logger.isEnabledFor(logging.INFO)
         or "schema_translate_map" in sync.get_execution_options()
     )
 
 
-def _is_heard_beyond_begin(sync: Any) -> bool:
-    events = sync.dispatch
-    own = AFTER_BEGIN in sync.get_execution_options()  # the engine's own listener, for PgBouncer
+def _is_heard_by_others(sync: Any) -> bool:
+    """Whether somebody else than the engine itself listens: for PgBouncer that hears of `begin`."""
+    events, dialect = sync.dispatch, sync.dialect.dispatch
+    own = AFTER_BEGIN in sync.get_execution_options()
     return bool(
         _is_heard(events)
         or len(events.begin) > own
         or events.commit
         or events.rollback
-        or sync.dialect.dispatch.handle_error
+        or events.engine_connect
+        or dialect.handle_error
+        or dialect.do_execute
+        or dialect.do_execute_no_params
+        or dialect.do_setinputsizes
     )
 
 

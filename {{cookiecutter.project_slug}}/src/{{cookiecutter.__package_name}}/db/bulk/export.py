@@ -57,9 +57,10 @@ async def export(
     async with _sink(target) as write:
 
         async def take(piece: bytes) -> None:
-            await write(piece.translate(None, separators) if separators else piece)
+            written = piece.translate(None, separators) if separators else piece
+            await write(written)
             if progress is not None:
-                progress(len(piece))
+                progress(len(written))
             if len(piece) < SMALL:
                 await asyncio.sleep(PAUSE)
 
