@@ -91,3 +91,22 @@ async def test_apps_in_one_process_do_not_share_what_they_accept(issuer: Issuer)
     async with serving(ours) as at_ours, serving(theirs) as at_theirs:
         assert (await at_ours.get("/any/sub", headers=headers)).status_code == 200
         assert (await at_theirs.get("/any/sub", headers=headers)).status_code == 401
+
+
+async def test_a_user_whom_another_auth0_has_verified_is_not_taken_over(issuer: Issuer) -> None:
+    """An app may be mounted in another one, which accepts other tokens."""
+    own, other = accepting(issuer), accepting(issuer)
+    app = guarded_app(own)
+    async with other:
+        user = await other.verify(issuer.token())
+
+    async def verified_by(auth0: Auth0) -> int:
+        async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "auth.user": (auth0, user)}, receive, send)
+
+        transport = httpx.ASGITransport(mounted)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return (await client.get("/any/sub")).status_code
+
+    assert await verified_by(other) == 401
+    assert await verified_by(own) == 200

@@ -1,7 +1,7 @@
 """`require("scope", ...)` guards a router or a route, `CurrentUser` hands the user to it."""
 
 import logging
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import HTTPException, Security
 from fastapi.security import SecurityScopes
@@ -17,7 +17,7 @@ from .user import User
 
 logger = logging.getLogger(__name__)
 
-USER = "auth.user"  # in the connection's scope: its token was verified
+USER = "auth.user"  # in the connection's scope: which Auth0 has verified its token, and the user
 
 
 async def verified_user(connection: HTTPConnection) -> User:
@@ -27,14 +27,15 @@ async def verified_user(connection: HTTPConnection) -> User:
     never read here: what a request may do is decided by its own token alone. That is verified once
     a request, however many scopes its route and routers require.
     """
-    known: User | None = connection.scope.get(USER)
-    if known is not None:
-        return known
+    auth0: Auth0 = connection.app.state.auth0
+    by, known = connection.scope.get(USER, (None, None))
+    if by is auth0:  # and not another one, of an app that this one is mounted in
+        return cast(User, known)
     try:
-        user = await _verify(connection)
+        user = await _verify(auth0, connection)
     except HTTPException as refusal:
         raise errors.for_connection(connection, refusal) from None
-    connection.scope[USER] = user
+    connection.scope[USER] = auth0, user
     connection.state.user, connection.state.user_sub = user, user.sub
     return user
 
@@ -62,8 +63,7 @@ def require(*scopes: str) -> Any:
 CurrentUser = Annotated[User, Security(current_user)]
 
 
-async def _verify(connection: HTTPConnection) -> User:
-    auth0: Auth0 = connection.app.state.auth0
+async def _verify(auth0: Auth0, connection: HTTPConnection) -> User:
     try:
         return await auth0.verify(bearer_token(connection))
     except InvalidToken as error:
