@@ -96,8 +96,9 @@ class DataAccessLayer(ReflectedTables):
         engine, replica = self.engine, self._replica
         if not self.fast_path or is_watched(engine) or (replica and is_watched(replica)):
             return None
-        if self._plans is None or self._plans.dialect is not engine.dialect:
-            self._plans = Plans(engine.dialect)
+        dialect = engine.sync_engine.dialect
+        if self._plans is None or self._plans.dialect is not dialect:
+            self._plans = Plans(dialect)
         return self._plans.call(statement, parameters)
 
     def lease(self, *, readonly: bool) -> Lease:

@@ -7,11 +7,10 @@ from typing import Any, Protocol
 import asyncpg
 from pydantic import SecretStr
 from sqlalchemy import URL, Connection, event
-from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from . import wire
+from .checkout import refuse_closed
 from .encoding import dumps, loads
 from .urls import async_url
 
@@ -83,7 +82,7 @@ def create_engine(
         echo=echo,
         **{"hide_parameters": True, **extra},  # an exception's text is logged
     )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "checkout", refuse_closed)
     if pgbouncer:
         _use_transactions(engine, limits)
     return engine
@@ -119,15 +118,6 @@ class _Connecting:
     def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
         connecting: Generator[Any, None, asyncpg.Connection] = self._connect().__await__()
         return connecting
-
-
-def _refuse_closed(adapter: Any, record: ConnectionPoolEntry, proxy: Any) -> None:
-    """Let the pool connect anew when the server has closed this connection; asks the socket only.
-
-    So after a restart of the server: the other connections of the pool are then closed as well.
-    """
-    if record.driver_connection is not None and record.driver_connection.is_closed():
-        raise InvalidatePoolError
 
 
 def _milliseconds(**seconds: float) -> dict[str, str]:

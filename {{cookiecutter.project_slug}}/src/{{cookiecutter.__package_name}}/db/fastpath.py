@@ -117,8 +117,10 @@ class Plan:
     def _has_other_numbers(self, records: Sequence[asyncpg.Record]) -> bool:
         """Whether a column of numbers has become one of another type: the first value tells."""
         for i, kind in self._numbers:
-            first = next((one[i] for one in records if one[i] is not None), None)
-            if first is not None and type(first) is not kind:
+            first = records[0][i]
+            if first is None:
+                first = next((one[i] for one in records if one[i] is not None), None)
+            if type(first) is not kind and first is not None:
                 return True
         return False
 
@@ -165,7 +167,7 @@ class Plans:
             return None
         if parameters is None:
             parameters = {}
-        elif not isinstance(parameters, Mapping):
+        elif not isinstance(parameters, (dict, Mapping)):
             return None
         # The names of the parameters of an INSERT or UPDATE are columns that it writes.
         columns = tuple(parameters) if statement.is_dml else ()

@@ -71,7 +71,7 @@ class PoolLease:
     def __init__(self, checkout: Checkout) -> None:
         self._checkout = checkout
         self._engine = checkout.engine
-        self._proxy: Any = None  # PoolProxiedConnection, while there is one
+        self._taken: Any = None  # ManagesConnection, while there is one
         self._begun: wire.Begun | None = None
         self._conn: OwnedConnection | None = None
         self._root: AsyncTransaction | None = None
@@ -81,8 +81,8 @@ class PoolLease:
 
     async def open(self) -> None:
         """Take a connection of the pool. Raises what `Checkout.take` does."""
-        self._proxy = await self._checkout.take()
-        self.driver: asyncpg.Connection = self._proxy.driver_connection
+        self._taken = await self._checkout.take()
+        self.driver: asyncpg.Connection = self._taken.driver_connection
 
     async def begin(self, *, isolation: str | None, readonly: bool, then: str = "") -> None:
         """Send BEGIN, and `then` along with it.
@@ -93,7 +93,7 @@ class PoolLease:
         self._unknown = True
         try:
             self._begun = await wire.begin(
-                self._proxy, isolation=isolation, readonly=readonly, after=after
+                self._taken, isolation=isolation, readonly=readonly, after=after
             )
         except asyncpg.InterfaceError as error:  # as asyncpg has it: SQLAlchemy does not send BEGIN
             if not self.driver.is_closed():
@@ -104,7 +104,8 @@ class PoolLease:
     async def connection(self) -> AsyncConnection:
         """SQLAlchemy's connection; its transaction is the one that was begun."""
         if self._conn is None:
-            sync = Connection(self._engine.sync_engine, connection=self._proxy)
+            self._taken = self._checkout.proxy(self._taken)
+            sync = Connection(self._engine.sync_engine, connection=self._taken)
             self._conn = OwnedConnection(self._engine, sync)
             self._root = await self._conn.begin()
         return self._conn
@@ -114,9 +115,9 @@ class PoolLease:
 
         The same one when the connection was given up meanwhile.
         """
-        if self._proxy is None:
+        if self._taken is None:
             return error
-        return wire.as_sqlalchemys(error, self._proxy, self._engine.dialect, statement)
+        return wire.as_sqlalchemys(error, self._taken, self._engine.dialect, statement)
 
     def distrust(self) -> None:
         """Have the connection closed at the end instead of given back."""
@@ -125,7 +126,8 @@ class PoolLease:
     async def commit(self) -> None:
         """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed."""
         try:
-            await self._end(commit=True)
+            if self._begun is not None:
+                await self._end(self._begun, commit=True)
         finally:
             self._give_back()
 
@@ -134,7 +136,7 @@ class PoolLease:
         try:
             if self._begun is not None:
                 with anyio.move_on_after(ROLLBACK_TIMEOUT, shield=True):
-                    await self._end(commit=False)
+                    await self._end(self._begun, commit=False)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it is closed
             self._unknown = True
         finally:
@@ -143,12 +145,9 @@ class PoolLease:
     def _option(self, name: str) -> Any:
         return self._engine.get_execution_options().get(name)
 
-    async def _end(self, *, commit: bool) -> None:
-        begun, self._begun = self._begun, None
-        if begun is None:
-            return
+    async def _end(self, begun: wire.Begun, *, commit: bool) -> None:
         transaction = self._root or begun
-        self._unknown = True
+        self._begun, self._unknown = None, True
         try:
             await (transaction.commit() if commit else transaction.rollback())
         except Exception as error:
@@ -159,13 +158,13 @@ class PoolLease:
         self._unknown = False
 
     def _give_back(self) -> None:
-        proxy, self._proxy = self._proxy, None
-        if proxy is None:
+        taken, self._taken = self._taken, None
+        if taken is None:
             return
-        if self._unknown or self._distrusted or not proxy.is_valid:
-            self._checkout.discard(proxy)
+        if self._unknown or self._distrusted or taken.dbapi_connection is None:
+            self._checkout.discard(taken)
         else:
-            wire.has_ended(proxy)
-            self._checkout.put_back(proxy)
+            wire.has_ended(taken)
+            self._checkout.put_back(taken)
         if self._conn is not None and self._conn.sync_connection is not None:
             self._conn.sync_connection.close()  # whoever has kept it finds it closed

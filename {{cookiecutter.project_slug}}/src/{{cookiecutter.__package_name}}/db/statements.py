@@ -47,7 +47,7 @@ class Conditions:
 
     def __init__(self, where: Where) -> None:
         self._expression = where if isinstance(where, ColumnElement) else None
-        equal = where if isinstance(where, Mapping) else {}
+        equal = where if where is not None and isinstance(where, Mapping) else {}
         self.names = tuple((name, value is None) for name, value in equal.items())
         #: Values of the bind parameters.
         self.params = {f"w{i}": plain(v) for i, v in enumerate(equal.values()) if v is not None}
@@ -81,6 +81,17 @@ def row_with(table: Table, pk: Any, where: Where) -> Conditions:
     elif where is not None:
         equal.append(where)
     return Conditions(key if where is None else and_(*equal))
+
+
+def key_params(table: Table, values: tuple[Any, ...]) -> dict[str, Any]:
+    """The parameters of `has_key`; raises what `primary_key` does."""
+    return {f"k{i}": plain(v) for i, v in enumerate(primary_key(table, values).values())}
+
+
+def has_key(table: Table) -> ColumnElement[bool]:
+    """That a row has the primary key of `key_params`."""
+    columns = enumerate(table.primary_key.columns)
+    return and_(*(c == bindparam(f"k{i}", type_=unlimited(c.type)) for i, c in columns))
 
 
 def primary_key(table: Table, values: tuple[Any, ...]) -> dict[str, Any]:

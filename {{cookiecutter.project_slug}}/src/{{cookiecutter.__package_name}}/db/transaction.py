@@ -9,7 +9,7 @@ from sqlalchemy import CursorResult, Executable, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .fastpath import Call, Row
+from .fastpath import Call, Plan, Row
 from .lease import Lease
 from .reflection import Reflection
 from .sqlstate import is_collision
@@ -139,7 +139,7 @@ class DeferredTransaction(TransactionManager):
     async def connection(self) -> AsyncConnection:
         """The connection, with its transaction begun."""
         async with self._turn:
-            lease = await self._open(begin=True)
+            lease = await self._open()
             if self._conn is None:
                 self._conn = await lease.connection()
             return self._conn
@@ -147,7 +147,7 @@ class DeferredTransaction(TransactionManager):
     async def get_dbapi_connection(self) -> Any:
         """asyncpg's own connection, in the same transaction."""
         async with self._turn:
-            return (await self._open(begin=True)).driver
+            return (await self._open()).driver
 
     async def execute(
         self, statement: Executable, parameters: Parameters = None
@@ -196,7 +196,9 @@ class DeferredTransaction(TransactionManager):
     async def _fetch(self, call: Call) -> list[Row] | None:
         plan, values = call
         async with self._turn:
-            lease = await self._open(begin=not (plan.is_plain_read and self._may_defer_begin))
+            lease = self._lease or await self._take()
+            if not self._begun and self._needs_begin(plan, lease):
+                await self._begin(lease)
             try:
                 return await plan.fetch(lease.driver, values)
             except Exception as error:
@@ -206,17 +208,21 @@ class DeferredTransaction(TransactionManager):
                     raise
                 raise known from known.__cause__
 
-    @property
-    def _may_defer_begin(self) -> bool:
-        return self.isolation is None and self.dal.defer_begin
-
-    async def _open(self, *, begin: bool) -> Lease:
-        """The lease, taken when there is none yet, and its transaction begun when it must be."""
+    async def _open(self) -> Lease:
+        """The lease, taken when there is none yet, and its transaction begun."""
         lease = self._lease or await self._take()
-        if not self._begun and (begin or not lease.may_defer_begin):
-            await lease.begin(isolation=self.isolation, readonly=self.readonly)
-            self._begun = self._lease is lease  # it may have ended meanwhile
+        if not self._begun:
+            await self._begin(lease)
         return lease
+
+    async def _begin(self, lease: Lease) -> None:
+        await lease.begin(isolation=self.isolation, readonly=self.readonly)
+        self._begun = self._lease is lease  # it may have ended meanwhile
+
+    def _needs_begin(self, plan: Plan, lease: Lease) -> bool:
+        """Whether this statement may not run as long as no transaction is begun."""
+        may_defer = self.isolation is None and self.dal.defer_begin and lease.may_defer_begin
+        return not (plan.is_plain_read and may_defer)
 
     async def _take(self) -> Lease:
         if self._over:

@@ -11,8 +11,9 @@ pyproject.toml because of it.
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Connection, Dialect, PoolProxiedConnection
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ManagesConnection
 
 from .errors import AbortedTransaction
 
@@ -40,7 +41,7 @@ class Begun:
 
 
 async def begin(
-    proxy: PoolProxiedConnection, *, isolation: str | None, readonly: bool, after: str = ""
+    taken: ManagesConnection, *, isolation: str | None, readonly: bool, after: str = ""
 ) -> Begun:
     """Send BEGIN with these options, and `after` along with it, and let SQLAlchemy know of it.
 
@@ -48,15 +49,15 @@ async def begin(
     needed if BEGIN has arrived, and that PostgreSQL only warns about if it has not.
     """
     statement = begin_statement(isolation, readonly)
-    driver: Any = proxy.driver_connection
-    _dialect_state(proxy)._transaction = begun = Begun(driver)
+    driver: Any = taken.driver_connection
+    _dialect_state(taken)._transaction = begun = Begun(driver)
     await driver.execute(f"{statement}; {after}" if after else statement)
     return begun
 
 
-def has_ended(proxy: PoolProxiedConnection) -> None:
+def has_ended(taken: ManagesConnection) -> None:
     """Let SQLAlchemy know that the transaction was ended without it."""
-    _dialect_state(proxy)._transaction = None
+    _dialect_state(taken)._transaction = None
 
 
 def is_begun(conn: Connection) -> bool:
@@ -65,14 +66,14 @@ def is_begun(conn: Connection) -> bool:
 
 
 def as_sqlalchemys(
-    error: Exception, proxy: PoolProxiedConnection, dialect: Dialect, statement: str
+    error: Exception, taken: ManagesConnection, dialect: Dialect, statement: str
 ) -> Exception:
     """The error that SQLAlchemy would have raised for what asyncpg has raised.
 
     Its `orig` is the dialect's own error and the cause of that is asyncpg's, as always; an error
     that SQLAlchemy lets through is returned as it is.
     """
-    adapter, base = _dialect_state(proxy), dialect.loaded_dbapi.Error
+    adapter, base = _dialect_state(taken), dialect.loaded_dbapi.Error
     orig = _translated(error, adapter)
     if not isinstance(orig, base):
         return error
@@ -97,8 +98,8 @@ def _translated(error: Exception, adapter: Any) -> Exception:
     return error
 
 
-def _dialect_state(proxy: PoolProxiedConnection) -> Any:
-    return proxy.dbapi_connection
+def _dialect_state(taken: ManagesConnection) -> Any:
+    return taken.dbapi_connection
 
 
 def begin_statement(isolation: str | None, readonly: bool) -> str:

@@ -10,7 +10,7 @@ from starlette.datastructures import URL
 from ..paging.page import Page, page
 from ..paging.query import FilterModel
 from ..rows import columns_for, fetch_entities, fetch_entity
-from ..statements import Conditions, Where, primary_key, remembered
+from ..statements import Conditions, Where, has_key, key_params, remembered
 from ..transaction import TransactionManager
 
 
@@ -41,8 +41,13 @@ class ReadEntity(BaseModel):
     async def get_by_pk(cls, tx: TransactionManager, /, *pk: Any) -> Self | None:
         """The row with this primary key, or None; `get_by_pk(tx, a, b)` for a composite key."""
         table = cls.table_in(tx)
-        where = Conditions(primary_key(table, pk))
-        return await fetch_entity(tx, cls, cls._select(table, where), where.params)
+        params = key_params(table, pk)
+        statement = remembered(
+            table,
+            ("select by key", cls),
+            lambda: select(*columns_for(cls, table)).where(has_key(table)),
+        )
+        return await fetch_entity(tx, cls, statement, params)
 
     @classmethod
     async def get_one(cls, tx: TransactionManager, /, **equal: Any) -> Self | None:

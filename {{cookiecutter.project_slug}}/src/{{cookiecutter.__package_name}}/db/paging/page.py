@@ -61,10 +61,10 @@ def _page_of(model: type[M]) -> type[Page[M]]:
 
 def refuse_repeated(query: type[FilterModel], url: str) -> None:
     """Raise RequestValidationError for `?limit=1&limit=2`, of which FastAPI takes the last."""
-    counts = Counter(parameter_names(url))
-    if len(counts) == counts.total():
+    names = list(parameter_names(url))
+    if len(names) == len(set(names)):
         return
-    repeated = [name for name, n in counts.items() if n > 1 and name in _scalars(query)]
+    repeated = [name for name, n in Counter(names).items() if n > 1 and name in _scalars(query)]
     if repeated:
         raise RequestValidationError(
             [
