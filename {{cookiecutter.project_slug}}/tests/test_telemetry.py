@@ -18,15 +18,22 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
+from {{ cookiecutter.__package_name }} import telemetry
+from {{ cookiecutter.__package_name }}.app import create_app
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
+from {{ cookiecutter.__package_name }}.db.watched import is_altered
+from {{ cookiecutter.__package_name }}.settings import Settings
 from {{ cookiecutter.__package_name }}.telemetry import observe
 
 from .server_process import ready, serving
 
 Spans = InMemorySpanExporter
+Patch = pytest.MonkeyPatch
+ONE = sa.select(sa.literal(1).label("one"))
 
 
 @pytest.fixture
@@ -54,6 +61,13 @@ async def traced(
     await engine.dispose()
 
 
+@pytest.fixture
+async def inside(tracer_provider: TracerProvider) -> AsyncIterator[int]:
+    """The id of a span that the test runs in; async, to be in the test's context."""
+    with tracer_provider.get_tracer("test").start_as_current_span("request") as span:
+        yield span.get_span_context().span_id
+
+
 def named(exporter: Spans, name: str) -> list[ReadableSpan]:
     return [span for span in exporter.get_finished_spans() if span.name == name]
 
@@ -63,27 +77,26 @@ def texts(exporter: Spans) -> list[str]:
 
 
 async def test_every_statement_is_a_span_of_the_request(
-    traced: DataAccessLayer, exporter: Spans, tracer_provider: TracerProvider
+    traced: DataAccessLayer, exporter: Spans, inside: int
 ) -> None:
-    with tracer_provider.get_tracer("test").start_as_current_span("request") as request:
-        async with traced.transaction() as transaction:
-            await transaction.execute(sa.select(sa.literal("a private value")))
-            raw = await transaction.get_dbapi_connection()
-            await raw.fetchval("SELECT $1::text", "another private value")
+    async with traced.transaction() as transaction:
+        await transaction.execute(sa.select(sa.literal("a private value")))
+        raw = await transaction.get_dbapi_connection()
+        await raw.fetchval("SELECT $1::text", "another private value")
     await asyncio.sleep(0)  # asyncpg tells its loggers in the next round of the loop
     selects = named(exporter, "SELECT")
     ours = [s for s in selects if "$1" in str((s.attributes or {}).get("db.query.text"))]
     assert len(ours) == 2
     for span in ours:
         assert span.parent is not None
-        assert span.parent.span_id == request.get_span_context().span_id
+        assert span.parent.span_id == inside
         assert (span.attributes or {})["db.system.name"] == "postgresql"
     assert len(named(exporter, "COMMIT")) == 1
     assert not any("private" in text for text in texts(exporter))
 
 
 async def test_statements_on_the_replica_are_spans_too(
-    engine_uri: str, exporter: Spans, tracer_provider: TracerProvider
+    engine_uri: str, exporter: Spans, tracer_provider: TracerProvider, inside: int
 ) -> None:
     engines = create_engine(engine_uri), create_engine(engine_uri)
     dal = DataAccessLayer()
@@ -97,13 +110,133 @@ async def test_statements_on_the_replica_are_spans_too(
 
 
 async def test_a_failing_statement_is_a_failed_span(
-    traced: DataAccessLayer, exporter: Spans
+    traced: DataAccessLayer, exporter: Spans, inside: int
 ) -> None:
     async with traced.engine.connect() as conn:
         with pytest.raises(DBAPIError):
             await conn.execute(sa.text("SELECT 1 / 0"))
     [span] = [s for s in named(exporter, "SELECT") if s.status.status_code is StatusCode.ERROR]
     assert (span.attributes or {})["db.response.status_code"] == "22012"
+
+
+async def test_traced_statements_stay_on_the_compiled_path(
+    traced: DataAccessLayer, exporter: Spans, inside: int
+) -> None:
+    statement = sa.select(sa.literal("a private value").label("value"))
+    failing = sa.select((sa.literal(1) / sa.literal(0)).label("number"))
+    assert traced.compiled(statement, None)
+    assert traced.compiled(failing, None)
+    async with traced.transaction(with_commit=False) as transaction:
+        assert await transaction.fetch_value(statement) == "a private value"
+        with pytest.raises(DBAPIError):
+            await transaction.fetch_value(failing)
+    await asyncio.sleep(0)
+    first, second = named(exporter, "SELECT")
+    for span in first, second:
+        assert span.parent is not None
+        assert span.parent.span_id == inside
+    assert first.status.status_code is StatusCode.UNSET
+    assert (second.attributes or {})["db.response.status_code"] == "22012"
+    assert not any("private" in text for text in texts(exporter))
+
+
+@pytest.mark.parametrize(
+    "name", ["before_cursor_execute", "after_cursor_execute", "before_execute", "handle_error"]
+)
+async def test_whoever_else_listens_to_a_traced_engine_takes_them_off_it(
+    traced: DataAccessLayer, name: str
+) -> None:
+    statement = sa.select(sa.literal(1))
+    heard: list[object] = []
+    event.listen(traced.engine.sync_engine, name, lambda *given: heard.append(given))
+    assert traced.compiled(statement, None) is None
+    async with traced.transaction() as transaction:
+        conn = await transaction.connection()
+        assert is_altered(conn) is (name != "handle_error")
+
+
+async def test_the_listeners_of_a_connection_take_its_statements_off_it(
+    traced: DataAccessLayer,
+) -> None:
+    async with traced.transaction() as transaction:
+        conn = await transaction.connection()
+        assert not is_altered(conn)
+        event.listen(conn.sync_connection, "before_cursor_execute", lambda *_: None)
+        assert is_altered(conn)
+
+
+async def test_the_connections_of_the_startup_are_traced_too(
+    settings: Settings, exporter: Spans, tracer_provider: TracerProvider, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(telemetry, "get_tracer_provider", lambda: tracer_provider)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        dal: DataAccessLayer = state["dal"]
+        assert dal.is_reflected
+        assert not exporter.get_finished_spans()  # the startup itself is no request
+        with tracer_provider.get_tracer("test").start_as_current_span("request"):
+            assert dal.compiled(ONE, None)
+            async with dal.transaction() as transaction:
+                assert await transaction.fetch_value(ONE) == 1
+            await asyncio.sleep(0)
+    assert len(named(exporter, "SELECT")) == 1
+
+
+async def test_statements_on_connections_from_before_are_traced_by_sqlalchemy(
+    engine_uri: str, exporter: Spans, tracer_provider: TracerProvider, inside: int
+) -> None:
+    dal = DataAccessLayer()
+    engine = create_engine(engine_uri)
+    dal.use(engine)
+    async with engine.connect():
+        pass
+    assert dal.compiled(ONE, None)
+    with observe(dal, tracer_provider=tracer_provider):
+        assert dal.compiled(ONE, None) is None
+        async with dal.transaction() as transaction:
+            assert await transaction.fetch_value(ONE) == 1
+    assert dal.compiled(ONE, None)
+    await engine.dispose()
+    assert len(named(exporter, "SELECT")) == 1
+
+
+async def test_two_applications_trace_one_engine(
+    traced: DataAccessLayer, exporter: Spans, tracer_provider: TracerProvider, inside: int
+) -> None:
+    with observe(traced, tracer_provider=tracer_provider):
+        assert traced.compiled(ONE, None)
+        async with traced.transaction() as transaction:
+            await transaction.execute(ONE)
+        await asyncio.sleep(0)
+    assert len(named(exporter, "SELECT")) == 2
+    assert len(named(exporter, "COMMIT")) == 2
+    async with traced.transaction() as transaction:
+        await transaction.execute(ONE)
+    await asyncio.sleep(0)
+    assert len(named(exporter, "SELECT")) == 3
+    assert len(named(exporter, "COMMIT")) == 3  # although its connection goes on
+
+
+async def test_statements_of_no_request_are_no_spans(
+    traced: DataAccessLayer, exporter: Spans
+) -> None:
+    async with traced.transaction() as transaction:
+        await transaction.execute(ONE)
+        await transaction.fetch_value(ONE)
+    await asyncio.sleep(0)
+    assert not exporter.get_finished_spans()
+
+
+async def test_a_list_of_parameters_is_one_span(
+    traced: DataAccessLayer, exporter: Spans, inside: int
+) -> None:
+    numbers = [{"n": number} for number in range(3)]
+    async with traced.transaction() as transaction:
+        await transaction.execute(sa.text("CREATE TEMP TABLE listed (n int) ON COMMIT DROP"))
+        await transaction.execute(sa.text("INSERT INTO listed VALUES (:n)"), numbers)
+    await asyncio.sleep(0)
+    assert len(named(exporter, "INSERT")) == 1
 
 
 async def test_without_a_collector_nothing_listens(engine_uri: str) -> None:

@@ -14,7 +14,7 @@ from .auth import install_auth, require
 {%- if cookiecutter.use_bulk %}
 from .books import bulk
 {%- endif %}
-from .database import connected
+from .database import with_engines, with_tables
 from .db import DataAccessLayer, TransactionMiddleware
 from .garbage import frozen_garbage
 from .middleware import install_middleware
@@ -44,9 +44,11 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
         async with AsyncExitStack() as stack:
             shutdown = stack.enter_context(Shutdown(delay=settings.shutdown_delay))
             if dal is None:
-                await stack.enter_async_context(connected(used, settings, ENTITIES))
-                stack.enter_context(frozen_garbage())
+                await stack.enter_async_context(with_engines(used, settings))
             stack.enter_context(observe(used))
+            if dal is None:
+                await stack.enter_async_context(with_tables(used, ENTITIES))
+                stack.enter_context(frozen_garbage())
             yield {"dal": used, "entities": ENTITIES, "shutdown": shutdown}
 
     app = FastAPI(

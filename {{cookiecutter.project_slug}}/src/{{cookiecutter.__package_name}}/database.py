@@ -24,14 +24,8 @@ class NotReady(Exception):
 
 
 @asynccontextmanager
-async def connected(
-    dal: DataAccessLayer, settings: Settings, entities: Sequence[type]
-) -> AsyncIterator[None]:
-    """Give `dal` the configured engines, and dispose of them at the end.
-
-    It is reflected and checked against `entities` when the database is ready, and otherwise as
-    soon as it is. Raises EntityMismatch when an entity does not fit the migrated database.
-    """
+async def with_engines(dal: DataAccessLayer, settings: Settings) -> AsyncIterator[None]:
+    """Give `dal` the configured engines, and dispose of them at the end; nothing is connected."""
     if settings.database_url is None:
         log.warning("DATABASE_URL is not set: every request that needs the database answers 503.")
         yield
@@ -40,14 +34,25 @@ async def connected(
     url = settings.database_read_url
     replica = engine_from(settings, url=url) if url else None
     dal.use(engine, replica=replica, schemas=settings.database_schemas or None)
+    try:
+        yield
+    finally:
+        await _disposed(engine, replica)
+
+
+@asynccontextmanager
+async def with_tables(dal: DataAccessLayer, entities: Sequence[type]) -> AsyncIterator[None]:
+    """Reflect `dal` and check it against `entities`, now or as soon as the database is ready.
+
+    Raises EntityMismatch when an entity does not fit the migrated database.
+    """
     retrying = None
     try:
-        if not await _reflected(dal, entities):
+        if dal.engines and not await _is_reflected(dal, entities):
             retrying = asyncio.create_task(_reflect_when_ready(dal, entities))
         yield
     finally:
         await _stopped(retrying)
-        await _disposed(engine, replica)
 
 
 async def schema_problem(dal: DataAccessLayer, entities: Sequence[type]) -> str:
@@ -78,7 +83,7 @@ def _behind_or_ahead(revision: str | None) -> str:
     return f"The schema is at revision {revision}, {needed}: it is newer; deploy its code."
 
 
-async def _reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
+async def _is_reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
     """Reflect and check; False, with one line in the log, when the database is not ready."""
     try:
         async with dal.engine.connect() as conn:
@@ -97,7 +102,7 @@ async def _reflect_when_ready(dal: DataAccessLayer, entities: Sequence[type]) ->
     while True:
         await asyncio.sleep(RETRY_INTERVAL)
         try:
-            if await _reflected(dal, entities):
+            if await _is_reflected(dal, entities):
                 log.info("The database is ready.")
                 return
         except (EntityMismatch, LookupError) as error:

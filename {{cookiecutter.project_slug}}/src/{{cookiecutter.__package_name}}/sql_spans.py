@@ -1,4 +1,4 @@
-"""A span for every statement that PostgreSQL gets, from SQLAlchemy or from asyncpg itself."""
+"""A span for every statement that a request sends, through SQLAlchemy or asyncpg itself."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,16 +6,25 @@ from time import time_ns
 from typing import Any
 
 import asyncpg
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
-from sqlalchemy import event
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
+from sqlalchemy import QueuePool, event
+from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from .db.watched import TRACERS
 
 _LONGEST_STATEMENT = 2_000
 
 
 @contextmanager
 def trace_statements(engine: AsyncEngine, tracer: Tracer) -> Iterator[None]:
-    """Make spans while inside. They hold the statement with its placeholders, never a parameter."""
+    """Make spans while inside. They hold the statement with its placeholders, never a parameter.
+
+    Only inside of another span, a request's or one's own: those of probes, of the startup and of
+    the wait for a database would be most, and tell nothing. COPY has none, and neither has what
+    PostgreSQL refuses to prepare on the compiled path: asyncpg tells nobody of them.
+    Statements stay on the compiled path when the engine has no connection yet.
+    """
     spans = _Spans(engine, tracer)
     listeners: list[tuple[str, Callable[..., None]]] = [
         ("before_cursor_execute", spans.started),
@@ -25,16 +34,32 @@ def trace_statements(engine: AsyncEngine, tracer: Tracer) -> Iterator[None]:
     ]
     for name, listener in listeners:
         event.listen(engine.sync_engine, name, listener)
+    hears_all = not _has_connections(engine)
+    _count_tracers(engine, hears_all)
     try:
         yield
     finally:
+        spans.are_wanted = False
+        _count_tracers(engine, -hears_all)
         for name, listener in listeners:
             event.remove(engine.sync_engine, name, listener)
 
 
+def _has_connections(engine: AsyncEngine) -> bool:
+    pool = engine.pool
+    return isinstance(pool, QueuePool) and pool.checkedin() + pool.checkedout() > 0
+
+
+def _count_tracers(engine: AsyncEngine, more: int) -> None:
+    tracers = engine.get_execution_options().get(TRACERS, 0) + more
+    engine.update_execution_options(**{TRACERS: tracers})
+
+
 class _Spans:
     def __init__(self, engine: AsyncEngine, tracer: Tracer) -> None:
+        self.are_wanted = True
         self._tracer = tracer
+        self._attribute = f"_span_{id(self)}"  # of SQLAlchemy's execution context
         self._about = {"db.system.name": "postgresql", "db.namespace": engine.url.database or ""}
         if engine.url.host:
             self._about["server.address"] = engine.url.host
@@ -42,25 +67,28 @@ class _Spans:
     def started(
         self, conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        context._span = self._span(statement)
+        if _is_in_a_span() and context.execute_style is not ExecuteStyle.EXECUTEMANY:
+            setattr(context, self._attribute, self._span(statement))
 
     def finished(
         self, conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        context._span.end()
+        if span := getattr(context, self._attribute, None):
+            span.end()
 
     def failed(self, failure: Any) -> None:
-        span = getattr(failure.execution_context, "_span", None)
-        if span is not None:
+        if span := getattr(failure.execution_context, self._attribute, None):
             _end_with(span, failure.original_exception)
 
     def connected(self, dbapi_connection: Any, record: Any) -> None:
-        # SQLAlchemy prepares its statements, which asyncpg does not tell its loggers about: a
-        # statement comes either through the events above or through here.
+        # SQLAlchemy prepares its statements, which asyncpg does not tell its loggers about (but for
+        # executemany): a statement comes either through the events above or through here.
         dbapi_connection.driver_connection.add_query_logger(self._queried)
 
     def _queried(self, query: asyncpg.connection.LoggedQuery) -> None:
         """Called by asyncpg right after a statement, in the context of whoever ran it."""
+        if not (self.are_wanted and _is_in_a_span()):
+            return
         now = time_ns()
         span = self._span(query.query, start=now - int(query.elapsed * 1e9))
         if query.exception is None:
@@ -69,11 +97,15 @@ class _Spans:
             _end_with(span, query.exception, now)
 
     def _span(self, statement: str, start: int | None = None) -> Span:
-        operation = statement.split(None, 1)[0].upper() if statement.strip() else "SQL"
+        operation = statement.split(None, 1)[0].rstrip(";").upper() if statement.strip() else "SQL"
         text = {"db.operation.name": operation, "db.query.text": statement[:_LONGEST_STATEMENT]}
         return self._tracer.start_span(
             operation, kind=SpanKind.CLIENT, attributes=self._about | text, start_time=start
         )
+
+
+def _is_in_a_span() -> bool:
+    return get_current_span().get_span_context().is_valid
 
 
 def _end_with(span: Span, error: BaseException, at: int | None = None) -> None:

@@ -57,17 +57,17 @@ def observe(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> Iterator[None]:
-    """Trace the statements of `dal` and measure its pool; enter it once the app has started.
+    """Trace the statements of `dal` and measure its pool; enter it before the first connection.
 
     The providers are the global ones, which FastAPI configures just before the lifespan. Without
     a tracer provider no listener is added, so a statement costs nothing more.
     """
-    for engine in dal.engines:
+    for engine in dict.fromkeys(dal.engines):
         _measure_pool(engine, get_meter(__name__, meter_provider=meter_provider))
     provider = tracer_provider or get_tracer_provider()
     with ExitStack() as stack:
         if _is_traced(provider):
-            for engine in dal.engines:
+            for engine in dict.fromkeys(dal.engines):
                 stack.enter_context(trace_statements(engine, provider.get_tracer(__name__)))
         yield
 

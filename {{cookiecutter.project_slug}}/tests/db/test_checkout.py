@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import PoolProxiedConnection, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
 from {{ cookiecutter.__package_name }}.db.checkout import Checkout
 from {{ cookiecutter.__package_name }}.db.engine import create_engine
@@ -100,6 +100,45 @@ async def test_a_connection_is_discarded_with_or_without_a_proxy(engine_uri: str
         assert len(set(map(id, seen))) == 3
 
 
+@pytest.mark.parametrize("name", ["invalidate", "close"])
+async def test_a_listener_that_raises_costs_no_connection_and_no_place(
+    engine_uri: str, name: str
+) -> None:
+    async with pool_of(engine_uri, pool_size=1) as checkout:
+
+        def fail(*given: object) -> None:
+            raise ArithmeticError
+
+        for _ in range(2):
+            taken = await checkout.take()
+            event.listen(checkout.engine.sync_engine, name, fail)
+            with pytest.raises(ArithmeticError):
+                checkout.discard(taken)
+            event.remove(checkout.engine.sync_engine, name, fail)
+            assert pool(checkout).checkedout() == 0
+
+
+async def test_a_transaction_that_ended_meanwhile_has_no_connection(engine_uri: str) -> None:
+    async with pool_of(engine_uri) as checkout:
+        lease = PoolLease(checkout)
+        await lease.open()
+        await lease.begin(isolation=None, readonly=False)
+        await lease.rollback()
+        with pytest.raises(RuntimeError, match="has ended"):
+            _ = await lease.connection()
+
+
+async def test_a_misspelt_isolation_level_costs_no_connection(engine_uri: str) -> None:
+    async with pool_of(engine_uri) as checkout:
+        lease = PoolLease(checkout)
+        await lease.open()
+        number = await pid(lease)
+        with pytest.raises(ValueError, match="'SNAPSHOT'"):
+            await lease.begin(isolation="SNAPSHOT", readonly=False)
+        await lease.rollback()
+        assert await pid_of_next(checkout) == number
+
+
 @pytest.mark.parametrize("name", ["checkout", "checkin", "reset"])
 async def test_who_listens_to_the_pool_hears_of_every_connection(
     engine_uri: str, name: str
@@ -129,6 +168,13 @@ async def test_a_pool_that_pings_hands_out_proxies(engine_uri: str) -> None:
         taken = await checkout.take()
         assert isinstance(taken, PoolProxiedConnection)
         checkout.put_back(taken)
+
+
+async def test_a_pool_that_keeps_one_connection_keeps_it(engine_uri: str) -> None:
+    checkout = Checkout(create_engine(engine_uri, poolclass=StaticPool))
+    numbers = {await pid_of_next(checkout) for _ in range(3)}
+    assert len(numbers) == 1
+    await checkout.engine.dispose()
 
 
 @pytest.mark.parametrize("options", [{"poolclass": NullPool}, {"pool_size": 1, "max_overflow": 1}])

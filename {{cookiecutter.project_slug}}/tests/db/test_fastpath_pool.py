@@ -128,6 +128,37 @@ async def test_cancelling_a_commit_at_any_point_loses_nothing_either(
     await assert_whole(paths, paths_url)
 
 
+@pytest.mark.parametrize("stuck", ["BEGIN", "COMMIT"])
+async def test_a_connection_whose_begin_or_commit_was_cut_off_is_not_given_to_the_next(
+    paths: DataAccessLayer, paths_url: str, monkeypatch: pytest.MonkeyPatch, stuck: str
+) -> None:
+    """Nobody knows whether the server has done it: the next would be in somebody's transaction."""
+    send = asyncpg.Connection.execute
+
+    async def send_and_wait(self: asyncpg.Connection, query: str, *args: Any, **more: Any) -> str:
+        answer: str = await send(self, query, *args, **more)
+        if query == stuck:
+            await asyncio.sleep(60)
+        return answer
+
+    async def work() -> None:
+        async with paths.transaction() as tx:
+            raw = await tx.get_dbapi_connection()
+            used.append(raw.get_server_pid())
+
+    used: list[int] = []
+    await work()
+    monkeypatch.setattr(asyncpg.Connection, "execute", send_and_wait)
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.wait([task])
+    monkeypatch.undo()
+    await work()
+    assert used[-1] != used[0]
+    await assert_whole(paths, paths_url)
+
+
 async def test_cancelling_whoever_waits_for_a_connection_loses_no_place(
     paths: DataAccessLayer, paths_url: str
 ) -> None:

@@ -4,8 +4,8 @@ SQLAlchemy hands a connection out behind a proxy with a finalizer, and making th
 times what the rest of a checkout does. Here the pool's own entry for the connection is used, and a
 proxy is made when SQLAlchemy's connection is asked for.
 
-Private to SQLAlchemy and used here: `_do_get`, `get_connection`, `checkin`, `_checkin_failed`,
-`fairy_ref` and `_ConnectionFairy` for that, `_pre_ping` and `_max_overflow` of the pool.
+Private to SQLAlchemy and used here: `_do_get`, `get_connection`, `checkin`, `fairy_ref` and
+`_ConnectionFairy` with its `_counter` for that, `_pre_ping` and `_max_overflow` of the pool.
 tests/db/test_checkout.py is the contract; pyproject.toml bounds the version.
 """
 
@@ -17,7 +17,7 @@ from sqlalchemy import PoolProxiedConnection, QueuePool, event
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import ConnectionPoolEntry, ManagesConnection
+from sqlalchemy.pool import ConnectionPoolEntry, ManagesConnection, NullPool
 from sqlalchemy.pool.base import _ConnectionFairy
 
 from .errors import DatabaseUnreachable
@@ -61,26 +61,26 @@ class Checkout:
         entry: Any = taken
         proxy = _ConnectionFairy(self._pool, entry.dbapi_connection, entry, None)
         proxy._counter = 1
-        entry.fairy_ref = weakref.ref(proxy)
+        entry.fairy_ref = weakref.ref(proxy, lambda _: None)  # SQLAlchemy #13738 on the callback
         return proxy
 
     def put_back(self, taken: ManagesConnection) -> None:
         """Let the next one have this connection; no transaction may be open on it."""
-        if taken.dbapi_connection is not None and not _keeps_another(self._pool):
-            taken.invalidate()  # closing in the usual way would be I/O
-        try:
-            if isinstance(taken, PoolProxiedConnection):
-                taken.close()
-            else:
-                _check_in(taken)
-        finally:
-            self._leave()
+        self._return(taken, closed=_closes_what_returns(self._pool))
 
     def discard(self, taken: ManagesConnection) -> None:
         """Close this connection, whatever state it is in; the pool makes another when needed."""
-        if taken.dbapi_connection is not None:
-            taken.invalidate()
-        self.put_back(taken)
+        self._return(taken, closed=True)
+
+    def _return(self, taken: ManagesConnection, *, closed: bool) -> None:
+        try:
+            if closed and taken.dbapi_connection is not None:
+                taken.invalidate()  # closes the socket; saying goodbye to the server would be I/O
+        finally:
+            try:
+                _check_in(taken)
+            finally:
+                self._leave()
 
     def _idle(self) -> ManagesConnection | None:
         """The entry of a connection that is there and open; None when that takes I/O or a proxy."""
@@ -89,22 +89,21 @@ class Checkout:
             return None
         entry: Any = pool._do_get()
         try:
-            entry.get_connection()
-        except BaseException as error:
-            entry._checkin_failed(error, _fairy_was_created=False)
-            if isinstance(error, MissingGreenlet):  # it has to be connected anew
-                return None
-            raise
-        if entry.driver_connection.is_closed():
-            entry.invalidate()
+            if _is_usable(entry):
+                return entry  # type: ignore[no-any-return]
+        except MissingGreenlet:
+            pass  # it was too old
+        except BaseException:
             _check_in(entry)
-            return None
-        return entry  # type: ignore[no-any-return]
+            raise
+        _check_in(entry)  # to be connected anew
+        return None
 
     def _needs_proxy(self, pool: Any) -> bool:
-        """Whether somebody does something with all connections that leave the pool or return."""
+        """Whether somebody wants to know of all connections that leave the pool or return."""
         events = pool.dispatch
-        return bool(len(events.checkout) > self._own_listeners or events.reset or pool._pre_ping)
+        listeners = len(events.checkout) > self._own_listeners or events.reset
+        return bool(listeners or pool._pre_ping or pool.echo)
 
     async def _proxied(self) -> PoolProxiedConnection:
         """A connection as SQLAlchemy hands it out, made when there is none."""
@@ -135,20 +134,38 @@ class Checkout:
 def refuse_closed(adapter: Any, entry: ConnectionPoolEntry, proxy: object) -> None:
     """Let the pool connect anew when the server has closed this connection; asks the socket only.
 
-    So after a restart of the server: the other connections of the pool are then closed as well.
-    A listener for those who use the engine itself; `Checkout` looks without it.
+    A listener for those who use the engine itself: `Checkout` looks at each connection it takes.
+    The others of the pool are connected anew, too: a server that restarts closes all.
     """
     if entry.driver_connection is not None and entry.driver_connection.is_closed():
         raise InvalidatePoolError
 
 
-def _check_in(entry: Any) -> None:
-    entry.checkin(_fairy_was_created=False)
+def _is_usable(entry: Any) -> bool:
+    """Whether the entry has a connection, which it need not replace, and which is open.
+
+    Raises MissingGreenlet when the pool wants it to be replaced.
+    """
+    if entry.dbapi_connection is None:
+        return False
+    entry.get_connection()
+    if entry.driver_connection.is_closed():
+        entry.invalidate()
+        return False
+    return True
 
 
-def _keeps_another(pool: Any) -> bool:
-    """Whether the pool keeps the next connection that comes back, or closes it."""
-    return isinstance(pool, QueuePool) and not 0 < pool.size() <= pool.checkedin()
+def _check_in(taken: Any) -> None:
+    if isinstance(taken, PoolProxiedConnection):
+        taken.close()
+    else:
+        taken.checkin(_fairy_was_created=False)
+
+
+def _closes_what_returns(pool: Any) -> bool:
+    """Whether the pool closes the next connection that comes back, having enough."""
+    is_full = isinstance(pool, QueuePool) and 0 < pool.size() <= pool.checkedin()
+    return is_full or isinstance(pool, NullPool)
 
 
 def _places(pool: object) -> asyncio.Semaphore | None:

@@ -89,12 +89,11 @@ class PoolLease:
 
         Raises DatabaseUnreachable when the connection was lost meanwhile.
         """
+        statement = wire.begin_statement(isolation, readonly)
         after = "; ".join(filter(None, (self._option(wire.AFTER_BEGIN), then)))
         self._unknown = True
         try:
-            self._begun = await wire.begin(
-                self._taken, isolation=isolation, readonly=readonly, after=after
-            )
+            self._begun = await wire.begin(self._taken, statement, after)
         except asyncpg.InterfaceError as error:  # as asyncpg has it: SQLAlchemy does not send BEGIN
             if not self.driver.is_closed():
                 raise
@@ -103,6 +102,8 @@ class PoolLease:
 
     async def connection(self) -> AsyncConnection:
         """SQLAlchemy's connection; its transaction is the one that was begun."""
+        if self._taken is None:
+            raise RuntimeError("The transaction has ended while a task was waiting for it.")
         if self._conn is None:
             self._taken = self._checkout.proxy(self._taken)
             sync = Connection(self._engine.sync_engine, connection=self._taken)
@@ -161,10 +162,12 @@ class PoolLease:
         taken, self._taken = self._taken, None
         if taken is None:
             return
-        if self._unknown or self._distrusted or taken.dbapi_connection is None:
-            self._checkout.discard(taken)
-        else:
-            wire.has_ended(taken)
-            self._checkout.put_back(taken)
-        if self._conn is not None and self._conn.sync_connection is not None:
-            self._conn.sync_connection.close()  # whoever has kept it finds it closed
+        try:
+            if self._unknown or self._distrusted or taken.dbapi_connection is None:
+                self._checkout.discard(taken)
+            else:
+                wire.has_ended(taken)
+                self._checkout.put_back(taken)
+        finally:
+            if self._conn is not None and self._conn.sync_connection is not None:
+                self._conn.sync_connection.close()  # whoever has kept it finds it closed

@@ -10,6 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from .wire import AFTER_BEGIN
 
+#: The execution option of an engine with the number of listeners to its statements and their errors
+#: that asyncpg tells of what SQLAlchemy does not run.
+TRACERS = "_tracers"
+
 
 def is_watched(engine: AsyncEngine) -> bool:
     """Whether somebody listens to what SQLAlchemy does, or has it do something else.
@@ -26,15 +30,14 @@ def is_watched(engine: AsyncEngine) -> bool:
 
 def _is_heard_by_others(sync: Any) -> bool:
     """Whether somebody else than the engine itself listens: for PgBouncer that hears of `begin`."""
-    events, dialect = sync.dispatch, sync.dialect.dispatch
-    own = AFTER_BEGIN in sync.get_execution_options()
+    events, dialect, options = sync.dispatch, sync.dialect.dispatch, sync.get_execution_options()
     return bool(
-        _is_heard(events)
-        or len(events.begin) > own
+        _are_statements_heard(sync)
+        or len(events.begin) > (AFTER_BEGIN in options)
         or events.commit
         or events.rollback
         or events.engine_connect
-        or dialect.handle_error
+        or len(dialect.handle_error) > options.get(TRACERS, 0)
         or dialect.do_execute
         or dialect.do_execute_no_params
         or dialect.do_setinputsizes
@@ -44,15 +47,16 @@ def _is_heard_by_others(sync: Any) -> bool:
 def is_altered(conn: AsyncConnection) -> bool:
     """Whether this connection has options or listeners that its engine has not."""
     sync: Any = conn.sync_connection
-    return sync.get_execution_options() != sync.engine.get_execution_options() or _is_heard(
-        sync.dispatch
-    )
+    options = sync.get_execution_options()
+    return options != sync.engine.get_execution_options() or _are_statements_heard(sync)
 
 
-def _is_heard(events: Any) -> bool:
+def _are_statements_heard(sync: Any) -> bool:
+    """Whether somebody listens to the statements of an engine or connection, besides tracers."""
+    events, tracers = sync.dispatch, sync.get_execution_options().get(TRACERS, 0)
     return bool(
-        events.before_cursor_execute
-        or events.after_cursor_execute
+        len(events.before_cursor_execute) > tracers
+        or len(events.after_cursor_execute) > tracers
         or events.before_execute
         or events.after_execute
     )

@@ -40,15 +40,11 @@ class Begun:
         await self._driver.execute("ROLLBACK")
 
 
-async def begin(
-    taken: ManagesConnection, *, isolation: str | None, readonly: bool, after: str = ""
-) -> Begun:
-    """Send BEGIN with these options, and `after` along with it, and let SQLAlchemy know of it.
+async def begin(taken: ManagesConnection, statement: str, after: str = "") -> Begun:
+    """Send a `begin_statement`, and `after` along with it, and let SQLAlchemy know of it.
 
-    SQLAlchemy is told first: should this be cancelled, the rollback sends the ROLLBACK that is
-    needed if BEGIN has arrived, and that PostgreSQL only warns about if it has not.
+    When this is cancelled nobody knows whether BEGIN has arrived: close the connection then.
     """
-    statement = begin_statement(isolation, readonly)
     driver: Any = taken.driver_connection
     _dialect_state(taken)._transaction = begun = Begun(driver)
     await driver.execute(f"{statement}; {after}" if after else statement)
