@@ -164,8 +164,9 @@ def _check_in(taken: Any) -> None:
 
 def _closes_what_returns(pool: Any) -> bool:
     """Whether the pool closes the next connection that comes back, having enough."""
-    is_full = isinstance(pool, QueuePool) and 0 < pool.size() <= pool.checkedin()
-    return is_full or isinstance(pool, NullPool)
+    if isinstance(pool, QueuePool):
+        return pool._max_overflow > 0 and pool.checkedin() >= pool.size()
+    return isinstance(pool, NullPool)
 
 
 def _places(pool: object) -> asyncio.Semaphore | None:

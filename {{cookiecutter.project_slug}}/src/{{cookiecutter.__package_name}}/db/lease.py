@@ -144,7 +144,7 @@ class PoolLease:
             self._give_back()
 
     def _option(self, name: str) -> Any:
-        return self._engine.get_execution_options().get(name)
+        return self._engine.sync_engine.get_execution_options().get(name)
 
     async def _end(self, begun: wire.Begun, *, commit: bool) -> None:
         transaction = self._root or begun

@@ -87,7 +87,8 @@ class _Attempt:
             if not _is_unwinding(error) and not (isinstance(error, Exception) and self._must_rerun):
                 raise
         finally:
-            await self._transaction.finish(commit=False, over=OVER)
+            if not self._transaction.is_over:
+                await self._transaction.finish(commit=False, over=OVER)
         if self._must_rerun:
             return False
         if self._failure is not None:

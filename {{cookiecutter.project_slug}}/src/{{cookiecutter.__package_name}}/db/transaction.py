@@ -136,6 +136,11 @@ class DeferredTransaction(TransactionManager):
         """Whether a connection was taken."""
         return self._lease is not None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was finished: it takes no connection any more."""
+        return bool(self._over)
+
     async def connection(self) -> AsyncConnection:
         """The connection, with its transaction begun."""
         async with self._turn:
