@@ -54,6 +54,7 @@ async def traced(
 ) -> AsyncIterator[DataAccessLayer]:
     """A data access layer of the test's own, its statements traced from its first connection on."""
     dal = DataAccessLayer()
+    dal.fast_path = True
     engine = create_engine(engine_uri, pool_size=3)
     dal.use(engine)
     with observe(dal, tracer_provider=tracer_provider):
@@ -169,7 +170,7 @@ async def test_the_connections_of_the_startup_are_traced_too(
     settings: Settings, exporter: Spans, tracer_provider: TracerProvider, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(telemetry, "get_tracer_provider", lambda: tracer_provider)
-    app = create_app(settings)
+    app = create_app(settings.model_copy(update={"database_fast_path": True}))
     async with app.router.lifespan_context(app) as state:
         assert state is not None
         dal: DataAccessLayer = state["dal"]
@@ -187,6 +188,7 @@ async def test_statements_on_connections_from_before_are_traced_by_sqlalchemy(
     engine_uri: str, exporter: Spans, tracer_provider: TracerProvider, inside: int
 ) -> None:
     dal = DataAccessLayer()
+    dal.fast_path = True
     engine = create_engine(engine_uri)
     dal.use(engine)
     async with engine.connect():
