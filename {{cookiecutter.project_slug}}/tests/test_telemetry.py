@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import threading
+import time
 import weakref
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -184,7 +185,7 @@ async def test_the_connections_of_the_startup_are_traced_too(
     assert len(named(exporter, "SELECT")) == 1
 
 
-async def test_statements_on_connections_from_before_are_traced_by_sqlalchemy(
+async def test_statements_on_connections_from_before_are_spans_too(
     engine_uri: str, exporter: Spans, tracer_provider: TracerProvider, inside: int
 ) -> None:
     dal = DataAccessLayer()
@@ -195,12 +196,53 @@ async def test_statements_on_connections_from_before_are_traced_by_sqlalchemy(
         pass
     assert dal.compiled(ONE, None)
     with observe(dal, tracer_provider=tracer_provider):
-        assert dal.compiled(ONE, None) is None
-        async with dal.transaction() as transaction:
+        assert dal.compiled(ONE, None)
+        async with dal.transaction(isolation="SERIALIZABLE") as transaction:
             assert await transaction.fetch_value(ONE) == 1
-    assert dal.compiled(ONE, None)
+    async with dal.transaction() as transaction:
+        assert await transaction.fetch_value(ONE) == 1
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: None)
+    assert dal.compiled(ONE, None) is None
     await engine.dispose()
-    assert len(named(exporter, "SELECT")) == 1
+    for name in ("BEGIN", "SELECT", "COMMIT"):
+        assert len(named(exporter, name)) == 1
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_spans_are_where_their_statements_were(
+    traced: DataAccessLayer, exporter: Spans, tracer_provider: TracerProvider, fast: bool
+) -> None:
+    """Not later, by what a handler does without giving way to the event loop."""
+    traced.fast_path = fast
+    async with traced.transaction() as transaction:
+        await transaction.fetch_value(ONE)
+    with tracer_provider.get_tracer("test").start_as_current_span("request"):
+        async with traced.transaction(isolation="SERIALIZABLE") as transaction:
+            await transaction.fetch_value(ONE)
+            read = time.time_ns()
+            time.sleep(0.05)  # noqa: ASYNC251
+        committed = time.time_ns()
+        time.sleep(0.05)  # noqa: ASYNC251
+    await asyncio.sleep(0)
+    begin, select, commit, request = exporter.get_finished_spans()
+    assert [span.name for span in (begin, select, commit)] == ["BEGIN", "SELECT", "COMMIT"]
+    ends = [begin.end_time, select.start_time, select.end_time, read, commit.start_time]
+    assert None not in ends
+    assert ends == sorted(ends, key=lambda end: end or 0)
+    assert (commit.end_time or 0) < committed < (request.end_time or 0)
+
+
+async def test_a_statement_that_cannot_be_prepared_is_a_failed_span(
+    traced: DataAccessLayer, exporter: Spans, inside: int
+) -> None:
+    missing = sa.select(sa.table("nowhere", sa.column("id")).c.id)
+    assert traced.compiled(missing, None)
+    async with traced.transaction(with_commit=False) as transaction:
+        with pytest.raises(DBAPIError):
+            await transaction.fetch_all(missing)
+    await asyncio.sleep(0)
+    [span] = named(exporter, "SELECT")
+    assert (span.attributes or {})["db.response.status_code"] == "42P01"
 
 
 async def test_two_applications_trace_one_engine(

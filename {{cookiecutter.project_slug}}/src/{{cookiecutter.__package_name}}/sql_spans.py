@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import time_ns
 from typing import Any
 
 import asyncpg
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
-from sqlalchemy import QueuePool, event
+from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExecuteStyle
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .db.watched import TRACERS
+from .db.wire import TRACERS
 
 _LONGEST_STATEMENT = 2_000
+_has_span: ContextVar[bool] = ContextVar("statement_has_span", default=False)
 
 
 @contextmanager
@@ -21,9 +23,7 @@ def trace_statements(engine: AsyncEngine, tracer: Tracer) -> Iterator[None]:
     """Make spans while inside. They hold the statement with its placeholders, never a parameter.
 
     Only inside of another span, a request's or one's own: those of probes, of the startup and of
-    the wait for a database would be most, and tell nothing. COPY has none, and neither has what
-    PostgreSQL refuses to prepare on the compiled path: asyncpg tells nobody of them.
-    Statements stay on the compiled path when the engine has no connection yet.
+    the wait for a database would be most, and tell nothing. COPY has none: asyncpg tells nobody.
     """
     spans = _Spans(engine, tracer)
     listeners: list[tuple[str, Callable[..., None]]] = [
@@ -34,28 +34,25 @@ def trace_statements(engine: AsyncEngine, tracer: Tracer) -> Iterator[None]:
     ]
     for name, listener in listeners:
         event.listen(engine.sync_engine, name, listener)
-    hears_all = not _has_connections(engine)
-    _count_tracers(engine, hears_all)
+    engine.update_execution_options(**{TRACERS: (*_tracers_of(engine), spans.traced)})
     try:
         yield
     finally:
         spans.are_wanted = False
-        _count_tracers(engine, -hears_all)
+        others = tuple(one for one in _tracers_of(engine) if one != spans.traced)
+        engine.update_execution_options(**{TRACERS: others})
         for name, listener in listeners:
             event.remove(engine.sync_engine, name, listener)
 
 
-def _has_connections(engine: AsyncEngine) -> bool:
-    pool = engine.pool
-    return isinstance(pool, QueuePool) and pool.checkedin() + pool.checkedout() > 0
-
-
-def _count_tracers(engine: AsyncEngine, more: int) -> None:
-    tracers = engine.get_execution_options().get(TRACERS, 0) + more
-    engine.update_execution_options(**{TRACERS: tracers})
+def _tracers_of(engine: AsyncEngine) -> tuple[Callable[..., Any], ...]:
+    tracers: tuple[Callable[..., Any], ...] = engine.get_execution_options().get(TRACERS, ())
+    return tracers
 
 
 class _Spans:
+    """Three ways lead here: what `db` sends, what SQLAlchemy sends, and what others do."""
+
     def __init__(self, engine: AsyncEngine, tracer: Tracer) -> None:
         self.are_wanted = True
         self._tracer = tracer
@@ -63,6 +60,29 @@ class _Spans:
         self._about = {"db.system.name": "postgresql", "db.namespace": engine.url.database or ""}
         if engine.url.host:
             self._about["server.address"] = engine.url.host
+
+    def traced(self, driver: Any) -> "_TracedDriver":
+        return _TracedDriver(driver, self)
+
+    @contextmanager
+    def around(self, statement: str) -> Iterator[None]:
+        if not (self.are_wanted and _is_in_a_span()):
+            yield
+            return
+        span, token = self._span(statement), _has_span.set(True)
+        try:
+            yield
+        except BaseException as error:
+            _end_with(span, error)
+            raise
+        else:
+            span.end()
+        finally:
+            _has_span.reset(token)
+
+    def refused(self, statement: str, start: int, error: Exception) -> None:
+        if self.are_wanted and _is_in_a_span():
+            _end_with(self._span(statement, start), error)
 
     def started(
         self, conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
@@ -86,8 +106,11 @@ class _Spans:
         dbapi_connection.driver_connection.add_query_logger(self._queried)
 
     def _queried(self, query: asyncpg.connection.LoggedQuery) -> None:
-        """Called by asyncpg right after a statement, in the context of whoever ran it."""
-        if not (self.are_wanted and _is_in_a_span()):
+        """Called by asyncpg in the context of whoever ran a statement of their own.
+
+        That is in the event loop's next turn: the span is later by what was done until then.
+        """
+        if _has_span.get() or not (self.are_wanted and _is_in_a_span()):
             return
         now = time_ns()
         span = self._span(query.query, start=now - int(query.elapsed * 1e9))
@@ -102,6 +125,32 @@ class _Spans:
         return self._tracer.start_span(
             operation, kind=SpanKind.CLIENT, attributes=self._about | text, start_time=start
         )
+
+
+class _TracedDriver:
+    """asyncpg's connection as `db` uses it, with a span around each statement."""
+
+    def __init__(self, driver: Any, spans: _Spans) -> None:
+        self._driver = driver
+        self._spans = spans
+
+    async def execute(self, query: str) -> str:
+        with self._spans.around(query):
+            answer: str = await self._driver.execute(query)
+            return answer
+
+    async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
+        with self._spans.around(query):
+            records: list[asyncpg.Record] = await self._driver.fetch(query, *values)
+            return records
+
+    async def prepare(self, query: str) -> Any:
+        start = time_ns()
+        try:
+            return await self._driver.prepare(query)
+        except Exception as error:
+            self._spans.refused(query, start, error)  # it will not be fetched
+            raise
 
 
 def _is_in_a_span() -> bool:

@@ -1,6 +1,7 @@
 """Connections of the compiled path: nobody loses one, whatever happens in between."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from {{ cookiecutter.__package_name }}.db import DataAccessLayer
+from {{ cookiecutter.__package_name }}.db.errors import DatabaseUnreachable
+from {{ cookiecutter.__package_name }}.db.faults import fault_of
 
 SIZE = 3
 ONE = sa.select(sa.literal(1).label("one"))
@@ -58,6 +61,17 @@ async def terminate_all(url: str) -> None:
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def outages_forgiven() -> AsyncIterator[None]:
+    """Let only those errors pass that are answered with 503, and that callers can expect."""
+    try:
+        yield
+    except (DBAPIError, DatabaseUnreachable) as error:
+        fault = fault_of(error)
+        if fault is None or fault.status != 503:
+            raise
 
 
 async def take_and_read(dal: DataAccessLayer, number: int) -> int:
@@ -224,6 +238,39 @@ async def test_connections_that_the_server_has_closed_are_replaced_without_an_er
     found = await asyncio.gather(*(take_and_read(paths, number) for number in range(9)))
     assert found == list(range(9))
     await terminate_all(paths_url)
+    await assert_whole(paths, paths_url)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_connection_that_is_being_closed_is_an_outage(
+    paths: DataAccessLayer, paths_url: str, turns: int, fast: bool
+) -> None:
+    """The server's goodbye is read in one turn of the event loop, the end of the socket later."""
+    paths.fast_path = fast
+    assert await take_and_read(paths, 1) == 1
+    killing = threading.Thread(target=lambda: asyncio.run(terminate_all(paths_url)))
+    killing.start()
+    killing.join()  # meanwhile the event loop sees nothing
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with outages_forgiven(), paths.transaction(with_commit=False) as tx:
+        await tx.fetch_all(sa.insert(OWNER).values(id=1).returning(OWNER.c.id))
+    await assert_whole(paths, paths_url)
+
+
+async def test_a_connection_that_is_lost_while_rows_are_streamed_is_an_outage(
+    paths: DataAccessLayer, paths_url: str
+) -> None:
+    async def stream() -> None:
+        async with paths.transaction() as tx:
+            numbers = sa.select(sa.func.generate_series(1, 3000).label("n"))
+            async for row in tx.stream(numbers, batch_size=100):
+                if row["n"] == 150:
+                    await terminate_all(paths_url)
+
+    with pytest.raises(DatabaseUnreachable, match="was lost"):
+        await stream()
     await assert_whole(paths, paths_url)
 
 

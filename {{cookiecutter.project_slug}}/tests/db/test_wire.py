@@ -43,7 +43,7 @@ async def test_sqlalchemys_commit_and_rollback_end_our_transaction(db: DataAcces
         driver, adapter = proxy.driver_connection, proxy.dbapi_connection
         for end in (conn.commit, conn.rollback):
             _ = await conn.begin()
-            await begin(proxy, "BEGIN")
+            await begin(proxy, driver, "BEGIN")
             assert driver.is_in_transaction()
             assert isinstance(adapter._transaction, Begun)
             assert await conn.run_sync(is_begun)
@@ -57,7 +57,7 @@ async def test_a_transaction_that_ended_without_sqlalchemy_is_not_ended_again(
 ) -> None:
     async with db.engine.connect() as conn:
         proxy: Any = await conn.get_raw_connection()
-        begun = await begin(proxy, "BEGIN")
+        begun = await begin(proxy, proxy.driver_connection, "BEGIN")
         await begun.commit()
         has_ended(proxy)
         assert not await conn.run_sync(is_begun)

@@ -15,7 +15,7 @@ class NotReflected(RuntimeError):
 
 
 class DatabaseUnreachable(OSError):
-    """No connection could be made: refused, timed out, or the host name is not known."""
+    """No connection could be made (refused, timed out, unknown host), or one was lost."""
 
 
 class UnknownSchema(LookupError):

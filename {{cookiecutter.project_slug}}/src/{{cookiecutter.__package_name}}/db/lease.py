@@ -25,6 +25,10 @@ class Lease(Protocol):
     def driver(self) -> asyncpg.Connection:
         """asyncpg's connection, once it is open."""
 
+    @property
+    def sender(self) -> asyncpg.Connection:
+        """The same, by way of those who trace statements."""
+
     async def open(self) -> None:
         """Take a connection; no transaction is begun."""
 
@@ -83,21 +87,27 @@ class PoolLease:
         """Take a connection of the pool. Raises what `Checkout.take` does."""
         self._taken = await self._checkout.take()
         self.driver: asyncpg.Connection = self._taken.driver_connection
+        self.sender = self.driver
+        for traced in self._option(wire.TRACERS) or ():
+            self.sender = traced(self.sender)
 
     async def begin(self, *, isolation: str | None, readonly: bool, then: str = "") -> None:
         """Send BEGIN, and `then` along with it.
 
-        Raises DatabaseUnreachable when the connection was lost meanwhile.
+        Raises DatabaseUnreachable when the connection was lost while it was idle, and otherwise
+        what SQLAlchemy would raise.
         """
         statement = wire.begin_statement(isolation, readonly)
         after = "; ".join(filter(None, (self._option(wire.AFTER_BEGIN), then)))
         self._unknown = True
         try:
-            self._begun = await wire.begin(self._taken, statement, after)
-        except asyncpg.InterfaceError as error:  # as asyncpg has it: SQLAlchemy does not send BEGIN
-            if not self.driver.is_closed():
-                raise
+            self._begun = await wire.begin(self._taken, self.sender, statement, after)
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            # Nothing else can be wrong with BEGIN. The second is raised when asyncpg has read the
+            # server's goodbye, but not yet that the socket is closed.
             raise DatabaseUnreachable("The connection to the database was lost.") from error
+        except asyncpg.PostgresError as error:
+            raise self.as_sqlalchemys(error, statement) from error
         self._unknown = False
 
     async def connection(self) -> AsyncConnection:

@@ -103,6 +103,11 @@ class SavepointLease:
         """asyncpg's connection, which is in the outer transaction."""
         return self._outer.lease.driver
 
+    @property
+    def sender(self) -> asyncpg.Connection:
+        """The same, by way of those who trace statements."""
+        return self._outer.lease.sender
+
     async def open(self) -> None:
         """Set the savepoint."""
         self._name = await self._outer.enter()

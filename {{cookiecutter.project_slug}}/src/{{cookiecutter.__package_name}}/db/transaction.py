@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 from sqlalchemy import CursorResult, Executable, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from .errors import DatabaseUnreachable
 from .fastpath import Call, Plan, Row
 from .lease import Lease
 from .reflection import Reflection
@@ -76,11 +78,21 @@ class TransactionManager:
         return None if row is None else next(iter(row.values()))
 
     async def stream(self, statement: Executable, *, batch_size: int = 500) -> AsyncIterator[Row]:
-        """Rows from a server-side cursor, `batch_size` in a round trip."""
+        """Rows from a server-side cursor, `batch_size` in a round trip.
+
+        Raises what `execute` does, and DatabaseUnreachable when the connection is lost meanwhile.
+        """
         conn = await self.connection()
-        async with conn.stream(statement, execution_options={"yield_per": batch_size}) as result:
-            async for row in result.mappings():
-                yield dict(row)
+        driver: Any = (await conn.get_raw_connection()).driver_connection
+        options = {"yield_per": batch_size}
+        try:
+            async with conn.stream(statement, execution_options=options) as result:
+                async for row in result.mappings():
+                    yield dict(row)
+        except asyncpg.InterfaceError as error:  # SQLAlchemy lets the cursor's own errors through
+            if not driver.is_closed():
+                raise
+            raise DatabaseUnreachable("The connection to the database was lost.") from error
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -205,7 +217,7 @@ class DeferredTransaction(TransactionManager):
             if not self._begun and self._needs_begin(plan, lease):
                 await self._begin(lease)
             try:
-                return await plan.fetch(lease.driver, values)
+                return await plan.fetch(lease.sender, values)
             except Exception as error:
                 known = lease.as_sqlalchemys(error, plan.sql)
                 self._notice(known)

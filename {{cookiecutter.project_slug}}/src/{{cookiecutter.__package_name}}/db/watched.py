@@ -8,11 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from .wire import AFTER_BEGIN
-
-#: The execution option of an engine with the number of listeners to its statements and their errors
-#: that asyncpg tells of what SQLAlchemy does not run.
-TRACERS = "_tracers"
+from .wire import AFTER_BEGIN, TRACERS
 
 
 def is_watched(engine: AsyncEngine) -> bool:
@@ -37,7 +33,7 @@ def _is_heard_by_others(sync: Any) -> bool:
         or events.commit
         or events.rollback
         or events.engine_connect
-        or len(dialect.handle_error) > options.get(TRACERS, 0)
+        or len(dialect.handle_error) > len(options.get(TRACERS, ()))
         or dialect.do_execute
         or dialect.do_execute_no_params
         or dialect.do_setinputsizes
@@ -53,7 +49,7 @@ def is_altered(conn: AsyncConnection) -> bool:
 
 def _are_statements_heard(sync: Any) -> bool:
     """Whether somebody listens to the statements of an engine or connection, besides tracers."""
-    events, tracers = sync.dispatch, sync.get_execution_options().get(TRACERS, 0)
+    events, tracers = sync.dispatch, len(sync.get_execution_options().get(TRACERS, ()))
     return bool(
         len(events.before_cursor_execute) > tracers
         or len(events.after_cursor_execute) > tracers

@@ -21,6 +21,10 @@ from .errors import AbortedTransaction
 AFTER_BEGIN = "after_begin"
 #: The execution option of an engine on which nothing may run outside of a transaction.
 ALWAYS_BEGIN = "always_begin"
+#: The execution option of an engine with those who trace its statements: a tuple of functions from
+#: asyncpg's connection to one that sends the same and tells of it. Each also listens to what
+#: SQLAlchemy sends, and to its errors.
+TRACERS = "tracers"
 ISOLATION_LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 
@@ -40,14 +44,15 @@ class Begun:
         await self._driver.execute("ROLLBACK")
 
 
-async def begin(taken: ManagesConnection, statement: str, after: str = "") -> Begun:
+async def begin(
+    taken: ManagesConnection, sender: asyncpg.Connection, statement: str, after: str = ""
+) -> Begun:
     """Send a `begin_statement`, and `after` along with it, and let SQLAlchemy know of it.
 
     When this is cancelled nobody knows whether BEGIN has arrived: close the connection then.
     """
-    driver: Any = taken.driver_connection
-    _dialect_state(taken)._transaction = begun = Begun(driver)
-    await driver.execute(f"{statement}; {after}" if after else statement)
+    _dialect_state(taken)._transaction = begun = Begun(sender)
+    await sender.execute(f"{statement}; {after}" if after else statement)
     return begun
 
 
