@@ -42,14 +42,13 @@ class DataAccessLayer(ReflectedTables):
         views: bool = True,
         only: Only = None,
         view_keys: ViewKeys | None = None,
-        fast_path: bool = True,
         **engine_options: Any,
     ) -> AsyncIterator[Self]:
         """Make an engine, reflect as `reflect()` does, and dispose of the engine at the end.
 
         Raises OSError when the server cannot be reached, DBAPIError when it refuses.
         """
-        dal, engine = cls(fast_path=fast_path), create_engine(url, **engine_options)
+        dal, engine = cls(), create_engine(url, **engine_options)
         try:
             await dal.reflect(engine, schemas=schemas, views=views, only=only, view_keys=view_keys)
             yield dal
