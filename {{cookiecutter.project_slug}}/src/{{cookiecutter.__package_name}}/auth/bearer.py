@@ -16,14 +16,14 @@ def bearer_token(connection: HTTPConnection) -> str:
     WebSocket: there, it may come as the subprotocol after `bearer` instead. Never in the URL, which
     is logged along the way.
     """
+    headers = connection.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise several_credentials()
     tokens = [
         token.strip(" ")
-        for header in connection.headers.getlist("authorization")
-        for scheme, _, token in [header.partition(" ")]
+        for scheme, _, token in [header.partition(" ") for header in headers]
         if scheme.lower() == "bearer"
     ]
-    if len(connection.headers.getlist("authorization")) > 1:
-        raise several_credentials()
     tokens += _subprotocol_tokens(connection)
     if len(tokens) > 1:
         raise several_credentials()
