@@ -111,6 +111,19 @@ async def test_statements_on_the_replica_are_spans_too(
     assert any("$1" in text for text in texts(exporter))
 
 
+async def test_one_engine_for_everything_is_traced_once(
+    engine_uri: str, exporter: Spans, tracer_provider: TracerProvider, inside: int
+) -> None:
+    engine = create_engine(engine_uri)
+    dal = DataAccessLayer()
+    dal.use(engine, replica=engine)
+    with observe(dal, tracer_provider=tracer_provider):
+        async with dal.transaction() as transaction:
+            await transaction.execute(ONE)
+    await engine.dispose()
+    assert len(named(exporter, "SELECT")) == 1
+
+
 async def test_a_failing_statement_is_a_failed_span(
     traced: DataAccessLayer, exporter: Spans, inside: int
 ) -> None:

@@ -48,7 +48,7 @@ async def with_tables(dal: DataAccessLayer, entities: Sequence[type]) -> AsyncIt
     """
     retrying = None
     try:
-        if dal.engines and not await _is_reflected(dal, entities):
+        if dal.engines and not await _reflected(dal, entities):
             retrying = asyncio.create_task(_reflect_when_ready(dal, entities))
         yield
     finally:
@@ -83,7 +83,7 @@ def _behind_or_ahead(revision: str | None) -> str:
     return f"The schema is at revision {revision}, {needed}: it is newer; deploy its code."
 
 
-async def _is_reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
+async def _reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
     """Reflect and check; False, with one line in the log, when the database is not ready."""
     try:
         async with dal.engine.connect() as conn:
@@ -102,7 +102,7 @@ async def _reflect_when_ready(dal: DataAccessLayer, entities: Sequence[type]) ->
     while True:
         await asyncio.sleep(RETRY_INTERVAL)
         try:
-            if await _is_reflected(dal, entities):
+            if await _reflected(dal, entities):
                 log.info("The database is ready.")
                 return
         except (EntityMismatch, LookupError) as error:

@@ -36,6 +36,14 @@ async def pid(lease: PoolLease) -> int:
     return int(await lease.driver.fetchval("SELECT pg_backend_pid()"))
 
 
+async def begun(checkout: Checkout) -> PoolLease:
+    """A connection with a transaction."""
+    lease = PoolLease(checkout)
+    await lease.open()
+    await lease.begin(isolation=None, readonly=False)
+    return lease
+
+
 async def pid_of_next(checkout: Checkout) -> int:
     lease = PoolLease(checkout)
     await lease.open()
@@ -61,9 +69,7 @@ async def test_an_idle_connection_leaves_the_pool_and_returns_without_a_proxy(
 
 async def test_sqlalchemys_connection_is_over_the_one_that_was_taken(engine_uri: str) -> None:
     async with pool_of(engine_uri) as checkout:
-        lease = PoolLease(checkout)
-        await lease.open()
-        await lease.begin(isolation=None, readonly=False)
+        lease = await begun(checkout)
         number = await pid(lease)
         conn = await lease.connection()
         assert await conn.scalar(text("SELECT pg_backend_pid()")) == number
@@ -77,9 +83,7 @@ async def test_sqlalchemys_connection_is_over_the_one_that_was_taken(engine_uri:
 
 async def test_whoever_invalidates_sqlalchemys_connection_closes_it(engine_uri: str) -> None:
     async with pool_of(engine_uri) as checkout:
-        lease = PoolLease(checkout)
-        await lease.open()
-        await lease.begin(isolation=None, readonly=False)
+        lease = await begun(checkout)
         number = await pid(lease)
         await (await lease.connection()).invalidate()
         await lease.rollback()
@@ -120,9 +124,7 @@ async def test_a_listener_that_raises_costs_no_connection_and_no_place(
 
 async def test_a_transaction_that_ended_meanwhile_has_no_connection(engine_uri: str) -> None:
     async with pool_of(engine_uri) as checkout:
-        lease = PoolLease(checkout)
-        await lease.open()
-        await lease.begin(isolation=None, readonly=False)
+        lease = await begun(checkout)
         await lease.rollback()
         with pytest.raises(RuntimeError, match="has ended"):
             _ = await lease.connection()
@@ -163,8 +165,19 @@ async def test_a_connection_that_is_too_old_is_replaced(engine_uri: str) -> None
         assert pool(checkout).checkedout() == 0
 
 
-async def test_a_pool_that_pings_hands_out_proxies(engine_uri: str) -> None:
-    async with pool_of(engine_uri, pool_pre_ping=True) as checkout:
+async def test_a_connection_that_is_gone_is_made_in_one_attempt(engine_uri: str) -> None:
+    """What asks for a password just before connecting is asked once."""
+    async with pool_of(engine_uri) as checkout:
+        attempts: list[object] = []
+        event.listen(checkout.engine.sync_engine, "do_connect", lambda *_: attempts.append(1))
+        checkout.discard(await checkout.take())
+        checkout.put_back(await checkout.take())
+        assert len(attempts) == 1
+
+
+@pytest.mark.parametrize("option", ["pool_pre_ping", "echo_pool"])
+async def test_a_pool_that_pings_or_logs_hands_out_proxies(engine_uri: str, option: str) -> None:
+    async with pool_of(engine_uri, **{option: True}) as checkout:
         taken = await checkout.take()
         assert isinstance(taken, PoolProxiedConnection)
         checkout.put_back(taken)
@@ -197,9 +210,7 @@ async def test_a_connection_that_is_out_while_the_pool_is_disposed_of_is_not_of_
     engine_uri: str,
 ) -> None:
     async with pool_of(engine_uri) as checkout:
-        lease = PoolLease(checkout)
-        await lease.open()
-        await lease.begin(isolation=None, readonly=False)
+        lease = await begun(checkout)
         number = await pid(lease)
         await checkout.engine.dispose()
         conn: AsyncConnection = await lease.connection()

@@ -167,7 +167,7 @@ class Plans:
             return None
         if parameters is None:
             parameters = {}
-        elif not isinstance(parameters, (dict, Mapping)):
+        elif not isinstance(parameters, Mapping):
             return None
         # The names of the parameters of an INSERT or UPDATE are columns that it writes.
         columns = tuple(parameters) if statement.is_dml else ()

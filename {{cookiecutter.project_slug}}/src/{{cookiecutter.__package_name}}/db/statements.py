@@ -47,7 +47,7 @@ class Conditions:
 
     def __init__(self, where: Where) -> None:
         self._expression = where if isinstance(where, ColumnElement) else None
-        equal = where if where is not None and isinstance(where, Mapping) else {}
+        equal = where if isinstance(where, Mapping) else {}
         self.names = tuple((name, value is None) for name, value in equal.items())
         #: Values of the bind parameters.
         self.params = {f"w{i}": plain(v) for i, v in enumerate(equal.values()) if v is not None}
