@@ -79,7 +79,7 @@ class PoolLease:
         self._begun: wire.Begun | None = None
         self._conn: OwnedConnection | None = None
         self._root: AsyncTransaction | None = None
-        self._unknown = False  # a COMMIT or ROLLBACK was cut off: the session's state is not known
+        self._unknown = False  # BEGIN, COMMIT or ROLLBACK was cut off: in what state, nobody knows
         self._distrusted = False
         self.may_defer_begin = not self._option(wire.ALWAYS_BEGIN)
 
