@@ -1,0 +1,59 @@
+"""The data layer of FastAPI services that write SQLAlchemy Core on PostgreSQL."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import (
+        AbortedTransaction,
+        DataAccessLayer,
+        DatabaseUnreachable,
+        NotReflected,
+        TransactionManager,
+        UnknownTable,
+        connect_or_exit,
+    )
+    from .web.request import (
+        ReadTransaction,
+        ReplayedTransaction,
+        SerializableTransaction,
+        Transaction,
+    )
+    from .web.transactions import TransactionMiddleware
+
+_HOMES = {
+    "AbortedTransaction": "data",
+    "DataAccessLayer": "data",
+    "DatabaseUnreachable": "data",
+    "NotReflected": "data",
+    "ReadTransaction": "web.request",
+    "ReplayedTransaction": "web.request",
+    "SerializableTransaction": "web.request",
+    "Transaction": "web.request",
+    "TransactionManager": "data",
+    "TransactionMiddleware": "web.transactions",
+    "UnknownTable": "data",
+    "connect_or_exit": "data",
+}
+
+__all__ = [
+    "AbortedTransaction",
+    "DataAccessLayer",
+    "DatabaseUnreachable",
+    "NotReflected",
+    "ReadTransaction",
+    "ReplayedTransaction",
+    "SerializableTransaction",
+    "Transaction",
+    "TransactionManager",
+    "TransactionMiddleware",
+    "UnknownTable",
+    "connect_or_exit",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: `dalkit.data` needs no web framework."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dalkit' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

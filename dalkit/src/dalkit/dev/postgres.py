@@ -1,0 +1,207 @@
+"""An embedded PostgreSQL for `make run` and the tests: `cluster`, `temporary_cluster`, a CLI."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from .project import find_project
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# A test database is thrown away, so it need not survive a power cut.
+TEMPORARY_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+}
+
+
+class PostgresError(RuntimeError):
+    """PostgreSQL cannot be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running server: loopback TCP only, superuser `postgres`, no password."""
+
+    data_dir: Path
+    port: int
+
+    def url(self, database: str) -> str:
+        """Return the URL of `database`, which need not exist."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{quote(database, safe='')}"
+
+
+class RunFolder:
+    """The folder beside a data directory through which the users of a server agree with it.
+
+    `start` is held while somebody joins, starts or leaves. `users` is shared by every user; the
+    server's supervisor (embedded/server.py) waits until it can have it alone, which is its order
+    to stop. `server` is held by the supervisor for its whole life and contains the port while the
+    server runs. The kernel releases the locks of a killed process, so no user has to clean up.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir.with_name(f"{data_dir.name}.run")
+        self.start = self.path / "start"
+        self.users = self.path / "users"
+        self.server = self.path / "server"
+        self.log = self.path / "log"
+
+    def create(self) -> None:
+        """Create the folder and its files; raises PostgresError when they cannot be written."""
+        try:
+            _make_folder(self.path)
+            for file in (self.start, self.users, self.server, self.log):
+                if not file.exists():
+                    file.touch()
+                    _give_to_owner_of_folder(file)
+                file.open("a").close()
+        except OSError as error:
+            message = f"Cannot write {error.filename}: {error.strerror}. Is it another user's?"
+            raise PostgresError(message) from error
+
+    def port(self) -> int | None:
+        """Return the port of the server, None when there is none; ask while holding `start`."""
+        with self.server.open() as server:
+            lives = not try_lock(server, fcntl.LOCK_SH)
+            return int(server.read() or 0) or None if lives else None
+
+    def log_tail(self, lines: int = 8) -> str:
+        """Return the log's last lines, indented."""
+        text = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in text[-lines:])
+
+
+@contextmanager
+def cluster(data_dir: Path, *, settings: Mapping[str, str] = {}) -> Iterator[Cluster]:
+    """Yield the server of `data_dir`, created and started when needed.
+
+    Processes share one server; it stops with its last user, however that user ends. `settings`
+    (postgresql.conf names) apply when this call starts it. Raises PostgresError.
+    """
+    with _use(data_dir.absolute(), settings, on_end="keep") as port:
+        yield Cluster(data_dir.absolute(), port)
+
+
+@contextmanager
+def temporary_cluster() -> Iterator[Cluster]:
+    """Yield a fast, empty server of one's own; its folder is removed with it."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    folder.chmod(0o755)  # root runs the server as another user, who has to pass through
+    try:
+        with _use(folder / "data", TEMPORARY_SETTINGS, on_end="remove") as port:
+            yield Cluster(folder / "data", port)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def try_lock(file: IO[str], kind: int) -> bool:
+    """Lock `file` as flock(2) does, without waiting; return whether it was possible."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _use(data_dir: Path, settings: Mapping[str, str], on_end: str) -> Iterator[int]:
+    """Yield the port of the server, and be one of its users meanwhile."""
+    run = RunFolder(data_dir)
+    run.create()
+    with run.users.open() as users:
+        with run.start.open() as start:
+            fcntl.flock(start, fcntl.LOCK_EX)
+            fcntl.flock(users, fcntl.LOCK_SH)
+            port = run.port()
+            if port is None:
+                options = [f"--{name}={value}" for name, value in settings.items()]
+                port = _start_supervisor(run, start.fileno(), [str(data_dir), on_end, *options])
+        try:
+            yield port
+        finally:
+            with suppress(FileNotFoundError):  # somebody deleted the folder meanwhile
+                _leave(run, users, port)
+
+
+def _leave(run: RunFolder, users: IO[str], port: int) -> None:
+    """Stop being a user; the last one waits until the server has ended."""
+    with run.start.open() as start, run.server.open() as server:
+        fcntl.flock(start, fcntl.LOCK_EX)
+        if run.port() != port:
+            print(f"PostgreSQL ended while it was in use:\n{run.log_tail()}", file=sys.stderr)
+        last = try_lock(users, fcntl.LOCK_EX)
+        users.close()
+        if last:
+            fcntl.flock(server, fcntl.LOCK_SH)
+
+
+def _start_supervisor(run: RunFolder, start_fd: int, arguments: list[str]) -> int:
+    """Start it as a daemon that inherits the lock on `start`; return the port of its server.
+
+    Raises PostgresError.
+    """
+    run.log.write_text("")
+    with (
+        run.log.open("a") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "dalkit.dev.embedded.server", str(start_fd), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for the users
+            pass_fds=[start_fd],
+            text=True,
+        ) as supervisor,
+    ):
+        answer = supervisor.communicate()[0].strip()
+    if not answer.isdecimal():
+        raise PostgresError(answer or f"PostgreSQL's supervisor failed:\n{run.log_tail()}")
+    return int(answer)
+
+
+def _make_folder(path: Path) -> None:
+    if not path.exists():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _give_to_owner_of_folder(path)
+
+
+def _give_to_owner_of_folder(path: Path) -> None:
+    """As root in somebody's folder, leave nothing there that they could not use themselves."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def main() -> None:
+    """Run the server in the foreground until Ctrl-C and print its URL."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--data-dir", type=Path, help="default: that of the service's `make run`")
+    data_dir = parser.parse_args().data_dir or find_project().data_dir
+    try:
+        with cluster(data_dir) as it:
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            print(it.url("postgres"), flush=True)
+            signal.sigwait(STOP_SIGNALS)
+    except PostgresError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Rows as pydantic models: read, written, and checked against the reflected tables."""
+
+from ..data.columns import UnknownColumn
+from ..data.rows import fetch_entities, fetch_entity
+from .check import EntityMismatch, check_entities
+from .entity import Entity
+from .reading import ReadEntity
+
+__all__ = [
+    "Entity",
+    "EntityMismatch",
+    "ReadEntity",
+    "UnknownColumn",
+    "check_entities",
+    "fetch_entities",
+    "fetch_entity",
+]

@@ -1,0 +1,102 @@
+"""INSERT ... ON CONFLICT, with the conflict target taken from the reflected constraint."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Table, literal_column
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+from ..data.columns import column
+from ..data.transaction import TransactionManager
+from ..fast.statements import value_binds
+
+#: The extra column of an upsert's row that tells an inserted row from an updated one.
+CREATED = "__created"
+
+
+class Target(NamedTuple):
+    """The columns or expressions of a unique key, and its predicate when it is a partial index."""
+
+    elements: tuple[str, ...]
+    where: str = ""
+
+
+def target_of(tx: TransactionManager, table: Table, constraint: str) -> Target:
+    """The conflict target of a unique constraint, unique index or primary key by its name.
+
+    Raises LookupError when the table has none of this name, and for one that PostgreSQL refuses:
+    deferrable, temporal, an exclusion constraint, an index that is not valid.
+    """
+    known = tx.dal.unique_keys(table)
+    if constraint not in known:
+        raise LookupError(
+            f"No unique constraint {constraint!r} on {table.fullname}. "
+            f"There are: {', '.join(sorted(known)) or 'none'}."
+        )
+    key = known[constraint]
+    if key.obstacle:
+        raise LookupError(
+            f"{constraint!r} on {table.fullname} cannot be a conflict target: {key.obstacle}."
+        )
+    return Target(key.columns, key.predicate)
+
+
+def target_over(tx: TransactionManager, table: Table, key: Collection[str]) -> Target:
+    """The conflict target whose columns are those of `key`.
+
+    Raises UnknownColumn, and LookupError when no constraint makes the key unique: without one, two
+    concurrent calls would both create.
+    """
+    for name in key:
+        column(table, name)
+    known = tx.dal.unique_keys(table)
+    for one in known.values():
+        if one.is_plain and set(one.columns) == set(key):
+            return Target(one.columns)
+    described = ", ".join(f"{one.name} ({', '.join(one.columns)})" for one in known.values())
+    raise LookupError(
+        f"({', '.join(key)}) is not unique in {table.fullname}: pass the columns of one unique "
+        f"constraint as the key and the rest as defaults. There are: {described or 'none'}."
+    )
+
+
+def insert_or_nothing(table: Table, names: tuple[str, ...], target: Target) -> Insert:
+    """Insert one row unless it conflicts."""
+    return _insert(table, names).on_conflict_do_nothing(**_target(table, target))
+
+
+def insert_or_update(
+    table: Table, names: tuple[str, ...], target: Target, update: Sequence[str]
+) -> Insert:
+    """Insert one row, or give the row that is there the new values of the `update` columns.
+
+    With nothing to update, a column is set to what it is, so that the row is returned.
+    """
+    statement = _insert(table, names)
+    same = [name for name in target.elements if name in table.c] or list(names)
+    changed = {name: statement.excluded[name] for name in update or same[:1]}
+    return statement.on_conflict_do_update(set_=changed, **_target(table, target))
+
+
+def _target(table: Table, target: Target) -> dict[str, Any]:
+    elements = [name if name in table.c else literal_column(name) for name in target.elements]
+    where: Any = literal_column(target.where) if target.where else None
+    return {"index_elements": elements, "index_where": where}
+
+
+def created_flag(tx: TransactionManager) -> ColumnElement[Any]:
+    """Whether the returned row was inserted.
+
+    PostgreSQL 18 shows the row as it was before, of which even ctid is NULL when there was none:
+    a column of the key may be NULL in a row that was there, with NULLS NOT DISTINCT.
+    Earlier servers: a row version that an UPDATE made has xmax set, because ON CONFLICT locks the
+    row first. Tables with partitions have no xmax.
+    """
+    version = tx.engine.dialect.server_version_info
+    if version and version >= (18,):
+        return literal_column("old.ctid").is_(None).label(CREATED)
+    return (literal_column("xmax") == literal_column("0")).label(CREATED)
+
+
+def _insert(table: Table, names: tuple[str, ...]) -> Insert:
+    return insert(table).values(value_binds(table, names))

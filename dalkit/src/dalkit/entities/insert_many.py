@@ -1,0 +1,90 @@
+"""Many rows in one INSERT: each column travels as an array, unnest makes rows of the arrays."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import ARRAY, ColumnElement, Executable, Table, bindparam, func, insert, select
+from sqlalchemy import column as bare_column
+from sqlalchemy.types import NullType, TypeEngine
+
+from ..data.columns import plain, stored, unlimited, values_of
+from ..data.transaction import TransactionManager
+from ..fast.statements import remembered
+
+Rows = Iterable[Mapping[str, Any] | BaseModel]
+Columns = Sequence[ColumnElement[Any]]
+
+
+async def insert_many(
+    tx: TransactionManager, table: Table, rows: Rows, returning: Columns
+) -> list[dict[str, Any]] | int:
+    """Insert all rows; return these columns of each in the order of `rows`, or else their number.
+
+    Raises UnknownColumn, and ValueError when a row names other columns than the first one or a
+    generated column.
+    """
+    given = [row if isinstance(row, dict) else values_of(table, row) for row in rows]
+    if not given:
+        return [] if returning else 0
+    names = tuple(values_of(table, given[0]))
+    columns = [_values(given, name) for name in names]
+    _check_names(given, names)
+    key = ("insert_many", names, tuple(c.key for c in returning))
+    statement = remembered(table, key, lambda: _statement(table, names, returning))
+    parameters = _parameters(table, names, columns)
+    if returning:
+        return await tx.fetch_all(statement, parameters)
+    await tx.execute(statement, parameters)
+    return len(given)
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    """One column of all rows."""
+    try:
+        values = [row[name] for row in rows]
+    except KeyError:
+        number = next(i for i, row in enumerate(rows) if name not in row)
+        raise ValueError(f"Row {number} has no {name!r}, which the first row has.") from None
+    if any(issubclass(kind, Enum) for kind in set(map(type, values))):
+        return [plain(value) for value in values]
+    return values
+
+
+def _check_names(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> None:
+    if set(map(len, rows)) != {len(names)}:
+        number = next(i for i, row in enumerate(rows) if len(row) != len(names))
+        more = ", ".join(map(repr, rows[number].keys() - set(names)))
+        raise ValueError(f"Row {number} has {more}, which the first row has not.")
+
+
+def _is_flat(table: Table, names: tuple[str, ...]) -> bool:
+    """Whether an array can be made of every column: unnest would take an array of arrays apart."""
+    return bool(names) and not any(isinstance(table.c[n].type, ARRAY | NullType) for n in names)
+
+
+def _statement(table: Table, names: tuple[str, ...], returning: Columns) -> Executable:
+    if not _is_flat(table, names):
+        statement = insert(table)
+        return (
+            statement.returning(*returning, sort_by_parameter_order=True)
+            if returning
+            else statement
+        )
+    arrays = [bindparam(f"a{i}", type_=ARRAY(_item(table.c[n].type))) for i, n in enumerate(names)]
+    parts = [bare_column(f"c{i}", table.c[n].type) for i, n in enumerate(names)]
+    rows = func.unnest(*arrays).table_valued(*parts, with_ordinality="row", name="given")
+    listed = rows.render_derived()
+    source = select(*(listed.c[part.name] for part in parts)).order_by(listed.c.row)
+    return insert(table).from_select(list(names), source).returning(*returning)
+
+
+def _item(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    return unlimited(stored(type_))
+
+
+def _parameters(table: Table, names: tuple[str, ...], columns: list[list[Any]]) -> Any:
+    if _is_flat(table, names):
+        return {f"a{i}": values for i, values in enumerate(columns)}
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

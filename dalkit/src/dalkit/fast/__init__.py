@@ -1,0 +1,1 @@
+"""Statements compiled once and run on asyncpg itself."""

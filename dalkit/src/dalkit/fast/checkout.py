@@ -1,0 +1,180 @@
+"""Takes connections out of SQLAlchemy's pool and puts them back.
+
+SQLAlchemy hands a connection out behind a proxy with a finalizer, and making that costs several
+times what the rest of a checkout does. Here the pool's own entry for the connection is used, and a
+proxy is made when SQLAlchemy's connection is asked for.
+
+Private to SQLAlchemy and used here: `_do_get`, `get_connection`, `checkin`, `fairy_ref` and
+`_ConnectionFairy` with its `_counter` for that, `_pre_ping` and `_max_overflow` of the pool.
+tests/db/test_checkout.py is the contract; pyproject.toml bounds the version.
+"""
+
+import asyncio
+import weakref
+from typing import Any
+
+from sqlalchemy import PoolProxiedConnection, QueuePool, event
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, MissingGreenlet
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry, ManagesConnection, NullPool
+from sqlalchemy.pool.base import _ConnectionFairy
+
+from ..data.errors import DatabaseUnreachable
+
+
+class Checkout:
+    """The pool of one engine, without SQLAlchemy's greenlet where no I/O is due.
+
+    Whoever finds all connections taken waits here, first come, first served.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._places = _places(self._pool)
+        self._own_listeners = int(event.contains(engine.sync_engine, "checkout", refuse_closed))
+
+    @property
+    def _pool(self) -> Any:
+        return self.engine.sync_engine.pool  # dispose() puts another one in its place
+
+    async def take(self) -> ManagesConnection:
+        """A connection of the pool, outside of a transaction; `put_back` or `discard` it.
+
+        It waits as long as the pool's timeout, and as long again in SQLAlchemy's queue when the
+        connections that are missing are those of somebody who uses the engine itself.
+        Raises DatabaseUnreachable, sqlalchemy.exc.TimeoutError when the pool is exhausted, and
+        DBAPIError when the server refuses.
+        """
+        if (places := self._places) is not None:
+            await (self._wait_for(places) if places.locked() else places.acquire())
+        try:
+            return self._idle() or await self._proxied()
+        except BaseException:
+            self._leave()
+            raise
+
+    def proxy(self, taken: ManagesConnection) -> PoolProxiedConnection:
+        """What SQLAlchemy's connection needs in place of what was taken."""
+        if isinstance(taken, PoolProxiedConnection):
+            return taken
+        entry: Any = taken
+        proxy = _ConnectionFairy(self._pool, entry.dbapi_connection, entry, None)
+        proxy._counter = 1
+        entry.fairy_ref = weakref.ref(proxy, lambda _: None)  # SQLAlchemy #13738 on the callback
+        return proxy
+
+    def put_back(self, taken: ManagesConnection) -> None:
+        """Let the next one have this connection; no transaction may be open on it."""
+        self._return(taken, closed=_closes_what_returns(self._pool))
+
+    def discard(self, taken: ManagesConnection) -> None:
+        """Close this connection, whatever state it is in; the pool makes another when needed."""
+        self._return(taken, closed=True)
+
+    def _return(self, taken: ManagesConnection, *, closed: bool) -> None:
+        try:
+            if closed and taken.dbapi_connection is not None:
+                taken.invalidate()  # closes the socket; saying goodbye to the server would be I/O
+        finally:
+            try:
+                _check_in(taken)
+            finally:
+                self._leave()
+
+    def _idle(self) -> ManagesConnection | None:
+        """The entry of a connection that is there and open; None when that takes I/O or a proxy."""
+        pool = self._pool
+        if not isinstance(pool, QueuePool) or not pool.checkedin() or self._needs_proxy(pool):
+            return None
+        entry: Any = pool._do_get()
+        try:
+            if _is_usable(entry):
+                return entry  # type: ignore[no-any-return]
+        except MissingGreenlet:
+            pass  # it was too old
+        except BaseException:
+            _check_in(entry)
+            raise
+        _check_in(entry)  # to be connected anew
+        return None
+
+    def _needs_proxy(self, pool: Any) -> bool:
+        """Whether somebody wants to know of all connections that leave the pool or return."""
+        events = pool.dispatch
+        listeners = len(events.checkout) > self._own_listeners or events.reset
+        return bool(listeners or pool._pre_ping or pool.echo)
+
+    async def _proxied(self) -> PoolProxiedConnection:
+        """A connection as SQLAlchemy hands it out, made when there is none."""
+        engine = self.engine
+        try:
+            return await engine.raw_connection()
+        except OSError as error:
+            raise DatabaseUnreachable(f"The database cannot be reached: {error}") from error
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DBAPIError.instance(
+                None, None, error, engine.dialect.loaded_dbapi.Error, dialect=engine.dialect
+            ) from error
+
+    async def _wait_for(self, places: asyncio.Semaphore) -> None:
+        seconds = self._pool.timeout()
+        try:
+            async with asyncio.timeout(seconds):
+                await places.acquire()
+        except TimeoutError:
+            message = f"No connection of {_most(self._pool)} became free in {seconds} seconds."
+            raise PoolTimeoutError(message) from None
+
+    def _leave(self) -> None:
+        if self._places is not None:
+            self._places.release()
+
+
+def refuse_closed(adapter: Any, entry: ConnectionPoolEntry, proxy: object) -> None:
+    """Let the pool connect anew when the server has closed this connection; asks the socket only.
+
+    A listener for those who use the engine itself: `Checkout` looks at each connection it takes.
+    The others of the pool are connected anew, too: a server that restarts closes all.
+    """
+    if entry.driver_connection is not None and entry.driver_connection.is_closed():
+        raise InvalidatePoolError
+
+
+def _is_usable(entry: Any) -> bool:
+    """Whether the entry has a connection, which it need not replace, and which is open.
+
+    Raises MissingGreenlet when the pool wants it to be replaced.
+    """
+    if entry.dbapi_connection is None:
+        return False
+    entry.get_connection()
+    if entry.driver_connection.is_closed():
+        entry.invalidate()
+        return False
+    return True
+
+
+def _check_in(taken: Any) -> None:
+    if isinstance(taken, PoolProxiedConnection):
+        taken.close()
+    else:
+        taken.checkin(_fairy_was_created=False)
+
+
+def _closes_what_returns(pool: Any) -> bool:
+    """Whether the pool closes the next connection that comes back, having enough."""
+    if isinstance(pool, QueuePool):
+        return pool._max_overflow > 0 and pool.checkedin() >= pool.size()
+    return isinstance(pool, NullPool)
+
+
+def _places(pool: object) -> asyncio.Semaphore | None:
+    """One for each connection that the pool may have; None when it has no limit."""
+    if not isinstance(pool, QueuePool) or pool._max_overflow < 0:
+        return None
+    return asyncio.Semaphore(_most(pool))
+
+
+def _most(pool: QueuePool) -> int:
+    return pool.size() + pool._max_overflow

@@ -1,0 +1,183 @@
+"""How a transaction gets its connection, begins, ends and gives the connection back."""
+
+from typing import Any, NoReturn, Protocol
+
+import anyio
+import asyncpg
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
+
+from ..data.errors import AbortedTransaction, DatabaseUnreachable
+from . import wire
+from .checkout import Checkout
+
+#: Seconds a ROLLBACK may take before the connection is thrown away instead.
+ROLLBACK_TIMEOUT = 5.0
+
+
+class Lease(Protocol):
+    """One connection for the time of one transaction."""
+
+    #: Whether a plain read may run before `begin`.
+    may_defer_begin: bool
+
+    @property
+    def driver(self) -> asyncpg.Connection:
+        """asyncpg's connection, once it is open."""
+
+    @property
+    def sender(self) -> asyncpg.Connection:
+        """The same, by way of those who trace statements."""
+
+    async def open(self) -> None:
+        """Take a connection; no transaction is begun."""
+
+    async def begin(self, *, isolation: str | None, readonly: bool) -> None:
+        """Begin the transaction."""
+
+    async def connection(self) -> AsyncConnection:
+        """SQLAlchemy's connection over the same one, in the same transaction, once it is begun."""
+
+    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
+        """The error that SQLAlchemy would have raised for this one of asyncpg's."""
+
+    def distrust(self) -> None:
+        """Have the connection closed at the end instead of given back."""
+
+    async def commit(self) -> None:
+        """Commit and give the connection back, whatever happens."""
+
+    async def rollback(self) -> None:
+        """Roll back and give the connection back, whatever happens."""
+
+
+class OwnedConnection(AsyncConnection):
+    """A connection whose transaction ends with the TransactionManager that took it."""
+
+    async def commit(self) -> NoReturn:
+        """Refused: raises RuntimeError."""
+        raise RuntimeError("commit() on a connection of a transaction: that ends by itself.")
+
+    async def rollback(self) -> NoReturn:
+        """Refused: raises RuntimeError."""
+        raise RuntimeError(
+            "rollback() on a connection of a transaction: raise, or use savepoint()."
+        )
+
+    async def close(self) -> NoReturn:
+        """Refused: raises RuntimeError."""
+        raise RuntimeError("close() on a connection of a transaction: that gives it back.")
+
+
+class PoolLease:
+    """A connection of the pool with a transaction of its own."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        self._checkout = checkout
+        self._engine = checkout.engine
+        self._taken: Any = None  # ManagesConnection, while there is one
+        self._begun: wire.Begun | None = None
+        self._conn: OwnedConnection | None = None
+        self._root: AsyncTransaction | None = None
+        self._unknown = False  # BEGIN, COMMIT or ROLLBACK was cut off: in what state, nobody knows
+        self._distrusted = False
+        self.may_defer_begin = not self._option(wire.ALWAYS_BEGIN)
+
+    async def open(self) -> None:
+        """Take a connection of the pool. Raises what `Checkout.take` does."""
+        self._taken = await self._checkout.take()
+        self.driver: asyncpg.Connection = self._taken.driver_connection
+        self.sender = self.driver
+        for traced in self._option(wire.TRACERS) or ():
+            self.sender = traced(self.sender)
+
+    async def begin(self, *, isolation: str | None, readonly: bool, then: str = "") -> None:
+        """Send BEGIN, and `then` along with it.
+
+        Raises DatabaseUnreachable when the connection was lost while it was idle, and otherwise
+        what SQLAlchemy would raise.
+        """
+        statement = wire.begin_statement(isolation, readonly)
+        after = "; ".join(filter(None, (self._option(wire.AFTER_BEGIN), then)))
+        self._unknown = True
+        try:
+            self._begun = await wire.begin(self._taken, self.sender, statement, after)
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            # Nothing else can be wrong with BEGIN. The second is raised when asyncpg has read the
+            # server's goodbye, but not yet that the socket is closed.
+            raise DatabaseUnreachable("The connection to the database was lost.") from error
+        except asyncpg.PostgresError as error:
+            raise self.as_sqlalchemys(error, statement) from error
+        self._unknown = False
+
+    async def connection(self) -> AsyncConnection:
+        """SQLAlchemy's connection; its transaction is the one that was begun."""
+        if self._taken is None:
+            raise RuntimeError("The transaction has ended while a task was waiting for it.")
+        if self._conn is None:
+            self._taken = self._checkout.proxy(self._taken)
+            sync = Connection(self._engine.sync_engine, connection=self._taken)
+            self._conn = OwnedConnection(self._engine, sync)
+            self._root = await self._conn.begin()
+        return self._conn
+
+    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
+        """The error that SQLAlchemy would have raised for this one of asyncpg's.
+
+        The same one when the connection was given up meanwhile.
+        """
+        if self._taken is None:
+            return error
+        return wire.as_sqlalchemys(error, self._taken, self._engine.dialect, statement)
+
+    def distrust(self) -> None:
+        """Have the connection closed at the end instead of given back."""
+        self._distrusted = True
+
+    async def commit(self) -> None:
+        """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed."""
+        try:
+            if self._begun is not None:
+                await self._end(self._begun, commit=True)
+        finally:
+            self._give_back()
+
+    async def rollback(self) -> None:
+        """Send ROLLBACK; a connection that cannot be rolled back is closed."""
+        try:
+            if self._begun is not None:
+                with anyio.move_on_after(ROLLBACK_TIMEOUT, shield=True):
+                    await self._end(self._begun, commit=False)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is closed
+            self._unknown = True
+        finally:
+            self._give_back()
+
+    def _option(self, name: str) -> Any:
+        return self._engine.sync_engine.get_execution_options().get(name)
+
+    async def _end(self, begun: wire.Begun, *, commit: bool) -> None:
+        transaction = self._root or begun
+        self._begun, self._unknown = None, True
+        try:
+            await (transaction.commit() if commit else transaction.rollback())
+        except Exception as error:
+            self._unknown = self.driver.is_closed() or self.driver.is_in_transaction()
+            if self._root is not None or isinstance(error, AbortedTransaction):
+                raise
+            raise self.as_sqlalchemys(error, "COMMIT" if commit else "ROLLBACK") from error
+        self._unknown = False
+
+    def _give_back(self) -> None:
+        taken, self._taken = self._taken, None
+        if taken is None:
+            return
+        try:
+            if self._unknown or self._distrusted or taken.dbapi_connection is None:
+                self._checkout.discard(taken)
+            else:
+                wire.has_ended(taken)
+                self._checkout.put_back(taken)
+        finally:
+            if self._conn is not None and self._conn.sync_connection is not None:
+                self._conn.sync_connection.close()  # whoever has kept it finds it closed

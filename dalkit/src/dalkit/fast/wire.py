@@ -1,0 +1,114 @@
+"""BEGIN, COMMIT and errors as this service handles them, where SQLAlchemy's dialect has its own.
+
+The asyncpg dialect holds the driver's transaction in one private attribute of its connection,
+`_transaction`, and begins one whenever that is None. By putting an object of ours there, a plain
+read can run without BEGIN and the command tag of COMMIT can be checked, while SQLAlchemy's own
+commit and rollback go on working. `_handle_exception` of the same object makes SQLAlchemy's errors
+of asyncpg's. tests/db/test_wire.py is the contract; the SQLAlchemy version is bounded in
+pyproject.toml because of it.
+"""
+
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ManagesConnection
+
+from ..data.errors import AbortedTransaction
+
+#: The execution option of an engine with a statement to send along with each BEGIN.
+AFTER_BEGIN = "after_begin"
+#: The execution option of an engine on which nothing may run outside of a transaction.
+ALWAYS_BEGIN = "always_begin"
+#: The execution option of an engine with those who trace its statements: a tuple of functions from
+#: asyncpg's connection to one that sends the same and tells of it. Each also listens to what
+#: SQLAlchemy sends, and to its errors.
+TRACERS = "tracers"
+ISOLATION_LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+
+
+class Begun:
+    """A transaction that was begun by `begin`."""
+
+    def __init__(self, driver: asyncpg.Connection) -> None:
+        self._driver = driver
+
+    async def commit(self) -> None:
+        """Send COMMIT. Raises AbortedTransaction when PostgreSQL answers it with ROLLBACK."""
+        if await self._driver.execute("COMMIT") != "COMMIT":
+            raise AbortedTransaction
+
+    async def rollback(self) -> None:
+        """Send ROLLBACK."""
+        await self._driver.execute("ROLLBACK")
+
+
+async def begin(
+    taken: ManagesConnection, sender: asyncpg.Connection, statement: str, after: str = ""
+) -> Begun:
+    """Send a `begin_statement`, and `after` along with it, and let SQLAlchemy know of it.
+
+    When this is cancelled nobody knows whether BEGIN has arrived: close the connection then.
+    """
+    _dialect_state(taken)._transaction = begun = Begun(sender)
+    await sender.execute(f"{statement}; {after}" if after else statement)
+    return begun
+
+
+def has_ended(taken: ManagesConnection) -> None:
+    """Let SQLAlchemy know that the transaction was ended without it."""
+    _dialect_state(taken)._transaction = None
+
+
+def is_begun(conn: Connection) -> bool:
+    """Whether the transaction of this connection was begun by `begin`."""
+    return isinstance(_dialect_state(conn.connection)._transaction, Begun)
+
+
+def as_sqlalchemys(
+    error: Exception, taken: ManagesConnection, dialect: Dialect, statement: str
+) -> Exception:
+    """The error that SQLAlchemy would have raised for what asyncpg has raised.
+
+    Its `orig` is the dialect's own error and the cause of that is asyncpg's, as always; an error
+    that SQLAlchemy lets through is returned as it is.
+    """
+    adapter, base = _dialect_state(taken), dialect.loaded_dbapi.Error
+    orig = _translated(error, adapter)
+    if not isinstance(orig, base):
+        return error
+    known = DBAPIError.instance(
+        statement,
+        None,
+        orig,
+        base,
+        hide_parameters=True,
+        connection_invalidated=dialect.is_disconnect(orig, adapter, None),
+        dialect=dialect,
+    )
+    known.__cause__ = orig
+    return known
+
+
+def _translated(error: Exception, adapter: Any) -> Exception:
+    try:
+        adapter._handle_exception(error)
+    except Exception as translated:  # noqa: BLE001 - it always raises
+        return translated
+    return error
+
+
+def _dialect_state(taken: ManagesConnection) -> Any:
+    return taken.dbapi_connection
+
+
+def begin_statement(isolation: str | None, readonly: bool) -> str:
+    """`BEGIN` with its options.
+
+    Raises ValueError for an isolation level that PostgreSQL does not have.
+    """
+    if isolation is not None and isolation not in ISOLATION_LEVELS:
+        raise ValueError(f"isolation is {isolation!r}; use one of {', '.join(ISOLATION_LEVELS)}.")
+    level = f" ISOLATION LEVEL {isolation}" if isolation else ""
+    return f"BEGIN{level}{' READ ONLY' if readonly else ''}"

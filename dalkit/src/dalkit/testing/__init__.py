@@ -1,0 +1,11 @@
+"""Fixtures for the tests of a service: `pytest_plugins = ["dalkit.testing"]` in its conftest.py.
+
+Each of them can be overridden. It has to be named there: as an entry point of the distribution,
+anyio's own `anyio_backend` would win over the one of the session.
+"""
+
+from importlib.util import find_spec
+
+pytest_plugins = ["dalkit.testing.databases", "dalkit.testing.app"]
+if find_spec("jwt") is not None:
+    pytest_plugins.append("dalkit.testing.tokens")

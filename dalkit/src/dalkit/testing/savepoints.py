@@ -1,0 +1,170 @@
+"""Transactions as savepoints of one outer transaction, so that a test leaves nothing behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import TYPE_CHECKING
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..data.errors import AbortedTransaction
+from ..data.transaction import TransactionManager
+from ..fast import wire
+from ..fast.checkout import Checkout
+from ..fast.lease import PoolLease
+
+if TYPE_CHECKING:
+    from ..data.dal import DataAccessLayer
+
+#: Raises the violation that COMMIT would raise, and leaves the constraints' modes as they were:
+#: SET CONSTRAINTS lasts until the end of the transaction, unless a savepoint takes it back.
+CHECK_DEFERRED = (
+    "SAVEPOINT check_deferred; SET CONSTRAINTS ALL IMMEDIATE; "
+    "ROLLBACK TO SAVEPOINT check_deferred; RELEASE SAVEPOINT check_deferred"
+)
+
+#: What `OuterTransaction.rollback` goes back to.
+MARK = "SAVEPOINT outer_mark"
+
+
+class OuterTransaction(TransactionManager):
+    """The transaction that a test runs in; nothing that it commits outlives it."""
+
+    def __init__(self, lease: PoolLease, conn: AsyncConnection, dal: "DataAccessLayer") -> None:
+        super().__init__(conn, dal)
+        self.lease = lease
+        self._names = count(1)
+        self._turn = asyncio.Lock()
+        self._turn_of: asyncio.Task[object] | None = None
+        self._depth = 0
+
+    async def commit(self) -> None:
+        """Check deferred constraints and keep what was done until now, also from `rollback`."""
+        await self.send(CHECK_DEFERRED, "RELEASE SAVEPOINT outer_mark", MARK)
+
+    async def rollback(self) -> None:
+        """Undo what was done since the last `commit`."""
+        await self.send("ROLLBACK TO SAVEPOINT outer_mark")
+
+    async def send(self, *statements: str) -> None:
+        """Send statements that take no parameters, in one round trip.
+
+        Raises what COMMIT would raise: AbortedTransaction when an earlier error was swallowed.
+        """
+        sql = "; ".join(statements)
+        try:
+            await self.lease.driver.execute(sql)
+        except asyncpg.InFailedSQLTransactionError as error:
+            raise AbortedTransaction from error
+        except asyncpg.PostgresError as error:
+            known = self.lease.as_sqlalchemys(error, sql)
+            raise known from known.__cause__
+
+    async def enter(self) -> str:
+        """Wait for the turn of this task and set a savepoint; return its name."""
+        task = asyncio.current_task()
+        if self._turn_of is not task:
+            await self._turn.acquire()
+            self._turn_of = task
+        self._depth += 1
+        name = f"joined_{next(self._names)}"
+        try:
+            await self.send(f"SAVEPOINT {name}")
+        except BaseException:
+            self.leave()
+            raise
+        return name
+
+    def leave(self) -> None:
+        """Let the next task have its turn."""
+        self._depth -= 1
+        if not self._depth:
+            self._turn_of = None
+            self._turn.release()
+
+
+class SavepointLease:
+    """A savepoint of the outer transaction where a request would have a transaction of its own.
+
+    The isolation level is the outer transaction's. Tasks take turns; a transaction opened while
+    the same task has one open is nested in it.
+    """
+
+    may_defer_begin = True
+
+    def __init__(self, outer: OuterTransaction) -> None:
+        self._outer = outer
+        self._name = ""
+
+    @property
+    def driver(self) -> asyncpg.Connection:
+        """asyncpg's connection, which is in the outer transaction."""
+        return self._outer.lease.driver
+
+    @property
+    def sender(self) -> asyncpg.Connection:
+        """The same, by way of those who trace statements."""
+        return self._outer.lease.sender
+
+    async def open(self) -> None:
+        """Set the savepoint."""
+        self._name = await self._outer.enter()
+
+    async def begin(self, *, isolation: str | None, readonly: bool) -> None:
+        """Make the savepoint read only when asked to; PostgreSQL ends that with the savepoint."""
+        wire.begin_statement(isolation, readonly)
+        if readonly:
+            await self._outer.send("SET TRANSACTION READ ONLY")
+
+    async def connection(self) -> AsyncConnection:
+        """SQLAlchemy's connection, which is in the outer transaction."""
+        return self._outer.conn
+
+    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
+        """The error that SQLAlchemy would have raised for this one of asyncpg's."""
+        return self._outer.lease.as_sqlalchemys(error, statement)
+
+    def distrust(self) -> None:
+        """Nothing: the connection is the test's."""
+
+    async def commit(self) -> None:
+        """Check deferred constraints as COMMIT would, and release the savepoint."""
+        try:
+            await self._outer.send(CHECK_DEFERRED, f"RELEASE SAVEPOINT {self._name}")
+        except BaseException:
+            await self._undo()
+            raise
+        finally:
+            self._outer.leave()
+
+    async def rollback(self) -> None:
+        """Go back to the savepoint."""
+        try:
+            await self._undo()
+        finally:
+            self._outer.leave()
+
+    async def _undo(self) -> None:
+        name = self._name
+        await self._outer.send(f"ROLLBACK TO SAVEPOINT {name}", f"RELEASE SAVEPOINT {name}")
+
+
+@asynccontextmanager
+async def rolled_back(dal: "DataAccessLayer") -> AsyncIterator[OuterTransaction]:
+    """Run every transaction of `dal` inside one that is rolled back at the end, and yield that one.
+
+    Raises, at the end, the violation of a deferred constraint that COMMIT would have raised.
+    """
+    lease = PoolLease(Checkout(dal.engine))
+    await lease.open()
+    try:
+        await lease.begin(isolation=None, readonly=False, then=MARK)
+        outer = OuterTransaction(lease, await lease.connection(), dal)
+        with dal.leasing(lambda readonly: SavepointLease(outer)):
+            yield outer
+        with suppress(AbortedTransaction):
+            await outer.send(CHECK_DEFERRED)
+    finally:
+        await lease.rollback()

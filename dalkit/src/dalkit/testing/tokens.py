@@ -1,0 +1,69 @@
+"""Plugin for all tests: they sign in with real tokens of a real issuer on the loopback."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from dalkit.dev.issuer import Issuer
+from dalkit.dev.issuer import issuer as run_issuer
+
+BLANK = ("AUTH0_DOMAIN", "AUTH0_ORG_ID", "AUTH0_CLIENT_ID")  # whatever .env says
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    """Run an issuer: its key set is fetched over HTTP like Auth0's."""
+    with run_issuer() as it:
+        yield it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def auth_settings(issuer: Issuer) -> Iterator[None]:
+    """Make every app of the session accept the issuer's tokens."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in BLANK:
+            environment.setenv(name, "")
+        environment.setenv("AUTH0_DEV_ISSUER", issuer.url)
+        environment.setenv("AUTH0_AUDIENCE", issuer.audience)
+        yield
+
+
+@pytest.fixture(scope="session")
+def token(issuer: Issuer) -> Callable[..., str]:
+    """Return `token(scopes=["read:books"], **claims)`; a claim that is None is left out."""
+    return issuer.token
+
+
+@pytest.fixture(scope="session")
+def full_token(issuer: Issuer) -> Callable[[FastAPI], str]:
+    """Return `full_token(app)`, with every scope that its routes name; signed once per key."""
+
+    @cache
+    def signed(scopes: tuple[str, ...], kid: str) -> str:
+        return issuer.token(scopes=scopes)
+
+    def full(app: FastAPI) -> str:
+        scheme = app.openapi()["components"]["securitySchemes"]["Auth0"]
+        scopes = scheme["flows"]["authorizationCode"]["scopes"]
+        return signed(tuple(scopes), issuer.kid)
+
+    return full
+
+
+@pytest.fixture(autouse=True)
+def signed_in(request: pytest.FixtureRequest, full_token: Callable[[FastAPI], str]) -> None:
+    """Give `client`, in tests that use it, a token."""
+    if "client" in request.fixturenames:
+        app: FastAPI = request.getfixturevalue("app")
+        client: httpx.AsyncClient = request.getfixturevalue("client")
+        client.headers["Authorization"] = f"Bearer {full_token(app)}"
+
+
+@pytest.fixture
+def anonymous(client: httpx.AsyncClient, signed_in: None) -> httpx.AsyncClient:
+    """Return `client` without its token."""
+    del client.headers["Authorization"]
+    return client

@@ -1,0 +1,1 @@
+"""What is between HTTP and the data: transactions, problems, middleware, health."""

@@ -1,0 +1,33 @@
+"""Whether the process lives and whether it can do its work."""
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from ..database import schema_problem
+from .problems import Problem, responses
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """The answer when all is well."""
+
+    status: str = "ok"
+
+
+@router.head("/livez", include_in_schema=False)
+@router.get("/livez")
+async def livez() -> Health:
+    """The process answers; nothing else is looked at."""
+    return Health()
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", responses=responses(503))
+async def readyz(request: Request) -> Health:
+    """The database answers, its schema is this code's, and the service is not shutting down."""
+    if request.state.shutdown.draining:
+        raise Problem(503, "The service is shutting down.", headers={"retry-after": "1"})
+    if detail := await schema_problem(request.state.dal, request.state.entities):
+        raise Problem(503, detail, headers={"retry-after": "1"})
+    return Health()

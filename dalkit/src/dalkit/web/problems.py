@@ -1,0 +1,156 @@
+"""Errors as application/problem+json (RFC 9457)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, cast
+
+import asyncpg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from ..data.errors import DatabaseUnreachable, NotReflected
+from ..data.faults import Fault, fault_of
+from .encoding import EncodedResponse
+from .openapi import allowed_methods, document_errors
+from .request import note_collision
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """One value of the request that was refused."""
+
+    loc: list[str | int] = Field(description="body, query, path or header, then the name")
+    msg: str
+    type: str
+
+
+class ProblemDetails(BaseModel):
+    """The body of every error."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    request_id: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class Problem(HTTPException):
+    """An expected error: it is answered as it is, and alerts nobody."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(status, detail or _phrase(status), dict(headers or {}))
+        self.members = members
+
+
+class ProblemResponse(EncodedResponse):
+    """A response whose body is a problem."""
+
+    media_type = MEDIA_TYPE
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route documents about the answers that it may give; for its `responses=` argument."""
+    return {status: {"description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer and document every error as a problem; call it when all routes are added."""
+    document_errors(app, ProblemDetails, MEDIA_TYPE)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    for error in (
+        DBAPIError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        PoolTimeoutError,
+        DatabaseUnreachable,
+        NotReflected,
+    ):
+        app.add_exception_handler(error, _on_database_error)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
+
+
+def problem(
+    request: Request,
+    status: int,
+    detail: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> ProblemResponse:
+    """A problem response that carries the id of the request."""
+    title = _phrase(status)
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
+    if detail and detail != title:
+        body["detail"] = detail
+    if request_id := getattr(request.state, "request_id", None):
+        body["request_id"] = request_id
+    return ProblemResponse(body | members, status, dict(headers or {}))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    error = cast(HTTPException, error)
+    if error.status_code in (204, 304):
+        return Response(status_code=error.status_code, headers=error.headers)
+    members, headers = getattr(error, "members", {}), dict(error.headers or {})
+    if error.status_code == 405 and (methods := allowed_methods(request.scope)):
+        headers["Allow"] = methods
+    return problem(request, error.status_code, str(error.detail), headers=headers, **members)
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    """422 without the refused values: JSON cannot carry a NaN or a lone surrogate among them."""
+    errors = [_field_error(item) for item in cast(RequestValidationError, error).errors()]
+    return problem(request, 422, "The request has values that are not valid.", errors=errors)
+
+
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    fault = fault_of(error, getattr(request.state, "dal", None))
+    if fault is None:
+        raise error  # a defect of the service: 500, an alert and a traceback in the log
+    if fault.is_outage:
+        request.state.outage = error
+    if fault.is_collision:
+        note_collision(request)
+    return problem(request, fault.status, fault.detail, headers=fault.headers, **_errors_of(fault))
+
+
+def _errors_of(fault: Fault) -> dict[str, Any]:
+    if not fault.columns:
+        return {}
+    return {"errors": [_body_error(column, fault) for column in fault.columns]}
+
+
+def _body_error(column: str, fault: Fault) -> dict[str, Any]:
+    return {"loc": ["body", column], "msg": fault.detail, "type": fault.kind}
+
+
+def _field_error(item: Any) -> dict[str, Any]:
+    loc = [_printable(part) for part in item["loc"]]
+    return {"loc": loc, "msg": _printable(item["msg"]), "type": item["type"]}
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    return problem(request, 500, "The request could not be completed; the error was recorded.")
+
+
+def _printable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,127 @@
+"""The transaction of a request, as the dependencies that hand it out."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, NoReturn
+
+from fastapi import Depends
+from sqlalchemy import Executable
+from starlette.requests import HTTPConnection
+
+from ..data.transaction import DeferredTransaction
+from ..fast.fastpath import Row
+
+#: Where TransactionMiddleware keeps the request's transaction in the ASGI scope.
+SCOPE_KEY = "db.transaction"
+
+
+class RequestTransaction(DeferredTransaction):
+    """The one transaction of a request; TransactionMiddleware decides it, no handler does."""
+
+    streaming = False  # rows are still being sent after the response has started
+    replayed = False  # the request may be run again when PostgreSQL asks for it
+    _writing = False
+
+    async def commit(self) -> NoReturn:
+        """Refused: raises RuntimeError."""
+        raise RuntimeError("The request commits its transaction: return a response below 400.")
+
+    async def rollback(self) -> NoReturn:
+        """Refused: raises RuntimeError."""
+        raise RuntimeError(
+            "The request rolls its transaction back: raise, or return a response of 400 or above. "
+            "Use `async with transaction.savepoint():` to undo a part."
+        )
+
+    async def finish(self, *, commit: bool, over: str) -> None:
+        """End for good; called by TransactionMiddleware only."""
+        self._over = over
+        await (DeferredTransaction.commit(self) if commit else DeferredTransaction.rollback(self))
+
+    def hold_open(self) -> None:
+        """Keep the transaction open, READ ONLY, until the response has ended or its client is gone.
+
+        Raises RuntimeError when the transaction may already have written.
+        """
+        if self._begun and not self.readonly:
+            raise RuntimeError(
+                "A response cannot be streamed from a transaction that may have written: "
+                "declare `ReadTransaction`, or read everything before the response starts."
+            )
+        self.readonly = self.streaming = True
+
+    def stream(self, statement: Executable, *, batch_size: int = 500) -> AsyncIterator[Row]:
+        """Rows from a server-side cursor, for a StreamingResponse; call it in the handler.
+
+        The transaction stays open, READ ONLY, until the last byte or the client's abort.
+        """
+        self.hold_open()
+        return super().stream(statement, batch_size=batch_size)
+
+    def want(self, *, write: bool, isolation: str | None = None) -> None:
+        """Note what a dependency asks for: one that writes makes the whole request writable.
+
+        Raises RuntimeError when a statement has already run under other terms.
+        """
+        writing = self._writing or write
+        changed = (not writing) != self.readonly or (isolation or self.isolation) != self.isolation
+        if self.used and changed:
+            raise RuntimeError(
+                "A dependency has already used the request's transaction as read-only or at "
+                "another isolation level. Let it ask for the same kind as the handler."
+            )
+        self._writing, self.readonly = writing, not writing
+        self.isolation = isolation or self.isolation
+
+
+def _of_request(connection: HTTPConnection) -> RequestTransaction:
+    if connection.scope["type"] == "websocket":
+        raise RuntimeError(
+            "A WebSocket has no request transaction: use `async with dal.transaction()`."
+        )
+    transaction = connection.scope.get(SCOPE_KEY)
+    if not isinstance(transaction, RequestTransaction):
+        raise RuntimeError(
+            "No TransactionMiddleware: call app.add_middleware(TransactionMiddleware, dal=dal)."
+        )
+    return transaction
+
+
+def note_collision(connection: HTTPConnection) -> None:
+    """Tell the request's transaction of a collision that it has not seen itself."""
+    if transaction := connection.scope.get(SCOPE_KEY):
+        transaction.collided = True
+
+
+async def request_transaction(connection: HTTPConnection) -> RequestTransaction:
+    """The request's transaction, for reading and writing."""
+    transaction = _of_request(connection)
+    transaction.want(write=True)
+    return transaction
+
+
+async def read_transaction(connection: HTTPConnection) -> RequestTransaction:
+    """The request's transaction, READ ONLY unless another dependency of the request writes."""
+    transaction = _of_request(connection)
+    transaction.want(write=False)
+    return transaction
+
+
+async def serializable_transaction(connection: HTTPConnection) -> RequestTransaction:
+    """The request's transaction at SERIALIZABLE; the request is run again when it conflicts."""
+    transaction = _of_request(connection)
+    transaction.want(write=True, isolation="SERIALIZABLE")
+    transaction.replayed = True
+    return transaction
+
+
+async def replayed_transaction(connection: HTTPConnection) -> RequestTransaction:
+    """The request's transaction; the request is run again when it ends in a deadlock."""
+    transaction = await request_transaction(connection)
+    transaction.replayed = True
+    return transaction
+
+
+Transaction = Annotated[RequestTransaction, Depends(request_transaction)]
+ReadTransaction = Annotated[RequestTransaction, Depends(read_transaction)]
+SerializableTransaction = Annotated[RequestTransaction, Depends(serializable_transaction)]
+ReplayedTransaction = Annotated[RequestTransaction, Depends(replayed_transaction)]

@@ -1,0 +1,139 @@
+"""Decides the request's transaction before the first byte of the response leaves."""
+
+import asyncio
+import random
+
+from starlette._exception_handler import wrap_app_handling_exceptions
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..data.dal import DataAccessLayer
+from .replay import ReplayableBody
+from .request import SCOPE_KEY, RequestTransaction
+
+#: Seconds to wait at most before a request runs again; doubled each time up to the longest.
+FIRST_PAUSE = 0.01
+LONGEST_PAUSE = 0.3
+#: Methods that ask for nothing but an answer (RFC 9110, section 9.2.1): they may always run again.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OVER = (
+    "The request's transaction is over: it was decided when the response started. "
+    "Use `async with dal.transaction()` in background tasks."
+)
+
+
+class TransactionMiddleware:
+    """Pure ASGI, and innermost: nothing behind it can turn a committed 2xx into an error.
+
+    A status below 400 commits, anything else rolls back, and nothing is sent before COMMIT has
+    answered. A request that only reads or that asked for it runs again, `attempts` times in all,
+    when it collided: see `sqlstate.is_collision`.
+    """
+
+    def __init__(self, app: ASGIApp, dal: DataAccessLayer, *, attempts: int = 10) -> None:
+        self.app = app
+        self.dal = dal
+        self.attempts = attempts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application with a transaction; WebSocket and lifespan scopes pass through."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body, untouched = ReplayableBody(receive), dict(scope)
+        for number in range(1, self.attempts):
+            if await _Attempt(self.dal, scope, body, send).finishes(self.app):
+                return
+            scope.clear()
+            scope.update(untouched)
+            body.rewind()
+            await asyncio.sleep(random.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**number))  # noqa: S311
+        await _Attempt(self.dal, scope, body, send, last=True).finishes(self.app)
+
+
+class _Unwind(BaseException):
+    """Leaves the application from inside `send`, past every handler and background task.
+
+    An Exception would not do: Starlette answers one that comes out of `send` with RuntimeError
+    ("response already started"), and merely dropping messages would run the background tasks.
+    """
+
+
+class _Attempt:
+    """One run of the application in one transaction."""
+
+    def __init__(
+        self,
+        dal: DataAccessLayer,
+        scope: Scope,
+        body: ReplayableBody,
+        send: Send,
+        *,
+        last: bool = False,
+    ) -> None:
+        self._transaction = scope[SCOPE_KEY] = RequestTransaction(dal)
+        self._scope = scope
+        self._body = body
+        self._send = send
+        self._last = last
+        self._started = False
+        self._failure: Exception | None = None
+
+    async def finishes(self, app: ASGIApp) -> bool:
+        """Run the application; False when the request has to run again."""
+        try:
+            await app(self._scope, self._body.receive, self._decide_then_send)
+        except BaseException as error:
+            if not _is_unwinding(error) and not (isinstance(error, Exception) and self._must_rerun):
+                raise
+        finally:
+            if not self._transaction.is_over:
+                await self._transaction.finish(commit=False, over=OVER)
+        if self._must_rerun:
+            return False
+        if self._failure is not None:
+            await self._answer_with(self._failure)
+        return True
+
+    @property
+    def _must_rerun(self) -> bool:
+        transaction = self._transaction
+        if not transaction.collided:
+            return False
+        allowed = transaction.replayed or self._scope["method"] in SAFE_METHODS
+        possible = self._body.is_complete and not (self._started or self._last)
+        return allowed and possible
+
+    async def _decide_then_send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._decide(message["status"])
+            self._started = True
+        elif self._transaction.streaming and not message.get("more_body", False):
+            await self._transaction.finish(commit=True, over=OVER)
+        await self._send(message)
+
+    async def _decide(self, status: int) -> None:
+        if self._transaction.streaming and status < 400:
+            return
+        if not self._must_rerun:
+            try:
+                await self._transaction.finish(commit=status < 400, over=OVER)
+            except Exception as error:  # noqa: BLE001 - answered by the handlers
+                self._failure = error
+        if self._must_rerun or self._failure is not None:
+            raise _Unwind
+
+    async def _answer_with(self, failure: Exception) -> None:
+        """Let the application's exception handlers answer what COMMIT raised."""
+
+        async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+            raise failure
+
+        app = wrap_app_handling_exceptions(fail, Request(self._scope, self._body.receive))
+        await app(self._scope, self._body.receive, self._send)
+
+
+def _is_unwinding(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_unwinding, error.exceptions))
+    return isinstance(error, _Unwind)

@@ -1,0 +1,100 @@
+"""A mistake in the settings stops the start with one sentence that says what to set."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from dalkit.auth import Auth0, install_auth
+from dalkit.dev.issuer import Issuer
+from dalkit.settings import BadSetting
+
+AUDIENCE = "https://api.example.com"
+
+
+def settings(**values: Any) -> Any:
+    """Return settings that are right, and these."""
+    right = {"auth0_domain": "team.auth0.com", "auth0_audience": AUDIENCE, "auth0_org_id": None}
+    rest = {"auth0_client_id": "", "auth0_dev_issuer": None, "environment": "production"}
+    return SimpleNamespace(**{**right, **rest, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"auth0_domain": ""}, "AUTH0_DOMAIN is blank: "),
+        ({"auth0_domain": "  "}, "AUTH0_DOMAIN is blank: "),
+        (
+            {"auth0_domain": "https://team.auth0.com/"},
+            "AUTH0_DOMAIN is 'https://team.auth0.com/': ",
+        ),
+        ({"auth0_domain": "team"}, "AUTH0_DOMAIN is 'team': "),
+        ({"auth0_domain": "team.auth0.com\n"}, "AUTH0_DOMAIN is "),
+        ({"auth0_audience": ""}, "AUTH0_AUDIENCE is blank: "),
+        ({"auth0_audience": " "}, "AUTH0_AUDIENCE is blank: "),
+        ({"auth0_client_id": AUDIENCE}, "AUTH0_AUDIENCE is the same as AUTH0_CLIENT_ID: "),
+        ({"auth0_dev_issuer": "http://127.0.0.1:1/"}, "AUTH0_DEV_ISSUER is set in production: "),
+        (
+            {"auth0_dev_issuer": "http://127.0.0.1:1", "environment": "local"},
+            "AUTH0_DEV_ISSUER is 'http://127.0.0.1:1': ",
+        ),
+        ({"auth0_dev_issuer": "file:///etc/", "environment": "local"}, "AUTH0_DEV_ISSUER is "),
+    ],
+)
+def test_mistake(values: dict[str, Any], message: str) -> None:
+    """One line: the variable at fault, and the remedy."""
+    with pytest.raises(BadSetting, match=f"^{message}[^\n]+$"):
+        install_auth(FastAPI(), settings(**values))
+
+
+def test_service_does_not_start(tmp_path: Path) -> None:
+    """One sentence on stderr, no traceback, exit status 1."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AUTH0_")}
+    command = [sys.executable, "-c", "import tests.service.main"]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    title, sentence = result.stderr.strip().splitlines()
+    assert title == "The configuration cannot be used."
+    assert sentence.startswith("  AUTH0_DOMAIN is blank: set it to ")
+
+
+def test_tenant() -> None:
+    """The issuer is the tenant's, exactly as it writes itself in its tokens."""
+    auth0 = install_auth(FastAPI(), settings())
+    assert (auth0.issuer, auth0.audience) == ("https://team.auth0.com/", AUDIENCE)
+    assert not auth0.for_development
+
+
+def test_blank_organization_is_none() -> None:
+    """As it comes from an .env file."""
+    assert install_auth(FastAPI(), settings(auth0_org_id="")).org_id is None
+
+
+def test_two_names_are_enough() -> None:
+    """The rest has defaults."""
+    auth0 = Auth0(domain="team.auth0.com", api_audience=AUDIENCE)
+    assert auth0.issuer == "https://team.auth0.com/"
+
+
+async def test_development_issuer_is_loud(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    """Every start says so."""
+    with caplog.at_level(logging.WARNING):
+        async with Auth0(api_audience=AUDIENCE, dev_issuer=issuer.url):
+            pass
+    assert f"DEVELOPMENT ONLY: tokens of {issuer.url} are accepted" in caplog.text
+
+
+async def test_verifying_before_the_lifespan_says_what_to_do(issuer: Issuer) -> None:
+    """Not an outage, and not a way in."""
+    auth0 = Auth0(api_audience=AUDIENCE, dev_issuer=issuer.url)
+    with pytest.raises(RuntimeError, match="in the lifespan"):
+        await auth0.verify(issuer.token())

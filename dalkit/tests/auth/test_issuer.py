@@ -1,0 +1,209 @@
+"""The development issuer: the docs page's login, tokens on request, and nothing for other sites."""
+
+import os
+import shlex
+import sys
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from dalkit.auth import Auth0
+from dalkit.dev import issuer as package
+from dalkit.dev.issuer import Issuer
+from dalkit.dev.issuer import token as __main__
+from dalkit.dev.services import auth as dev_service
+
+PLAIN: Any = {"trust_env": False, "verify": False}  # no proxy, and no certificates to load
+VERIFIER = "v" * 43
+CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+REDIRECT = "http://127.0.0.1:8000/docs/oauth2-redirect"
+LOGIN = {
+    "response_type": "code",
+    "client_id": "docs",
+    "redirect_uri": REDIRECT,
+    "scope": "read:books",
+    "state": "s&1",
+    "audience": "https://api.example.com",
+    "code_challenge": CHALLENGE,
+    "code_challenge_method": "S256",
+}
+
+
+def authorize(issuer: Issuer, **changes: str) -> httpx.Response:
+    """Return the answer to a login."""
+    return httpx.get(f"{issuer.url}authorize", params={**LOGIN, **changes}, **PLAIN)
+
+
+def exchange(issuer: Issuer, code: str, **changes: str) -> httpx.Response:
+    """Return the answer to a code."""
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT}
+    form |= {"code_verifier": VERIFIER, "client_id": "docs", **changes}
+    return httpx.post(f"{issuer.url}oauth/token", data=form, **PLAIN)
+
+
+def code_of(response: httpx.Response) -> str:
+    """Return the code that a login gives."""
+    return parse_qs(urlsplit(response.headers["location"]).query)["code"][0]
+
+
+async def test_login_with_pkce(issuer: Issuer, auth0: Auth0) -> None:
+    """What the docs page does ends in a token that the service accepts."""
+    back = authorize(issuer)
+    assert back.status_code == 302
+    assert back.headers["location"].startswith(f"{REDIRECT}?")
+    assert parse_qs(urlsplit(back.headers["location"]).query)["state"] == ["s&1"]
+    answer = exchange(issuer, code_of(back)).json()
+    assert answer["token_type"] == "Bearer"
+    async with auth0:
+        user = await auth0.verify(answer["access_token"])
+    assert user.scopes == {"read:books"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"code_challenge": ""},
+        {"code_challenge_method": "plain"},
+        {"redirect_uri": "https://evil.example.com/"},
+        {"redirect_uri": "//evil.example.com/"},
+        {"redirect_uri": ""},
+    ],
+)
+def test_login_that_leads_elsewhere(changes: dict[str, str], issuer: Issuer) -> None:
+    """Without PKCE, or back to another machine: 400."""
+    assert authorize(issuer, **changes).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"code_verifier": "w" * 43}, {"code_verifier": ""}, {"redirect_uri": "http://localhost/"}],
+)
+def test_code_of_somebody_else(changes: dict[str, str], issuer: Issuer) -> None:
+    """A code is good only for who asked for it, and only once."""
+    code = code_of(authorize(issuer))
+    assert exchange(issuer, code, **changes).status_code == 400
+    assert exchange(issuer, code).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("http://127.0.0.1:8000", True), ("http://localhost", True), ("https://evil.example", False)],
+)
+def test_only_local_pages_may_read_the_answer(origin: str, allowed: bool, issuer: Issuer) -> None:
+    """A page of the internet, open in the same browser, gets no token."""
+    for method in ("OPTIONS", "POST"):
+        response = httpx.request(
+            method, f"{issuer.url}oauth/token", headers={"Origin": origin}, **PLAIN
+        )
+        assert (response.headers.get("access-control-allow-origin") == origin) is allowed
+
+
+def test_name_that_resolves_here(issuer: Issuer) -> None:
+    """A page that rebinds its own name to the loopback gets no token either."""
+    form = {"grant_type": "client_credentials"}
+    headers = {"Host": "evil.example"}
+    url = f"{issuer.url}oauth/token"
+    assert httpx.post(url, data=form, headers=headers, **PLAIN).status_code == 404
+
+
+@pytest.fixture
+def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the issuers' addresses, not yet made; the developer's stays as it is."""
+    monkeypatch.delenv("PORT", raising=False)
+    for module in (__main__, dev_service):
+        monkeypatch.setattr(module, "ADDRESSES", tmp_path / "cache" / "issuers")
+    return tmp_path / "cache" / "issuers"
+
+
+def command(*arguments: str) -> None:
+    """Run the command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["issuer", *arguments])
+        __main__.main()
+
+
+async def test_command(
+    issuer: Issuer, auth0: Auth0, addresses: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prints nothing but a token with the scopes asked for; a curl line goes to stderr."""
+    with dev_service.publish("8123", issuer.url):
+        command("--", "read:books write:books")
+    output, hint = capsys.readouterr()
+    token = output.removesuffix("\n")
+    assert hint == f"\ncurl -H 'Authorization: Bearer {token}' http://127.0.0.1:8123/v1/me\n"
+    async with auth0:
+        assert (await auth0.verify(token)).scopes == {"read:books", "write:books"}
+
+
+def test_command_without_an_issuer(addresses: Path) -> None:
+    """One line that says what to start."""
+    with pytest.raises(SystemExit, match=r"No issuer is running: .* `make run` first"):
+        command()
+    with pytest.raises(SystemExit, match=r"No issuer is running: .* `make run PORT=8001` first"):
+        command("--port", "8001")
+
+
+def test_command_passes_over_what_a_killed_run_left(
+    issuer: Issuer, addresses: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        dev_service.publish("8001", "http://127.0.0.1:1/"),
+        dev_service.publish("8002", issuer.url),
+    ):
+        command("")
+    assert ":8002/" in capsys.readouterr().err
+
+
+def test_two_runs(
+    addresses: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token is of the first unless PORT says otherwise; the end of the second changes nothing."""
+    with dev_service.service({"PORT": "8002"}):
+        with dev_service.service({"PORT": "8001"}):
+            for path, seconds in (("8002", 1), ("8001", 2)):
+                os.utime(addresses / path, (seconds, seconds))
+            command()
+            monkeypatch.setenv("PORT", "8001")
+            command()
+        monkeypatch.delenv("PORT")
+        command()
+    hints = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert [urlsplit(hint.split()[-1]).port for hint in hints] == [8002, 8001, 8002]
+
+
+def test_the_address_of_the_next_run_is_kept(addresses: Path) -> None:
+    with dev_service.publish("8000", "http://ours/"):
+        (addresses / "8000").write_text("http://theirs/")
+    assert (addresses / "8000").read_text() == "http://theirs/"
+
+
+def test_make_run_starts_one(addresses: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The served app is told about it; the command finds it while it runs, from any folder."""
+    with dev_service.service({"AUTH0_AUDIENCE": "https://mine", "PORT": "8123"}) as environment:
+        url = (addresses / "8123").read_text()
+        assert environment["AUTH0_DEV_ISSUER"] == url
+        assert environment["AUTH0_AUDIENCE"] == "https://mine"
+        keys: Any = httpx.get(f"{url}.well-known/jwks.json", **PLAIN).json()
+        assert [key["use"] for key in keys["keys"]] == ["sig"]
+    assert not list(addresses.iterdir())
+    make = shlex.split(capsys.readouterr().out.partition("a token: ")[2])[:6]
+    assert make == ["make", "-s", "-C", str(package.PROJECT), "token", "PORT=8123"]
+
+
+@pytest.mark.parametrize(
+    "environment", [{"AUTH0_DOMAIN": "team.auth0.com"}, {"AUTH0_DEV_ISSUER": "http://127.0.0.1:1/"}]
+)
+def test_make_run_respects_what_is_configured(environment: dict[str, str]) -> None:
+    """A tenant, or an issuer that runs already."""
+    with dev_service.service(environment) as added:
+        assert added == {}
+
+
+def test_addresses_are_inside_the_project() -> None:
+    """In a folder that git ignores."""
+    assert Path(__file__).parents[2] / ".cache" / "issuers" == package.ADDRESSES

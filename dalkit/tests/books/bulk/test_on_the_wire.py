@@ -1,0 +1,130 @@
+"""Clients that leave, on a real socket; the service has one connection to its database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from dalkit import DataAccessLayer, TransactionMiddleware
+from dalkit.data.engine import create_engine
+from dalkit.web.problems import install_problems
+
+from tests.service.books.bulk import reads, writes
+from tests.serving import serving
+
+BUSY = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
+)
+
+
+def _app(database_url: str) -> FastAPI:
+    dal = DataAccessLayer()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = create_engine(database_url, pool_size=1, pool_timeout=10)
+        await dal.reflect(engine)
+        yield
+        await engine.dispose()
+
+    app = FastAPI(lifespan=lifespan)
+    install_problems(app)
+    app.add_middleware(TransactionMiddleware, dal=dal)
+    app.include_router(reads)
+    app.include_router(writes)
+    return app
+
+
+@pytest.fixture
+async def observer(committed_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of its own, with an author and no books."""
+    conn = await asyncpg.connect(committed_database)
+    await conn.execute("TRUNCATE author, book RESTART IDENTITY CASCADE")
+    await conn.execute("INSERT INTO author (name) VALUES ('Le Guin')")
+    yield conn
+    await conn.execute("TRUNCATE author, book RESTART IDENTITY CASCADE")
+    await conn.close()
+
+
+@pytest.fixture
+async def url(observer: asyncpg.Connection, committed_database: str) -> AsyncIterator[str]:
+    """Where the service listens."""
+    async with serving(_app(committed_database)) as it:
+        yield it
+
+
+async def _settled(observer: asyncpg.Connection) -> None:
+    async with asyncio.timeout(10):
+        while await observer.fetchval(BUSY) > 1:
+            await asyncio.sleep(0.02)
+
+
+async def _upload(url: str, catalog: str) -> httpx.Response:
+    file = f"catalog,title,author_id\n{catalog},T,1\n"
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        return await client.post("/books/bulk", content=file, headers={"content-type": "text/csv"})
+
+
+async def test_an_upload_that_breaks_off_stores_nothing(
+    url: str, observer: asyncpg.Connection
+) -> None:
+    parts = urlsplit(url)
+    _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(
+        b"POST /books/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        b"Content-Length: 99999999\r\n\r\ncatalog,title,author_id\n"
+    )
+    for number in range(20_000):
+        writer.write(b"%d,T,1\n" % number)
+    await writer.drain()
+    async with asyncio.timeout(10):
+        while await observer.fetchval(BUSY) < 2:
+            await asyncio.sleep(0.02)
+    writer.transport.abort()
+    await _settled(observer)
+    assert await observer.fetchval("SELECT count(*) FROM book") == 0
+    assert (await _upload(url, "a")).json()["inserted"] == 1
+
+
+async def test_a_download_that_breaks_off_frees_the_connection(
+    url: str, observer: asyncpg.Connection
+) -> None:
+    await observer.execute(
+        "INSERT INTO book (catalog, title, author_id) "
+        "SELECT n, repeat('t', 1000), 1 FROM generate_series(1, 50000) AS n"
+    )
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=30) as client,
+        client.stream("GET", "/books/export") as answer,
+    ):
+        assert answer.status_code == 200
+        async for _ in answer.aiter_raw(1000):
+            break
+    await _settled(observer)
+    assert (await _upload(url, "a")).json()["inserted"] == 1
+
+
+async def test_an_uploaded_file_is_there_when_the_answer_is(
+    url: str, observer: asyncpg.Connection
+) -> None:
+    assert (await _upload(url, "a")).status_code == 200
+    assert await observer.fetchval("SELECT count(*) FROM book") == 1
+
+
+async def test_an_export_that_fails_at_once_is_a_problem(
+    url: str, observer: asyncpg.Connection
+) -> None:
+    """Nothing was sent yet: the status can still tell."""
+    await observer.execute("ALTER TABLE book RENAME COLUMN title TO heading")
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            answer = await client.get("/books/export")
+    finally:
+        await observer.execute("ALTER TABLE book RENAME COLUMN heading TO title")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"

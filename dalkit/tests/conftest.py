@@ -1,0 +1,25 @@
+"""The fixtures of dalkit.testing, on the small service in tests/service."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+os.environ["ALEMBIC_CONFIG"] = str(Path(__file__).parent / "service" / "alembic.ini")
+
+pytest_plugins = [
+    "dalkit.testing",
+    "tests.db.fixtures",
+    "tests.migrations.fixtures",
+    "tests.slack.fixtures",
+]
+
+
+@pytest.fixture(scope="session")
+def create_app() -> Callable[..., FastAPI]:
+    """The service that the tests are made for."""
+    from tests.service import app
+
+    return app.create_app

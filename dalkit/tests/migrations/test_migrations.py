@@ -1,0 +1,156 @@
+"""The migrations go up and down, from the command line and from inside a running event loop."""
+
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+from alembic import command
+from sqlalchemy import Connection, inspect, make_url
+from sqlalchemy.exc import DBAPIError
+
+from dalkit.data.engine import create_engine
+from dalkit.schema.naming import NAMING_CONVENTION
+from dalkit.schema.revisions import alembic_config
+from dalkit.schema.sync import sync
+
+from tests.migrations.fixtures import AddMigration, Alembic, InProcess
+
+pytestmark = pytest.mark.slow
+
+
+async def tables_of(url: str) -> set[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            " AND relkind IN ('r', 'v') AND relname <> 'alembic_version'"
+        )
+    finally:
+        await connection.close()
+    return {row["relname"] for row in rows}
+
+
+async def test_up_down_and_up_again(in_process: InProcess, empty_database: str) -> None:
+    await in_process(command.upgrade, "head")
+    migrated = await tables_of(empty_database)
+    assert migrated
+    await in_process(command.downgrade, "base")
+    assert await tables_of(empty_database) == set()
+    await in_process(command.upgrade, "head")
+    assert await tables_of(empty_database) == migrated
+
+
+async def test_autogenerate_has_nothing_to_say_after_an_upgrade(
+    in_process: InProcess, checkout: Path
+) -> None:
+    await in_process(command.upgrade, "head")
+    await in_process(command.check)
+    await in_process(command.revision, "nothing to do", autogenerate=True, rev_id="probe")
+    text = (checkout / "migrations" / "versions" / "probe_nothing_to_do.py").read_text()
+    assert "op." not in text
+    assert '"""Nothing to do."""' in text
+
+
+def test_two_processes_may_upgrade_at_once(alembic: Alembic) -> None:
+    with ThreadPoolExecutor() as threads:
+        results = list(threads.map(alembic, ["upgrade"] * 2, ["head"] * 2))
+    assert [result.returncode for result in results] == [0, 0], results
+
+
+def test_sql_is_printed_without_a_database(alembic: Alembic) -> None:
+    sql = alembic("upgrade", "head", "--sql", url="").stdout
+    assert sql.startswith("BEGIN;")
+    assert "INSERT INTO alembic_version" in sql
+
+
+async def test_any_password_works(alembic: Alembic, empty_database: str) -> None:
+    password = "p%40@:/%(here)s \u00e9'"
+    owner = await asyncpg.connect(empty_database)
+    name = make_url(empty_database).database
+    await owner.execute(f"CREATE ROLE awkward LOGIN PASSWORD {_literal(password)}")
+    try:
+        await owner.execute(f'GRANT CREATE ON DATABASE "{name}" TO awkward')
+        await owner.execute("GRANT CREATE ON SCHEMA public TO awkward")
+        url = make_url(empty_database)
+        awkward = f"postgres://awkward:{quote(password, '')}@{url.host}:{url.port}/{name}"
+        result = alembic("upgrade", "head", url=awkward)
+        assert result.returncode == 0, result.stderr
+    finally:
+        await owner.execute("DROP OWNED BY awkward; DROP ROLE awkward")
+        await owner.close()
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://u:hunter2@127.0.0.1:1/name", "127.0.0.1:1/name cannot be reached"),
+        ("mysql://u:hunter2@127.0.0.1:1/name", "needs PostgreSQL"),
+    ],
+)
+def test_a_bad_url_is_one_line_without_the_password(
+    alembic: Alembic, url: str, message: str
+) -> None:
+    result = alembic("upgrade", "head", url=url)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "hunter2" not in result.stdout + result.stderr
+
+
+async def test_a_caller_s_connection_is_used_inside_the_running_loop(empty_database: str) -> None:
+    """What it migrates is undone by the caller's own rollback."""
+
+    def upgrade(connection: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    engine = create_engine(empty_database)
+    async with engine.connect() as connection:
+        async with connection.begin() as transaction:
+            await connection.run_sync(upgrade)
+            names = await connection.run_sync(lambda it: inspect(it).get_table_names())
+            assert "alembic_version" in names
+            await transaction.rollback()
+        assert await connection.run_sync(lambda it: inspect(it).get_table_names()) == []
+    await engine.dispose()
+    assert await tables_of(empty_database) == set()
+
+
+async def test_each_migration_commits_on_its_own(
+    add_migration: AddMigration, empty_database: str
+) -> None:
+    """One that fails leaves those before it, and nothing of itself."""
+    add_migration("f00d0002", body='op.execute("CREATE TABLE two ()")')
+    broken = 'op.execute("CREATE TABLE three ()"); op.execute("SELECT 1/0")'
+    add_migration("f00d0003", body=broken)
+    with pytest.raises(DBAPIError, match="division by zero"):
+        await sync(empty_database)
+    tables = await tables_of(empty_database)
+    assert "two" in tables
+    assert "three" not in tables
+
+
+async def test_names_follow_the_convention(fresh_database: str) -> None:
+    connection = await asyncpg.connect(fresh_database)
+    rows = await connection.fetch(
+        "SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
+        " AND contype <> 'n' AND conrelid <> 'alembic_version'::regclass"
+        " UNION SELECT indexrelid::regclass::text FROM pg_index"
+        " WHERE indrelid::regclass::text IN ('author', 'book')"
+    )
+    await connection.close()
+    assert not _unconventional(row[0] for row in rows)
+
+
+def _unconventional(names: Iterable[str]) -> list[str]:
+    prefixes = "|".join(NAMING_CONVENTION)
+    return [name for name in names if not re.match(rf"({prefixes})_\w+$", name)]

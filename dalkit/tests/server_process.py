@@ -1,0 +1,102 @@
+"""A small service for the tests that need a real server, real signals and a real exporter."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+import structlog
+from fastapi import FastAPI, HTTPException
+
+from dalkit.observe.logs import configure_logging
+from dalkit.observe.telemetry import telemetry
+from dalkit.web.shutdown import Shutdown
+
+ROOT = Path(__file__).parent.parent
+
+
+def create() -> FastAPI:
+    """The app; `uvicorn --factory` calls this in a process of its own."""
+    configure_logging()
+    shutdown = Shutdown(delay=float(os.environ["SHUTDOWN_DELAY"]))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with shutdown:
+            yield
+            structlog.get_logger().info("the lifespan is over")
+
+    app = FastAPI(lifespan=lifespan, telemetry=telemetry())
+
+    @app.get("/readyz")
+    async def readyz() -> None:
+        if shutdown.draining:
+            raise HTTPException(503)
+
+    @app.get("/slow/{seconds}")
+    async def slow(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "done"
+
+    return app
+
+
+class Server:
+    """A running `uvicorn` and a client for it."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    async def get(self, path: str) -> httpx.Response:
+        """Ask over a connection of its own."""
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=10) as client:
+            return await client.get(path)
+
+    async def output(self, within: float = 20) -> str:
+        """Wait until it has ended and return what it wrote."""
+        out, _ = await asyncio.to_thread(self.process.communicate, timeout=within)
+        return out
+
+
+@contextmanager
+def serving(*, delay: float = 0.0, **environment: str) -> Iterator[Server]:
+    """Run the app under uvicorn on a free port until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--factory", "tests.server_process:create"]
+    environment |= {"SHUTDOWN_DELAY": str(delay), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [*command, "--port", str(port)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield Server(process, f"http://127.0.0.1:{port}")
+        finally:
+            process.kill()
+
+
+async def ready(server: Server, *, within: float = 30) -> None:
+    """Wait until the server answers; raises TimeoutError."""
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                await server.get("/readyz")
+            except httpx.ConnectError:
+                await asyncio.sleep(0.05)
+            else:
+                return

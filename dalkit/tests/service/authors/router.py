@@ -1,0 +1,30 @@
+"""The routes of `/v1/authors`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from dalkit import ReadTransaction, Transaction
+from dalkit.paging import Page, page
+from dalkit.web.problems import responses
+
+from tests.service.authors.queries import authors_with_books
+from tests.service.authors.schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks
+
+reads = APIRouter(prefix="/authors", tags=["authors"], responses=responses(422, 503))
+writes = APIRouter(prefix="/authors", tags=["authors"], responses=responses(400, 409, 422, 503))
+
+
+@reads.get("")
+async def list_authors(
+    query: Annotated[AuthorQuery, Query()], tx: ReadTransaction, request: Request
+) -> Page[AuthorWithBooks]:
+    """Authors that match every filter, each with the number of its books."""
+    statement = authors_with_books(tx.get_table("author"), tx.get_table("book"))
+    return await page(tx, AuthorWithBooks, query, request.url, statement)
+
+
+@writes.post("", status_code=201)
+async def create_author(new: AuthorCreate, tx: Transaction) -> Author:
+    """Add an author."""
+    return await Author.insert(tx, new)

@@ -1,0 +1,157 @@
+"""The fixtures of conftest.py can be overridden, and the switches of the database work."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import URL
+
+from dalkit.testing.databases import create_database, drop_database, named
+
+pytestmark = pytest.mark.slow
+
+PROJECT = Path(__file__).parents[1]
+OVERRIDES = """
+import json, os
+import pytest
+from tests.conftest import *
+
+@pytest.fixture(scope="session")
+def engine_uri(): return os.environ["MY_DATABASE"]
+
+@pytest.fixture(scope="session")
+def engine_json_serializer(): return lambda value: json.dumps({"mine": True})
+
+@pytest.fixture(scope="session")
+def engine_echo(): return True
+
+@pytest.fixture(scope="session")
+def engine_extra_kwargs(): return {"pool_size": 3, "application_name": "mine"}
+"""
+CHECKS = """
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+async def test_engine_uri(transaction):
+    name = await transaction.fetch_value(sa.text("SELECT current_database()"))
+    assert "_overridden_" in name
+
+async def test_engine_json_serializer(transaction):
+    value = sa.cast(sa.bindparam("value", {"yours": True}, JSONB), JSONB)
+    assert await transaction.fetch_value(sa.select(value)) == {"mine": True}
+
+async def test_engine_echo(db):
+    assert db.engine.echo is True
+
+async def test_engine_extra_kwargs(db, transaction):
+    assert db.engine.sync_engine.pool.size() == 3
+    assert await transaction.fetch_value(sa.text("SHOW application_name")) == "mine"
+
+async def test_the_client_uses_the_same_database(client):
+    assert (await client.get("/livez")).status_code == 200
+"""
+
+WHICH_PATH = """
+import os
+import sqlalchemy as sa
+from dalkit import DataAccessLayer
+from dalkit.settings import Settings
+
+async def test_which_path_is_taken(app, db, client):
+    expected = os.environ["DATABASE_FAST_PATH"] == "true"
+    assert (db.compiled(sa.select(sa.literal(1)), None) is not None) is expected
+    assert DataAccessLayer().fast_path is expected
+    assert DataAccessLayer(fast_path=True).fast_path
+    assert Settings(_env_file=None).database_fast_path is expected
+"""
+
+
+def run_pytest(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a process of its own, from the project."""
+    outside = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "TEST_SERVER"))}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(
+        command, cwd=PROJECT, env=outside | environment, capture_output=True, text=True, check=False
+    )
+
+
+async def test_every_override_takes_effect(
+    server_url: URL, worker_id: str, tmp_path: Path, template_database: str
+) -> None:
+    name = named(server_url, "overridden", worker_id)
+    await drop_database(server_url, name)
+    await create_database(server_url, name, template=template_database)
+    (tmp_path / "conftest.py").write_text(OVERRIDES)
+    (tmp_path / "test_overrides.py").write_text(CHECKS)
+    url = server_url.set(drivername="postgresql", database=name)
+    try:
+        result = run_pytest(
+            str(tmp_path),
+            f"--config-file={PROJECT / 'pyproject.toml'}",
+            MY_DATABASE=url.render_as_string(hide_password=False),
+            TEST_DATABASE_URL=url.render_as_string(hide_password=False),
+            PYTHONPATH=os.pathsep.join(sys.path),
+        )
+        assert "5 passed" in result.stdout, result.stdout + result.stderr
+    finally:
+        await drop_database(server_url, name)
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_one_variable_takes_every_test_to_sqlalchemys_own_path(
+    server_url: URL, worker_id: str, tmp_path: Path, value: str
+) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *")
+    (tmp_path / "test_path.py").write_text(WHICH_PATH)
+    url = server_url.set(drivername="postgresql", database=named(server_url, "path", worker_id))
+    result = run_pytest(
+        str(tmp_path),
+        f"--config-file={PROJECT / 'pyproject.toml'}",
+        "-n1",  # the workers follow, too
+        TEST_DATABASE_URL=url.render_as_string(hide_password=False),
+        PYTHONPATH=os.pathsep.join(sys.path),
+        DATABASE_FAST_PATH=value,
+    )
+    assert "1 passed" in result.stdout, result.stdout + result.stderr
+
+
+def test_a_database_that_is_not_named_for_tests_is_refused() -> None:
+    url = "postgresql://app@127.0.0.1:1/production"
+    result = run_pytest("tests/test_settings.py", TEST_DATABASE_URL=url)
+    assert result.returncode != 0
+    assert "'production', which the tests would drop" in result.stderr
+    assert "production_test" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("switches", "is_kept", "is_migrated"),
+    [
+        ([], False, None),
+        (["--keep-database"], True, True),
+        (["--keep-database", "--no-migrations"], True, False),
+    ],
+)
+async def test_the_switches_keep_the_database_and_skip_the_migrations(
+    server_url: URL, worker_id: str, switches: list[str], is_kept: bool, is_migrated: bool | None
+) -> None:
+    name = named(server_url, "switched", worker_id)
+    url = server_url.set(drivername="postgresql", database=name)
+    given = url.render_as_string(hide_password=False)
+    await drop_database(server_url, name)
+    try:
+        chosen = "tests/db/test_wire.py::test_the_dialect_keeps_its_transaction_where_we_put_ours"
+        result = run_pytest(chosen, *switches, TEST_DATABASE_URL=given)
+        assert "1 passed" in result.stdout, result.stdout + result.stderr
+        admin = await asyncpg.connect(given.rsplit("/", 1)[0] + "/postgres")
+        found = await admin.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name)
+        await admin.close()
+        assert bool(found) == is_kept
+        if is_kept:
+            kept = await asyncpg.connect(given)
+            assert (await kept.fetchval("SELECT to_regclass('book')") is not None) == is_migrated
+            await kept.close()
+    finally:
+        await drop_database(server_url, name)

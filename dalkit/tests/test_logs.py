@@ -1,0 +1,218 @@
+"""Logs are JSON for machines and readable for people, whoever writes them."""
+
+import io
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import structlog
+from opentelemetry.sdk.trace import TracerProvider
+from sqlalchemy.exc import DBAPIError
+
+from dalkit.data.engine import create_engine
+from dalkit.observe.logs import configure_logging
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Leave the process's logging as it was."""
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, structlog.get_config())
+    yield
+    root.handlers[:], level, config = before
+    root.setLevel(level)
+    structlog.configure(**config)
+    structlog.contextvars.clear_contextvars()
+    logging.captureWarnings(False)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_without_a_terminal_every_line_is_json() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    structlog.get_logger("ours").info("event", number=1, text="ä\n\ud800")
+    logging.getLogger("theirs").warning("a %s", "word")
+    logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[36mStarted"})
+    ours, theirs, uvicorn = lines(stream)
+    assert (ours["event"], ours["number"], ours["logger"], ours["level"]) == (
+        "event",
+        1,
+        "ours",
+        "info",
+    )
+    assert (theirs["event"], theirs["logger"], theirs["level"]) == ("a word", "theirs", "warning")
+    assert uvicorn["event"] == "Started"
+    assert ours["timestamp"].endswith("Z")
+    assert list(ours)[:4] == ["timestamp", "level", "logger", "event"]
+
+
+def test_on_a_terminal_lines_are_coloured_and_short() -> None:
+    stream = Terminal()
+    configure_logging(stream=stream)
+    structlog.get_logger().info("event", number=1)
+    assert "\x1b[" in stream.getvalue()
+    assert "event" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("log_format", "stream", "is_json"),
+    [("json", Terminal(), True), ("console", io.StringIO(), False)],
+    ids=["json", "console"],
+)
+def test_the_format_can_be_chosen(log_format: Any, stream: io.StringIO, is_json: bool) -> None:
+    configure_logging(log_format=log_format, stream=stream)
+    structlog.get_logger().info("event")
+    assert stream.getvalue().startswith("{") is is_json
+
+
+def test_the_request_id_is_in_every_line() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    structlog.contextvars.bind_contextvars(request_id="the-id")
+    structlog.get_logger().info("ours")
+    logging.getLogger("theirs").warning("theirs")
+    assert [line["request_id"] for line in lines(stream)] == ["the-id", "the-id"]
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["json", "console"])
+def test_tracebacks_are_logged_without_locals(stream: io.StringIO) -> None:
+    configure_logging(stream=stream)
+    hidden = "local-value"
+    try:
+        raise ValueError(len(hidden))
+    except ValueError:
+        structlog.get_logger().exception("ours")
+        logging.getLogger("theirs").exception("theirs")
+    text = stream.getvalue()
+    assert text.count("ValueError: 11") == 2
+    assert "local-value" not in text.replace('hidden = "local-value"', "")
+    if not stream.isatty():
+        assert len(text.splitlines()) == 2
+
+
+async def test_the_parameters_of_a_failing_statement_are_not_logged(engine_uri: str) -> None:
+    """uvicorn logs the traceback of every 500, and SQLAlchemy's text would have them."""
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    engine = create_engine(engine_uri)
+    try:
+        async with engine.connect() as conn:
+            await conn.execute(sa.text("SELECT 1 / (:a - 1)"), {"a": 1})
+    except DBAPIError:
+        logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+    await engine.dispose()
+    assert "SELECT 1 / " in stream.getvalue()
+    assert "SQL parameters hidden" in stream.getvalue()
+
+
+def test_the_level_holds_for_everybody() -> None:
+    stream = io.StringIO()
+    configure_logging("WARNING", stream=stream)
+    structlog.get_logger().info("ours")
+    logging.getLogger("theirs").info("theirs")
+    logging.getLogger("uvicorn.error").info("uvicorn's")
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_http_clients_do_not_log_urls(level: str) -> None:
+    """A URL may be a secret, and httpx logs it at INFO."""
+    stream = io.StringIO()
+    configure_logging(level, stream=stream)
+    logging.getLogger("httpx").info("HTTP Request: POST https://example.com/secret/x")
+    logging.getLogger("httpcore.http11").debug("send_request_headers.started")
+    assert stream.getvalue() == ""
+
+
+def test_uvicorn_writes_through_our_handler_and_no_access_log() -> None:
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).addHandler(logging.StreamHandler(io.StringIO()))
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    logging.getLogger("uvicorn.error").error("broken")
+    assert [line["event"] for line in lines(stream)] == ["broken"]
+    assert not logging.getLogger("uvicorn.access").hasHandlers()
+
+
+def test_warnings_are_log_lines() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("careful", stacklevel=1)
+    assert "careful" in lines(stream)[0]["event"]
+
+
+def test_a_line_leads_to_its_trace() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    tracer = TracerProvider().get_tracer("test")
+    with tracer.start_as_current_span("request") as span:
+        structlog.get_logger().info("inside")
+    structlog.get_logger().info("outside")
+    inside, outside = lines(stream)
+    assert inside["trace_id"] == format(span.get_span_context().trace_id, "032x")
+    assert "trace_id" not in outside
+
+
+@pytest.mark.parametrize("other", ["none", "root", "access"])
+def test_a_requests_line_is_the_same_whether_or_not_others_listen(other: str) -> None:
+    stream, seen = io.StringIO(), io.StringIO()
+    configure_logging(stream=stream)
+    structlog.contextvars.bind_contextvars(request_id="7", tenant="a")
+    if other != "none":
+        logger = logging.getLogger("access" if other == "access" else None)
+        logger.addHandler(handler := logging.StreamHandler(seen))
+    try:
+        structlog.get_logger("access").info("request", status=200, path="/\ud800", odd=object)
+    finally:
+        if other != "none":
+            logger.removeHandler(handler)
+    [line] = stream.getvalue().splitlines()
+    assert re.sub(r'"timestamp": ?"[^"]+"', "", line.replace('": ', '":').replace(', "', ',"')) == (
+        '{,"level":"info","logger":"access","event":"request","request_id":"7","status":200,'
+        f'"path":"/\\ud800","odd":"{object!r}","tenant":"a"}}'
+    )
+    assert bool(seen.getvalue()) == (other != "none")
+
+
+class Broken(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_requests_line_that_cannot_be_written_is_no_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(stream=Broken())
+    structlog.get_logger("access").info("request", status=200)
+    assert "BrokenPipeError" in capsys.readouterr().err  # as the standard library reports it
+
+
+def test_a_filter_sees_a_requests_line_too() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    [handler] = logging.getLogger().handlers
+    handler.addFilter(lambda record: False)
+    structlog.get_logger("access").info("request", status=200)
+    assert stream.getvalue() == ""

@@ -1,1 +1,0 @@
-"""The databases that tests run on."""
