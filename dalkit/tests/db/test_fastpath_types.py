@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,6 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.dialects.postgresql.ranges import MultiRange
 
 from dalkit import DataAccessLayer, TransactionManager
-from dalkit.data.types import FIRST, LAST
 
 from tests.db.both_paths import same_on_both, shape, undone
 
@@ -89,7 +88,8 @@ VALUES: dict[str, Strategy] = {
     "tm3": st.times(),
     "tmz": st.times(timezones=ZONES),
     "ts": st.datetimes(),
-    "tz": INSTANTS | st.sampled_from([FIRST, LAST]),
+    "tz": INSTANTS
+    | st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]),
     "tz0": INSTANTS,
     "iv": SPANS,
     "iym": SPANS,

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, PlainValidator, WrapValidator
 from sqlalchemy.dialects.postgresql import CIDR, DOMAIN, INET
 from sqlalchemy.types import ARRAY, JSON, BigInteger, Integer, NullType, SmallInteger, TypeEngine
 
-from ..data.types import iso_only
+from ..types import iso_only
 
 #: Python type of a column's values -> types that pydantic makes of every such value.
 ACCEPTED: dict[type, set[type]] = {

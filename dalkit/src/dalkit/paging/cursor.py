@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter
 
-from ..data.types import Int64, Text
+from ..types import Int64, Text
 from .ordering import Key
 
 DIGEST_SIZE = 6

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, FromClause, Table
 
 from ..data.columns import column
-from ..data.types import Filter, Text
+from ..types import Filter, Text
 from .filters import DeclaredFilter
 from .ordering import Key
 

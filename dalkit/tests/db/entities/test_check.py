@@ -10,10 +10,10 @@ import pytest
 
 from dalkit import DataAccessLayer
 from dalkit.data.errors import NotReflected
-from dalkit.data.types import Date, Filter, Int16, Int32, Int64, Text
 from dalkit.entities.check import EntityMismatch, check_entities
 from dalkit.entities.entity import Entity
 from dalkit.paging.query import QueryModel
+from dalkit.types import Date, Filter, Int16, Int32, Int64, Text
 
 from . import models
 

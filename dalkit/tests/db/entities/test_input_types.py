@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
-from dalkit.data.types import Date, Digits, Filter, Float, Int16, Int32, Int64, Text, Timestamp
+from dalkit.types import Date, Digits, Filter, Float, Int16, Int32, Int64, Text, Timestamp
 
 Price = Annotated[Decimal, Digits(10, 2), Field(ge=0)]
 FilterInt32 = Filter[Int32]

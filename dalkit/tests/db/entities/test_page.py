@@ -9,10 +9,10 @@ from fastapi import FastAPI, Query, Request
 from sqlalchemy import func, select
 
 from dalkit import TransactionManager
-from dalkit.data.types import Filter, Int64, Text
 from dalkit.paging.links import with_parameters
 from dalkit.paging.page import Page, page
 from dalkit.paging.query import QueryModel
+from dalkit.types import Filter, Int64, Text
 
 from .models import Author, Book, BookQuery, BooksByAuthor
 

@@ -8,8 +8,8 @@ import pytest
 
 from dalkit import TransactionManager
 from dalkit.data.columns import UnknownColumn
-from dalkit.data.types import Filter, Int64
 from dalkit.paging.query import QueryModel
+from dalkit.types import Filter, Int64
 
 from .models import Book, BookQuery
 

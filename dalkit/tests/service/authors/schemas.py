@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dalkit.data.types import Filter, Int64, Text
 from dalkit.entities import Entity
 from dalkit.paging import QueryModel
+from dalkit.types import Filter, Int64, Text
 
 
 class Author(Entity, table="author"):

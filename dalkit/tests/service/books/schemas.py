@@ -8,9 +8,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement
 
-from dalkit.data.types import Date, Digits, Filter, Int64, JsonInt64, Text
 from dalkit.entities import Entity
 from dalkit.paging import QueryModel
+from dalkit.types import Date, Digits, Filter, Int64, JsonInt64, Text
 
 Catalog = Annotated[Text, Field(min_length=1, max_length=64)]
 Title = Annotated[Text, Field(min_length=1, max_length=200)]

@@ -12,15 +12,24 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+__all__ = [
+    "Date",
+    "Digits",
+    "Filter",
+    "Float",
+    "Int16",
+    "Int32",
+    "Int64",
+    "JsonInt64",
+    "Text",
+    "Timestamp",
+]
+
 T = TypeVar("T")
 
 #: PostgreSQL stores no NUL character in text (SQLSTATE 22021). A pattern also makes pydantic refuse
 #: lone surrogates, which have no UTF-8.
 NO_NUL = r"^[^\x00]*$"
-
-
-FIRST = datetime.min.replace(tzinfo=UTC)
-LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def number_only(value: object) -> object:
