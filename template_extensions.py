@@ -1,6 +1,7 @@
 """Jinja settings of this template: how an answer is quoted, and what is refused at once."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from cookiecutter.exceptions import FailedHookException
@@ -46,6 +47,8 @@ def is_template(source: str) -> bool:
 class Answers(Extension):
     """Makes `| tojson` fit TOML and YAML, adds `| package_name`, takes Jinja in answers literally.
 
+    `template_folder` is where the template is, which a hook cannot know by itself.
+
     cookiecutter renders the answers that `--no-input` or its API were given, outside a sandbox:
     `${{` would be a syntax error, and `{{ cycler.__init__.__globals__ }}` would run.
     """
@@ -54,6 +57,7 @@ class Answers(Extension):
         super().__init__(environment)
         environment.policies["json.dumps_function"] = quoted
         environment.filters["package_name"] = package_name
+        environment.globals["template_folder"] = str(Path(__file__).resolve().parent)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Return `source`, or an expression for its text when it is an answer.

@@ -1,28 +1,44 @@
-"""Deletes what was declined."""
+"""Carries the library over and deletes what was declined."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-PACKAGE = f"src/{ANSWERS['__package_name']}"
+LIBRARY = Path(json.loads(r"""{{ template_folder | tojson }}"""), "dalkit")
+TARGET = Path("packages", "dalkit")
+CARRIED = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs", "src")
 
-PATHS = {
-    ("use_auth0", True): [f"{PACKAGE}/auth", "tests/auth", "dev/issuer", "dev/services"],
-    ("use_slack", True): [f"{PACKAGE}/slack", "tests/slack"],
-    ("use_bulk", True): [
-        f"{PACKAGE}/db/bulk",
-        f"{PACKAGE}/books/bulk",
-        f"{PACKAGE}/commands/bulk.py",
-        "tests/db/bulk",
-        "tests/books/bulk",
-        "tests/commands",
-    ],
-    ("ci", "github"): [".github"],
-    ("ci", "gitlab"): [".gitlab-ci.yml"],
-}
+DECLINED = {("ci", "github"): [".github"], ("ci", "gitlab"): [".gitlab-ci.yml"]}
 
-for (question, answer), paths in PATHS.items():
-    if ANSWERS[question] != answer:
-        for path in map(Path, paths):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+def carry_library() -> None:
+    """Copy the library, and write the MANIFEST by which `dalkit doctor` knows an edited file."""
+    for name in CARRIED:
+        source, target = LIBRARY / name, TARGET / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            shutil.copyfile(source, target)
+    files = sorted(path for path in TARGET.rglob("*") if path.is_file())
+    lines = [f"{digest(path)}  {path.relative_to(TARGET).as_posix()}\n" for path in files]
+    (TARGET / "MANIFEST").write_text("".join(lines), newline="\n")
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, whatever its line endings."""
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def delete_declined() -> None:
+    """Delete the files of the continuous integration that was not chosen."""
+    for (question, answer), paths in DECLINED.items():
+        if ANSWERS[question] != answer:
+            for path in map(Path, paths):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+carry_library()
+delete_declined()

@@ -1,18 +1,14 @@
 """The checks of this project; some of them: `uv run nox -s tests-3.13 -- -k name`."""
 
 import os
-import sys
-from pathlib import Path
 
 import nox
 
-sys.path.insert(0, str(Path(__file__).parent))  # for dev/, wherever nox was started
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-ON_BOTH_PATHS = ["tests/db", "tests/books", "tests/authors", "tests/test_api_contract.py"]
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests", "slow_path", "migrations"]
+nox.options.sessions = ["lint", "types", "toolkit", "tests", "migrations"]
 
 
 @nox.session
@@ -35,6 +31,12 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
+@nox.session
+def toolkit(session: nox.Session) -> None:
+    """Tell whether packages/dalkit is as released."""
+    session.run("dalkit", "doctor")
+
+
 @nox.session(python=PYTHONS, venv_backend="uv", download_python="never")
 def tests(session: nox.Session) -> None:
     """Run the tests on every supported Python that is installed; arguments go to pytest."""
@@ -45,17 +47,10 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-def slow_path(session: nox.Session) -> None:
-    """Run what uses the database with every statement going through SQLAlchemy."""
-    chosen = session.posargs or [path for path in ON_BOTH_PATHS if Path(path).exists()]
-    session.run("pytest", "-n", "2", *chosen, env={"DATABASE_FAST_PATH": "false"})
-
-
-@nox.session
 def migrations(session: nox.Session) -> None:
-    """Migrate an empty database up, down and up again, and compare it with the tables' classes."""
-    from dev.database import create_database
-    from dev.postgres import temporary_cluster
+    """Migrate an empty database up, down and up again, and compare it with tables.py."""
+    from dalkit.dev.database import create_database
+    from dalkit.dev.postgres import temporary_cluster
 
     with temporary_cluster() as cluster:
         create_database(cluster.url("postgres"), "migrations")

@@ -28,7 +28,7 @@ def create() -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with shutdown:
+        async with shutdown:
             yield
             structlog.get_logger().info("the lifespan is over")
 

@@ -86,7 +86,7 @@ def signals() -> Iterator[list[int]]:
 async def test_without_a_delay_the_server_gets_the_signal_at_once(
     signals: list[int], number: signal.Signals
 ) -> None:
-    with Shutdown(delay=0) as shutdown:
+    async with Shutdown(delay=0) as shutdown:
         assert not shutdown.draining
         signal.raise_signal(number)
         await asyncio.sleep(0.05)
@@ -96,7 +96,7 @@ async def test_without_a_delay_the_server_gets_the_signal_at_once(
 
 async def test_the_server_s_handlers_are_put_back(signals: list[int]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
-    with Shutdown(delay=0):
+    async with Shutdown(delay=0):
         assert signal.getsignal(signal.SIGTERM) is not handler
     assert signal.getsignal(signal.SIGTERM) is handler
 
@@ -104,5 +104,5 @@ async def test_the_server_s_handlers_are_put_back(signals: list[int]) -> None:
 async def test_without_a_server_signals_are_left_alone() -> None:
     """In a test or a script nobody would close anything after the delay."""
     before = signal.getsignal(signal.SIGINT)
-    with Shutdown(delay=0):
+    async with Shutdown(delay=0):
         assert signal.getsignal(signal.SIGINT) is before

@@ -12,8 +12,11 @@ PLACEHOLDERS = {"", "change-me", "changeme", "example", "password", "postgres", 
 ENCRYPTED = {"require", "verify-ca", "verify-full"}
 
 
-class BadSetting(ValueError):
-    """A feature cannot start with its settings; the message says what to set."""
+class BadSetting(SystemExit):
+    """Ends the start of the process with one sentence that says what to set, and status 1."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n  ".join(["The configuration cannot be used.", *sentences]))
 
 
 class Settings(BaseSettings):
@@ -88,9 +91,8 @@ def load(settings: type[S]) -> S:
     try:
         return settings()
     except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors(include_input=False)]
-        lines = ["The configuration cannot be used.", *problems]
-        raise SystemExit("\n  ".join(lines)) from None
+        problems = error.errors(include_input=False)
+        raise BadSetting(*(_describe(problem) for problem in problems)) from None
 
 
 def _describe(problem: Any) -> str:

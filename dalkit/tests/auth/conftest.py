@@ -9,10 +9,11 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import APIRouter, FastAPI, WebSocket
+from fastapi.middleware import Middleware
 
-from dalkit.auth import Auth0, CurrentUser, fetch, require
-from dalkit.auth.install import attach
+from dalkit.auth import Auth0, AuthMiddleware, CurrentUser, fetch, me, require
 from dalkit.dev.issuer import Issuer
+from dalkit.web import document
 
 from .key_server import KeyServer, key_server
 
@@ -31,12 +32,29 @@ def guarded_app(auth0: Auth0) -> FastAPI:
         await websocket.send_text(await websocket.receive_text())
         await websocket.close()
 
-    app = FastAPI()
+    app = auth_app(auth0)
     app.add_api_route("/public", lambda: "public")
     app.include_router(guarded, prefix="/any", dependencies=[require()])
     app.include_router(guarded, prefix="/reads", dependencies=[require("read:books")])
     app.include_router(guarded, prefix="/both", dependencies=[require("read:books", "write:books")])
-    attach(app, auth0)
+    document(app, auth0.describe)
+    return app
+
+
+def auth_app(auth0: Auth0) -> FastAPI:
+    """Return an app whose tokens `auth0` verifies while its lifespan runs, with /v1/me."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with auth0:
+            yield
+
+    app = FastAPI(
+        lifespan=lifespan,
+        middleware=[Middleware(AuthMiddleware, auth0=auth0)],
+        swagger_ui_init_oauth=auth0.docs_login,
+    )
+    app.include_router(me, prefix="/v1")
     return app
 
 

@@ -11,7 +11,7 @@ from dalkit.auth import require
 from dalkit.auth.install import attach
 from dalkit.dev.issuer import Issuer
 
-from .conftest import accepting, serving
+from .conftest import accepting, auth_app, serving
 
 JSON = {"Content-Type": "application/json"}
 
@@ -41,11 +41,10 @@ async def writes(issuer: Issuer) -> AsyncIterator[httpx.AsyncClient]:
     router = APIRouter(dependencies=[Depends(lambda: None)])
     router.add_api_route("/parsed", parsed, methods=["POST"])
     router.add_api_route("/streamed", streamed, methods=["POST"])
-    app = FastAPI()
+    app = auth_app(accepting(issuer))
     app.include_router(router, prefix="/public")
     app.include_router(router, prefix="/guarded", dependencies=[require("write:books")])
     app.add_api_route("/direct", parsed, methods=["POST"], dependencies=[require()])
-    attach(app, accepting(issuer))
     async with serving(app) as client:
         yield client
 

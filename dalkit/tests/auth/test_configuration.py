@@ -9,9 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
-from dalkit.auth import Auth0, install_auth
+from dalkit.auth import Auth0
 from dalkit.dev.issuer import Issuer
 from dalkit.settings import BadSetting
 
@@ -49,8 +48,8 @@ def settings(**values: Any) -> Any:
 )
 def test_mistake(values: dict[str, Any], message: str) -> None:
     """One line: the variable at fault, and the remedy."""
-    with pytest.raises(BadSetting, match=f"^{message}[^\n]+$"):
-        install_auth(FastAPI(), settings(**values))
+    with pytest.raises(BadSetting, match=rf"\n  {message}[^\n]+$"):
+        Auth0.from_settings(settings(**values))
 
 
 def test_service_does_not_start(tmp_path: Path) -> None:
@@ -69,14 +68,14 @@ def test_service_does_not_start(tmp_path: Path) -> None:
 
 def test_tenant() -> None:
     """The issuer is the tenant's, exactly as it writes itself in its tokens."""
-    auth0 = install_auth(FastAPI(), settings())
+    auth0 = Auth0.from_settings(settings())
     assert (auth0.issuer, auth0.audience) == ("https://team.auth0.com/", AUDIENCE)
     assert not auth0.for_development
 
 
 def test_blank_organization_is_none() -> None:
     """As it comes from an .env file."""
-    assert install_auth(FastAPI(), settings(auth0_org_id="")).org_id is None
+    assert Auth0.from_settings(settings(auth0_org_id="")).org_id is None
 
 
 def test_two_names_are_enough() -> None:

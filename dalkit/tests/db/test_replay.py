@@ -16,7 +16,6 @@ from dalkit import (
     TransactionMiddleware,
 )
 from dalkit.data.engine import create_engine
-from dalkit.web.problems import install_problems
 
 ATTEMPTS = 3
 #: The errors that PostgreSQL reports when it picks a transaction as a victim.
@@ -55,7 +54,6 @@ def create_colliding_app(dal: DataAccessLayer) -> tuple[FastAPI, Counter[str]]:
         return await reader.fetch_value(SERVED_BY)
 
     app.add_middleware(TransactionMiddleware, dal=dal, attempts=ATTEMPTS)
-    install_problems(app)
     return app, runs
 
 

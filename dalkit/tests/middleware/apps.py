@@ -1,24 +1,49 @@
 """A small app with the service's own middleware and errors."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 from fastapi import FastAPI, Request
+from fastapi.middleware import Middleware
 from starlette.types import ASGIApp
 
-from dalkit.web.middleware import install_middleware
-from dalkit.web.problems import install_problems
+from dalkit.web import (
+    AccessLogMiddleware,
+    BodyLimitMiddleware,
+    CorsMiddleware,
+    RequestIdMiddleware,
+    SecurityHeadersMiddleware,
+    ServerErrorMiddleware,
+    TrustedHostsMiddleware,
+    document,
+    problem_handlers,
+)
+
+
+def middleware(
+    *,
+    max_body_size: int = 1000,
+    cors_origins: Sequence[str] = (),
+    trusted_hosts: Sequence[str] = (),
+) -> list[Middleware]:
+    """The list of a service's app.py, without a database, Auth0 and Slack."""
+    return [
+        Middleware(RequestIdMiddleware),
+        Middleware(AccessLogMiddleware),
+        Middleware(SecurityHeadersMiddleware),
+        Middleware(CorsMiddleware, origins=cors_origins),
+        Middleware(TrustedHostsMiddleware, hosts=trusted_hosts),
+        Middleware(BodyLimitMiddleware, max_body_size=max_body_size),
+        Middleware(ServerErrorMiddleware),
+    ]
 
 
 def wrapped_app(**settings: Any) -> FastAPI:
     """Return an app with a few routes inside the middleware that `settings` describe."""
-    closed = {"max_body_size": 1000, "cors_origins": [], "trusted_hosts": []}
-    app = FastAPI()
-    install_problems(app)
-    install_middleware(app, SimpleNamespace(**closed | settings))
+    app = FastAPI(middleware=middleware(**settings), exception_handlers=problem_handlers)
+    document(app)
 
     @app.get("/fine/{number}")
     async def fine(number: int, request: Request) -> str:

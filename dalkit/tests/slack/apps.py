@@ -2,22 +2,22 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from fastapi.middleware import Middleware
 
 from dalkit.slack import SlackNotifier
 from dalkit.slack.delivery import Pace
 from dalkit.slack.middleware import AlertMiddleware
 from dalkit.slack.report import Origin
-from dalkit.web.middleware import install_middleware
-from dalkit.web.problems import install_problems
+from dalkit.web import problem_handlers
+
+from tests.middleware.apps import middleware
 
 ORIGIN = Origin("books", "1.2.3", "testing")
 QUICK = Pace(interval=0.0, timeout=0.3, tries=3, pause=0.01, drain=1.0)
-OPEN: Any = SimpleNamespace(max_body_size=100_000, cors_origins=[], trusted_hosts=[])
 
 
 def notifier_for(url: str | None, **options: Any) -> SlackNotifier:
@@ -28,11 +28,15 @@ def notifier_for(url: str | None, **options: Any) -> SlackNotifier:
 
 def alerting_app(notifier: SlackNotifier) -> FastAPI:
     """Return an app without routes that reports to `notifier`."""
-    app = FastAPI(title="books", version="1.2.3")
-    install_problems(app)
-    install_middleware(app, OPEN)
-    app.add_middleware(AlertMiddleware, notifier=notifier)
-    return app
+    return FastAPI(
+        title="books",
+        version="1.2.3",
+        middleware=[
+            Middleware(AlertMiddleware, notifier=notifier),
+            *middleware(max_body_size=100_000),
+        ],
+        exception_handlers=problem_handlers,
+    )
 
 
 @asynccontextmanager

@@ -2,7 +2,17 @@
 
 from .auth0 import Auth0
 from .dependencies import CurrentUser, require
-from .install import install_auth
+from .me import router as me
+from .middleware import AuthMiddleware
+from .mount import include_guarded
 from .user import User
 
-__all__ = ["Auth0", "CurrentUser", "User", "install_auth", "require"]
+__all__ = [
+    "Auth0",
+    "AuthMiddleware",
+    "CurrentUser",
+    "User",
+    "include_guarded",
+    "me",
+    "require",
+]

@@ -5,18 +5,29 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import httpx
 from pydantic import ValidationError
 
+from ..settings import BadSetting, Settings
+from ..web.openapi import operations_of
 from .configuration import check_audience, check_issuer
 from .fetch import fetch_key_set, key_client
 from .keys import SigningKeys
+from .scheme import SCHEME
 from .token import LEEWAY, InvalidToken, read_key_id, verified_claims
 from .user import User, granted_scopes
 from .verified import Verified, VerifiedTokens
 
 logger = logging.getLogger(__name__)
+
+
+REFUSALS = {
+    "401": "No access token, or an invalid one; see `WWW-Authenticate`",
+    "403": "The access token lacks a scope or a claim",
+    "503": "The issuer's keys cannot be fetched; see `Retry-After`",
+}
 
 
 class ForbiddenUser(Exception):
@@ -54,6 +65,54 @@ class Auth0:
         self._verified = VerifiedTokens(cache_size)
         self._client: httpx.AsyncClient | None = None
         self.keys = SigningKeys(self._fetch, clock=clock)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, user_model: type[User] = User) -> Self:
+        """Return the one that AUTH0_* describe; raises BadSetting, one sentence."""
+        if settings.auth0_dev_issuer and settings.environment == "production":
+            raise BadSetting(
+                "AUTH0_DEV_ISSUER is set in production: unset it, or anyone may log in."
+            )
+        try:
+            return cls(
+                domain=settings.auth0_domain,
+                api_audience=settings.auth0_audience,
+                org_id=settings.auth0_org_id,
+                client_id=settings.auth0_client_id,
+                dev_issuer=settings.auth0_dev_issuer,
+                user_model=user_model,
+            )
+        except ValueError as error:
+            raise BadSetting(str(error)) from None
+
+    @property
+    def docs_login(self) -> dict[str, Any]:
+        """For `FastAPI(swagger_ui_init_oauth=...)`: the docs page logs in with PKCE (RFC 7636)."""
+        return {"clientId": self.client_id, "usePkceWithAuthorizationCodeGrant": True}
+
+    def describe(self, document: dict[str, Any]) -> None:
+        """Add the login and the refusals to an OpenAPI document; for `dalkit.web.document`."""
+        operations = [each for _, each in operations_of(document) if _is_guarded(each)]
+        scopes = {scope for each in operations for scope in _scopes(each)}
+        if operations:
+            document["components"]["securitySchemes"][SCHEME] = self._scheme(sorted(scopes))
+        for operation in operations:
+            for status, description in REFUSALS.items():
+                operation["responses"].setdefault(status, {"description": description})
+
+    def _scheme(self, scopes: list[str]) -> dict[str, Any]:
+        # Auth0 issues a token for an API only to who names it: without audience it is opaque.
+        audience = urlencode({"audience": self.audience})
+        flow = {
+            "authorizationUrl": f"{self.issuer}authorize?{audience}",
+            "tokenUrl": f"{self.issuer}oauth/token",
+            "scopes": {scope: f"Allows {scope}" for scope in scopes},
+        }
+        return {
+            "type": "oauth2",
+            "description": f"An access token of {self.issuer} for {self.audience}",
+            "flows": {"authorizationCode": flow},
+        }
 
     async def __aenter__(self) -> Self:
         if self.for_development:
@@ -103,3 +162,11 @@ class Auth0:
         if self._client is None:
             raise RuntimeError("Auth0 is not open: enter it (`async with auth0:`) in the lifespan")
         return await fetch_key_set(self._client, f"{self.issuer}.well-known/jwks.json")
+
+
+def _is_guarded(operation: dict[str, Any]) -> bool:
+    return any(SCHEME in requirement for requirement in operation.get("security", ()))
+
+
+def _scopes(operation: dict[str, Any]) -> list[str]:
+    return [scope for each in operation["security"] for scope in each.get(SCHEME, ())]

@@ -17,7 +17,9 @@ from .user import User
 
 logger = logging.getLogger(__name__)
 
-USER = "auth.user"  # in the connection's scope: which Auth0 has verified its token, and the user
+# In the connection's scope: the Auth0 to ask, and which one has verified the token, with the user.
+AUTH0 = "dalkit.auth0"
+USER = "dalkit.user"
 
 
 async def verified_user(connection: HTTPConnection) -> User:
@@ -27,7 +29,9 @@ async def verified_user(connection: HTTPConnection) -> User:
     never read here: what a request may do is decided by its own token alone. That is verified once
     a request, however many scopes its route and routers require.
     """
-    auth0: Auth0 = connection.app.state.auth0
+    auth0 = connection.scope.get(AUTH0)
+    if not isinstance(auth0, Auth0):
+        raise RuntimeError("No AuthMiddleware: give FastAPI Middleware(AuthMiddleware, auth0=...).")
     by, known = connection.scope.get(USER, (None, None))
     if by is auth0:  # and not another one, of an app that this one is mounted in
         return cast(User, known)

@@ -1,12 +1,11 @@
 """GET /me: what the caller's token says, for clients and for trying a login."""
 
-from typing import Any
-
 from fastapi import APIRouter
 from pydantic import BaseModel
-from starlette.types import Lifespan
 
 from .dependencies import CurrentUser
+
+router = APIRouter(tags=["auth"])
 
 
 class Me(BaseModel):
@@ -16,13 +15,7 @@ class Me(BaseModel):
     scopes: list[str]
 
 
+@router.get("/me")
 async def read_me(user: CurrentUser) -> Me:
     """Return the subject and the scopes of the access token."""
     return Me(sub=user.sub, scopes=sorted(user.scopes))
-
-
-def me_router(lifespan: Lifespan[Any]) -> APIRouter:
-    """Return a router with the route; `lifespan` is merged into the app's that includes it."""
-    router = APIRouter(tags=["auth"], lifespan=lifespan)
-    router.add_api_route("/me", read_me)
-    return router

@@ -18,7 +18,7 @@ class AlertMiddleware:
         self.notifier = notifier
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if self.notifier.delivery is None or scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         status = 500

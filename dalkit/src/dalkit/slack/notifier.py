@@ -11,6 +11,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import Scope
 
+from ..settings import Settings
 from . import exceptions, message
 from .delivery import STEADY, Delivery, Job, Pace
 from .folding import Entry, Folding
@@ -55,6 +56,23 @@ class SlackNotifier:
         self._window = window
         self._folding = Folding(window, self._tell_repeats)
         self._dropped_told = 0
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, service: str, version: str) -> Self:
+        """Return the one that SLACK_* describe; without SLACK_WEBHOOK_URL it sends nothing."""
+        url = settings.slack_webhook_url
+        return cls(
+            webhook_url=url.get_secret_value() if url else None,
+            environments_trigger=settings.slack_environments,
+            origin=Origin(service, version, settings.environment),
+            include_body=settings.slack_include_body,
+        )
+
+    @property
+    def source(self) -> str:
+        """The service, its version and its environment."""
+        origin = self._origin
+        return f"{origin.service} {origin.version} ({origin.environment})"
 
     async def __aenter__(self) -> Self:
         if self.delivery is not None:

@@ -1,11 +1,10 @@
 """POST /slack: a front end reports its errors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.params import Depends as DependsParam
 
 from .limits import ReportLimits
@@ -21,22 +20,16 @@ _PATIENCE = 20.0
 def slack_router(
     notifier: SlackNotifier,
     *,
-    source: str,
+    source: str | None = None,
     dependencies: Sequence[DependsParam] = (),
     limits: ReportLimits | None = None,
 ) -> APIRouter:
-    """Return the router; `dependencies` guard it, its lifespan keeps the notifier running.
+    """Return the router with `POST /slack`; `dependencies` guard it.
 
-    `source` is named under every forwarded report.
+    `source` is named under every forwarded report; without it, the notifier's service is.
     """
-    limits = limits or ReportLimits()
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with notifier:
-            yield
-
-    router = APIRouter(tags=["slack"], dependencies=dependencies, lifespan=lifespan)
+    limits, source = limits or ReportLimits(), source or notifier.source
+    router = APIRouter(tags=["slack"], dependencies=dependencies)
 
     async def within_limits(request: Request) -> None:
         if notifier.delivery is None:

@@ -1,1 +1,34 @@
 """What is between HTTP and the data: transactions, problems, middleware, health."""
+
+from .health import router as health
+from .middleware import (
+    AccessLogMiddleware,
+    BodyLimitMiddleware,
+    CorsMiddleware,
+    RequestIdMiddleware,
+    SecurityHeadersMiddleware,
+    ServerErrorMiddleware,
+    TrustedHostsMiddleware,
+)
+from .openapi import document
+from .problems import problem_handlers, responses
+from .route_index import index_routes
+from .shutdown import Shutdown
+from .state import State
+
+__all__ = [
+    "AccessLogMiddleware",
+    "BodyLimitMiddleware",
+    "CorsMiddleware",
+    "RequestIdMiddleware",
+    "SecurityHeadersMiddleware",
+    "ServerErrorMiddleware",
+    "Shutdown",
+    "State",
+    "TrustedHostsMiddleware",
+    "document",
+    "health",
+    "index_routes",
+    "problem_handlers",
+    "responses",
+]

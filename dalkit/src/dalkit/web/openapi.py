@@ -1,46 +1,78 @@
-"""What the OpenAPI document says about errors, and which methods a path has by that document."""
+"""The OpenAPI document: what the service says about itself, errors and login included."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from starlette._utils import get_route_path
-from starlette.routing import compile_path
-from starlette.types import Scope
 
 SCHEMAS = "#/components/schemas/"
 
+Document = dict[str, Any]
 
-def document_errors(app: FastAPI, model: type[BaseModel], media_type: str) -> None:
-    """Document every error of the application as `model`; call it when all routes are added."""
-    plain: Callable[[], dict[str, Any]] = app.openapi
+
+def document(app: FastAPI, *additions: Callable[[Document], None]) -> None:
+    """Let `app.openapi()` tell which errors each operation may answer, and what `additions` add.
+
+    Call it when all routes are added: the document is made once. An addition is called with the
+    document, such as `Auth0.describe`, and may change it.
+    """
+    from .problems import MEDIA_TYPE, ProblemDetails  # noqa: PLC0415 - it imports this module
+
+    plain: Callable[[], Document] = app.openapi
 
     @cache
-    def openapi() -> dict[str, Any]:
-        document = plain()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(_schemas_of(model))
-        for response in _error_responses(document):
-            response["content"] = {media_type: {"schema": {"$ref": SCHEMAS + model.__name__}}}
-        _make_bounds_exact(document)
+    def openapi() -> Document:
+        made = plain()
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(_schemas_of(ProblemDetails))
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        return document
+        for method, operation in operations_of(made):
+            for status in _expected(method, operation):
+                described = {"description": HTTPStatus(status).phrase}
+                operation["responses"].setdefault(str(status), described)
+        for add in additions:
+            add(made)
+        body = {MEDIA_TYPE: {"schema": {"$ref": SCHEMAS + ProblemDetails.__name__}}}
+        for _, operation in operations_of(made):
+            for status, response in operation["responses"].items():
+                if status >= "400":
+                    response["content"] = body
+        _make_bounds_exact(made)
+        return made
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def allowed_methods(scope: Scope) -> str:
-    """The methods of a path over all routes that match it, as `Allow` lists them.
+def operations_of(made: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the method (in lower case) and the operation object of everything in a document."""
+    for path in made["paths"].values():
+        yield from path.items()
 
-    A route answers 405 with its own methods only; RFC 9110, section 10.2.1, wants all of them.
-    """
-    path, paths = get_route_path(scope), scope["app"].openapi()["paths"]
-    matching = [path] if path in paths else [p for p in paths if compile_path(p)[0].match(path)]
-    return ", ".join(sorted({method.upper() for p in matching for method in paths[p]}))
+
+def _expected(method: str, operation: dict[str, Any]) -> Iterator[int]:
+    """Which statuses an operation may answer, by what it takes (RFC 9110, RFC 6585 for 428)."""
+    parameters = operation.get("parameters", ())
+    headers = {each["name"].lower() for each in parameters if each["in"] == "header"}
+    in_path = any(each["in"] == "path" for each in parameters)
+    if operation.get("tags") != ["health"]:
+        yield 503
+    if in_path:
+        yield 404
+    if in_path and headers & {"if-match", "if-none-match"}:
+        yield 410
+    if "if-none-match" in headers:
+        yield 304
+    if "if-match" in headers:
+        yield from (412,) if method == "delete" else (412, 428)
+    if "requestBody" in operation:
+        yield from (400, 409, 413, 415, 422)
+    elif method == "delete":
+        yield 409
 
 
 def _schemas_of(model: type[BaseModel]) -> dict[str, Any]:
@@ -58,11 +90,3 @@ def _make_bounds_exact(part: Any) -> None:
         part["maximum"] = 2**63 - 1
     if isinstance(part, dict) and part.get("minimum") == -(2.0**63):
         part["minimum"] = -(2**63)
-
-
-def _error_responses(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for path in document["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
-                if status >= "400":
-                    yield response

@@ -1,11 +1,11 @@
 """Errors as application/problem+json (RFC 9457)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
 import asyncpg
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
@@ -16,8 +16,8 @@ from starlette.responses import Response
 from ..data.errors import DatabaseUnreachable, NotReflected
 from ..data.faults import Fault, fault_of
 from .encoding import EncodedResponse
-from .openapi import allowed_methods, document_errors
 from .request import note_collision
+from .route_index import allowed_methods
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -63,25 +63,8 @@ class ProblemResponse(EncodedResponse):
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route documents about the answers that it may give; for its `responses=` argument."""
+    """Return what a route documents beside the usual errors; for its `responses=` argument."""
     return {status: {"description": HTTPStatus(status).phrase} for status in statuses}
-
-
-def install_problems(app: FastAPI) -> None:
-    """Answer and document every error as a problem; call it when all routes are added."""
-    document_errors(app, ProblemDetails, MEDIA_TYPE)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    for error in (
-        DBAPIError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        PoolTimeoutError,
-        DatabaseUnreachable,
-        NotReflected,
-    ):
-        app.add_exception_handler(error, _on_database_error)
-    app.add_exception_handler(Exception, _on_unexpected)
 
 
 def _phrase(status: int) -> str:
@@ -154,3 +137,24 @@ async def _on_unexpected(request: Request, error: Exception) -> Response:
 
 def _printable(value: Any) -> Any:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
+
+#: For `FastAPI(exception_handlers=...)`: every error is answered as a problem.
+problem_handlers: dict[int | type[Exception], Handler] = {
+    HTTPException: _on_http_exception,
+    RequestValidationError: _on_invalid_request,
+    **dict.fromkeys(
+        (
+            DBAPIError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            PoolTimeoutError,
+            DatabaseUnreachable,
+            NotReflected,
+        ),
+        _on_database_error,
+    ),
+    Exception: _on_unexpected,
+}

@@ -1,11 +1,14 @@
 """Finds the route of a request by how its path begins, however many resources there are."""
 
+import re
 from collections.abc import Iterator
 from copy import copy
+from functools import cache
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
-from starlette.routing import BaseRoute
+from starlette._utils import get_route_path
+from starlette.routing import BaseRoute, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: Segments of a path that are looked at: /v1/books.
@@ -75,3 +78,23 @@ def _beginnings(route: BaseRoute) -> Iterator[Segments]:
 
 def _may_match(beginnings: set[Segments], wanted: Segments) -> bool:
     return any(one[: len(wanted)] == wanted[: len(one)] for one in beginnings)
+
+
+def allowed_methods(scope: Scope) -> str:
+    """The methods of a path over all routes that match it, as `Allow` lists them.
+
+    A route answers 405 with its own methods only; RFC 9110, section 10.2.1, wants all of them.
+    """
+    path = get_route_path(scope)
+    contexts = iter_route_contexts(scope["app"].router.routes)
+    found = (each.methods for each in contexts if each.path and _matches(each.path, path))
+    return ", ".join(sorted({method for methods in found for method in methods or ()}))
+
+
+@cache
+def _pattern(route: str) -> re.Pattern[str]:
+    return compile_path(route)[0]
+
+
+def _matches(route: str, path: str) -> bool:
+    return _pattern(route).match(path) is not None

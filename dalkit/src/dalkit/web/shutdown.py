@@ -32,7 +32,7 @@ class Shutdown:
         self._previous: dict[int, Handler] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         # SIGINT always has a Python handler; only a server gives SIGTERM one.
         if callable(signal.getsignal(signal.SIGTERM)):
             self._loop = asyncio.get_running_loop()
@@ -40,7 +40,7 @@ class Shutdown:
                 self._take_over(number)
         return self
 
-    def __exit__(
+    async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,

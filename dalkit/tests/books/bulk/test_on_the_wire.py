@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from dalkit import DataAccessLayer, TransactionMiddleware
 from dalkit.data.engine import create_engine
-from dalkit.web.problems import install_problems
+from dalkit.web import problem_handlers
 
 from tests.service.books.bulk import reads, writes
 from tests.serving import serving
@@ -32,8 +32,7 @@ def _app(database_url: str) -> FastAPI:
         yield
         await engine.dispose()
 
-    app = FastAPI(lifespan=lifespan)
-    install_problems(app)
+    app = FastAPI(exception_handlers=problem_handlers, lifespan=lifespan)
     app.add_middleware(TransactionMiddleware, dal=dal)
     app.include_router(reads)
     app.include_router(writes)

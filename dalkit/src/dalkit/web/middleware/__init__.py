@@ -1,5 +1,17 @@
-"""What happens around every request, one pure ASGI middleware a file."""
+"""What happens around every request: pure ASGI classes, listed outermost first in app.py."""
 
-from .install import install_middleware
+from .access_log import AccessLogMiddleware
+from .body_limit import BodyLimitMiddleware
+from .headers import RequestIdMiddleware, SecurityHeadersMiddleware
+from .hosts import CorsMiddleware, TrustedHostsMiddleware
+from .server_error import ServerErrorMiddleware
 
-__all__ = ["install_middleware"]
+__all__ = [
+    "AccessLogMiddleware",
+    "BodyLimitMiddleware",
+    "CorsMiddleware",
+    "RequestIdMiddleware",
+    "SecurityHeadersMiddleware",
+    "ServerErrorMiddleware",
+    "TrustedHostsMiddleware",
+]

@@ -8,7 +8,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...observe.logs import ACCESS
-from .trusted_hosts import PROBES
+from .hosts import PROBES
 
 _LONGEST_PATH = 200
 

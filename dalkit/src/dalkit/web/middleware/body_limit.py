@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .rendering import render
+from .server_error import render
 
 
 class BodyTooLarge(HTTPException):

@@ -1,8 +1,22 @@
-"""Answers an unexpected exception with the app's 500, and lets the exception travel on."""
+"""Answers errors inside the middleware, the way the app does."""
 
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .rendering import render
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+async def render(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
+    """Send the response of the app's own handler for HTTPException, or for any other Exception."""
+    family = HTTPException if isinstance(error, HTTPException) else Exception
+    handler = cast(Handler, scope["app"].exception_handlers[family])
+    response = await handler(Request(scope, receive), error)
+    await response(scope, receive, send)
 
 
 class ServerErrorMiddleware:

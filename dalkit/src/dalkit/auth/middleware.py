@@ -1,26 +1,33 @@
-"""Ask for the token before the body is read."""
+"""Tells the app which Auth0 verifies its tokens, and asks for the token before a body is read."""
 
 from typing import Any
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .dependencies import USER, current_user, verified_user
+from .auth0 import Auth0
+from .dependencies import AUTH0, USER, current_user, verified_user
 
 
-class TokenBeforeBody:
-    """Pure ASGI. Refuses at the first read of a guarded route's body, unless there is a good token.
+class AuthMiddleware:
+    """Pure ASGI. `require` and `CurrentUser` behind it ask `auth0`.
 
-    FastAPI reads and parses a JSON body or a form before it runs any dependency: without this,
-    anybody could make the service read one, and broken JSON would be 422 instead of 401.
+    It refuses at the first read of a guarded route's body, unless there is a good token. FastAPI
+    reads and parses a JSON body or a form before it runs any dependency: without this, anybody
+    could make the service read one, and broken JSON would be 422 instead of 401.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, auth0: Auth0) -> None:
         self.app = app
+        self.auth0 = auth0
         self._guarded: dict[int, tuple[object, bool]] = {}  # by the id of the route, which it keeps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app with a `receive` that may raise; FastAPI answers what it raises."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        scope[AUTH0] = self.auth0
 
         async def receive_for_user() -> Message:
             if USER not in scope and self._is_guarded(scope):
