@@ -15,7 +15,7 @@ import structlog
 from fastapi import FastAPI, HTTPException
 
 from dalkit.observe.logs import configure_logging
-from dalkit.observe.telemetry import telemetry
+from dalkit.observe.otel import telemetry
 from dalkit.web.shutdown import Shutdown
 
 ROOT = Path(__file__).parent.parent

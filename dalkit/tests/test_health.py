@@ -14,6 +14,7 @@ from dalkit.entities import EntityMismatch, ReadEntity
 from dalkit.settings import Settings
 
 from tests.service import app as service
+from tests.service import authors
 
 
 @asynccontextmanager
@@ -102,7 +103,7 @@ class Misfit(ReadEntity, table="author"):
 @pytest.fixture
 def misfit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service has a model with a column that its table has not."""
-    monkeypatch.setattr(service, "ENTITIES", (*service.ENTITIES, Misfit))
+    monkeypatch.setattr(authors, "ENTITIES", (*authors.ENTITIES, Misfit))
 
 
 @pytest.mark.usefixtures("misfit")

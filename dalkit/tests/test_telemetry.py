@@ -25,8 +25,8 @@ from sqlalchemy.exc import DBAPIError
 from dalkit import DataAccessLayer
 from dalkit.data.engine import create_engine
 from dalkit.fast.watched import is_altered
-from dalkit.observe import telemetry
-from dalkit.observe.telemetry import observe
+from dalkit.observe import otel
+from dalkit.observe.otel import observe
 from dalkit.settings import Settings
 
 from .server_process import ready, serving
@@ -183,7 +183,7 @@ async def test_the_listeners_of_a_connection_take_its_statements_off_it(
 async def test_the_connections_of_the_startup_are_traced_too(
     settings: Settings, exporter: Spans, tracer_provider: TracerProvider, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(telemetry, "get_tracer_provider", lambda: tracer_provider)
+    monkeypatch.setattr(otel, "get_tracer_provider", lambda: tracer_provider)
     app = create_app(settings.model_copy(update={"database_fast_path": True}))
     async with app.router.lifespan_context(app) as state:
         assert state is not None

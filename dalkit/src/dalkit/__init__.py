@@ -13,9 +13,10 @@ if TYPE_CHECKING:
         UnknownTable,
         connect_or_exit,
     )
+    from .database import Database
+    from .settings import Settings
     from .web.request import (
         ReadTransaction,
-        ReplayedTransaction,
         SerializableTransaction,
         Transaction,
     )
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "AbortedTransaction": "data",
     "DataAccessLayer": "data",
+    "Database": "database",
     "DatabaseUnreachable": "data",
     "NotReflected": "data",
     "ReadTransaction": "web.request",
-    "ReplayedTransaction": "web.request",
     "SerializableTransaction": "web.request",
+    "Settings": "settings",
     "Transaction": "web.request",
     "TransactionManager": "data",
     "TransactionMiddleware": "web.transactions",
@@ -39,11 +41,12 @@ _HOMES = {
 __all__ = [
     "AbortedTransaction",
     "DataAccessLayer",
+    "Database",
     "DatabaseUnreachable",
     "NotReflected",
     "ReadTransaction",
-    "ReplayedTransaction",
     "SerializableTransaction",
+    "Settings",
     "Transaction",
     "TransactionManager",
     "TransactionMiddleware",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Self
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from . import DataAccessLayer
 from .data.engine import engine_from
 from .entities import EntityMismatch, check_entities
+from .observe.otel import observe
 from .schema.revisions import head_revision, is_known, schema_revision
 from .settings import Settings
+from .web.garbage import frozen_garbage
 
 #: Seconds between two attempts while the database cannot be used.
 RETRY_INTERVAL = 1.0
@@ -21,6 +24,38 @@ log = structlog.get_logger(__name__)
 
 class NotReady(Exception):
     """The database answers, but its schema is not the one this code was written for."""
+
+
+class Database:
+    """The engines and the tables of a service, for the `async with` of its lifespan.
+
+    `dal` can be handed on before. One that is passed in stays its owner's, and is used as it is.
+    """
+
+    def __init__(
+        self, settings: Settings, *, entities: Sequence[type], dal: DataAccessLayer | None = None
+    ) -> None:
+        self.dal = dal or DataAccessLayer(fast_path=settings.database_fast_path)
+        self._is_own = dal is None
+        self._settings = settings
+        self._entities = entities
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        if self._is_own:
+            await self._stack.enter_async_context(with_engines(self.dal, self._settings))
+        self._stack.enter_context(observe(self.dal))
+        if self._is_own:
+            await self._stack.enter_async_context(with_tables(self.dal, self._entities))
+            self._stack.enter_context(frozen_garbage())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def problem(self) -> str:
+        """Why the service cannot work with its database; empty when it can."""
+        return await schema_problem(self.dal, self._entities)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from asgi_lifespan import LifespanManager
 from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi.middleware import Middleware
 
-from dalkit.auth import Auth0, AuthMiddleware, CurrentUser, fetch, me, require
+from dalkit.auth import Auth0, AuthMiddleware, CurrentUser, fetch, require
 from dalkit.dev.issuer import Issuer
 from dalkit.web import document
 
@@ -54,7 +54,7 @@ def auth_app(auth0: Auth0) -> FastAPI:
         middleware=[Middleware(AuthMiddleware, auth0=auth0)],
         swagger_ui_init_oauth=auth0.docs_login,
     )
-    app.include_router(me, prefix="/v1")
+    app.include_router(me_router, prefix="/v1")
     return app
 
 

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import httpx
 import pytest
-from fastapi import APIRouter, Body, Depends, FastAPI, Request
+from fastapi import APIRouter, Body, Depends, Request
 
 from dalkit.auth import require
-from dalkit.auth.install import attach
 from dalkit.dev.issuer import Issuer
 
 from .conftest import accepting, auth_app, serving

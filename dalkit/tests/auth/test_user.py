@@ -102,7 +102,7 @@ async def test_a_user_whom_another_auth0_has_verified_is_not_taken_over(issuer: 
 
     async def verified_by(auth0: Auth0) -> int:
         async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "auth.user": (auth0, user)}, receive, send)
+            await app({**scope, "dalkit.user": (auth0, user)}, receive, send)
 
         transport = httpx.ASGITransport(mounted)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

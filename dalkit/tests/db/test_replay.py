@@ -11,11 +11,12 @@ from fastapi import FastAPI, Request
 from dalkit import (
     DataAccessLayer,
     ReadTransaction,
-    ReplayedTransaction,
+    SerializableTransaction,
     Transaction,
     TransactionMiddleware,
 )
 from dalkit.data.engine import create_engine
+from dalkit.web import problem_handlers
 
 ATTEMPTS = 3
 #: The errors that PostgreSQL reports when it picks a transaction as a victim.
@@ -25,7 +26,8 @@ SERVED_BY = sa.text("SELECT current_setting('application_name')")
 
 def create_colliding_app(dal: DataAccessLayer) -> tuple[FastAPI, Counter[str]]:
     """An application whose routes collide, and how often each of them has run."""
-    app, runs = FastAPI(), Counter[str]()
+    app = FastAPI(exception_handlers=problem_handlers)
+    runs = Counter[str]()
 
     async def collide(tx: Transaction, request: Request) -> int:
         runs[request.url.path] += 1
@@ -34,7 +36,7 @@ def create_colliding_app(dal: DataAccessLayer) -> tuple[FastAPI, Counter[str]]:
         return runs[request.url.path]
 
     @app.post("/marked")
-    async def marked(tx: ReplayedTransaction, request: Request) -> int:
+    async def marked(tx: SerializableTransaction, request: Request) -> int:
         return await collide(tx, request)
 
     @app.post("/unmarked")

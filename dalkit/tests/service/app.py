@@ -1,49 +1,50 @@
-"""The composition root: every part of the service, in the order in which it starts."""
+"""The service that the tests are made for: the app.py of a generated service, and bulk routes."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware import Middleware
 
-from dalkit import DataAccessLayer, TransactionMiddleware
-from dalkit.auth import install_auth, require
-from dalkit.database import with_engines, with_tables
-from dalkit.observe.telemetry import observe, telemetry
-from dalkit.settings import Settings
-from dalkit.slack import install_slack
-from dalkit.web import health
-from dalkit.web.garbage import frozen_garbage
-from dalkit.web.middleware import install_middleware
-from dalkit.web.problems import install_problems
-from dalkit.web.route_index import index_routes
-from dalkit.web.shutdown import Shutdown
+from dalkit import DataAccessLayer, Database, Settings, TransactionMiddleware
+from dalkit.auth import Auth0, AuthMiddleware, User, include_guarded, me_router, require
+from dalkit.observe import telemetry
+from dalkit.slack import AlertMiddleware, SlackNotifier, slack_router
+from dalkit.web import (
+    AccessLogMiddleware,
+    BodyLimitMiddleware,
+    CorsMiddleware,
+    RequestIdMiddleware,
+    SecurityHeadersMiddleware,
+    ServerErrorMiddleware,
+    Shutdown,
+    State,
+    TrustedHostsMiddleware,
+    document,
+    health_router,
+    index_routes,
+    problem_handlers,
+)
 
 from . import authors, books
 from .books import bulk
 
-#: What is checked against the reflected tables.
-ENTITIES = (authors.Author, books.Book, books.BookQuery)
+#: Each brings a `router` and the `ENTITIES` that are checked against the tables at startup.
+RESOURCES = (bulk, books, authors)
 
 
 def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAPI:
-    """The application; a function, so that a test can have one with its own settings.
-
-    A `dal` that is passed in is used as it is and stays its owner's to close.
-    """
-    used = dal or DataAccessLayer(fast_path=settings.database_fast_path)
+    """The application; a function, so that a test can have one with its own settings."""
+    entities = [entity for resource in RESOURCES for entity in resource.ENTITIES]
+    database = Database(settings, entities=entities, dal=dal)
+    auth0 = Auth0.from_settings(settings, user_model=User)
+    notifier = SlackNotifier.from_settings(settings, service="my-service", version="0.1.0")
+    shutdown = Shutdown(settings.shutdown_delay)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with AsyncExitStack() as stack:
-            shutdown = stack.enter_context(Shutdown(delay=settings.shutdown_delay))
-            if dal is None:
-                await stack.enter_async_context(with_engines(used, settings))
-            stack.enter_context(observe(used))
-            if dal is None:
-                await stack.enter_async_context(with_tables(used, ENTITIES))
-                stack.enter_context(frozen_garbage())
-            yield {"dal": used, "entities": ENTITIES, "shutdown": shutdown}
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with shutdown, database, auth0, notifier:
+            yield {"dal": database.dal, "database": database, "shutdown": shutdown}
 
     app = FastAPI(
         title="my-service",
@@ -51,27 +52,34 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
         summary="A FastAPI service on PostgreSQL.",
         lifespan=lifespan,
         telemetry=telemetry(),
+        middleware=[  # outermost first
+            Middleware(AlertMiddleware, notifier=notifier),
+            Middleware(RequestIdMiddleware),
+            Middleware(AccessLogMiddleware),
+            Middleware(SecurityHeadersMiddleware),
+            Middleware(CorsMiddleware, origins=settings.cors_origins),
+            Middleware(TrustedHostsMiddleware, hosts=settings.trusted_hosts),
+            Middleware(
+                BodyLimitMiddleware,
+                max_body_size=settings.max_body_size,
+                by_path={"/v1/books/bulk": bulk.MAX_UPLOAD},
+            ),
+            Middleware(ServerErrorMiddleware),
+            Middleware(AuthMiddleware, auth0=auth0),
+            Middleware(TransactionMiddleware, dal=database.dal),  # commits before the first byte
+        ],
+        exception_handlers=problem_handlers,
         docs_url="/docs" if settings.docs_enabled else None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs_enabled else None,
+        swagger_ui_init_oauth=auth0.docs_login,
+        redirect_slashes=False,
     )
-    app.add_middleware(TransactionMiddleware, dal=used)  # the innermost
-    install_middleware(app, settings, body_limits={"/v1/books/bulk": bulk.MAX_UPLOAD})
-    _add_routes(app, settings)
+    app.include_router(health_router)
+    app.include_router(me_router, prefix="/v1")
+    for resource in RESOURCES:
+        include_guarded(app, resource.router, prefix="/v1", read="read:books", write="write:books")
+    app.include_router(slack_router(notifier, dependencies=[require()]))
     index_routes(app)
-    install_problems(app)
+    document(app, auth0.describe)
     return app
-
-
-def _add_routes(app: FastAPI, settings: Settings) -> None:
-    """Mount every router. Public are health and the docs page; the rest needs an access token."""
-    app.include_router(health.router)
-    install_auth(app, settings)
-    reads, writes = [require("read:books")], [require("write:books")]
-    app.include_router(bulk.reads, prefix="/v1", dependencies=reads)
-    app.include_router(bulk.writes, prefix="/v1", dependencies=writes)
-    app.include_router(books.reads, prefix="/v1", dependencies=reads)
-    app.include_router(books.writes, prefix="/v1", dependencies=writes)
-    app.include_router(authors.reads, prefix="/v1", dependencies=reads)
-    app.include_router(authors.writes, prefix="/v1", dependencies=writes)
-    install_slack(app, settings, dependencies=[require()])

@@ -1,13 +1,10 @@
-"""The application that `uvicorn` serves."""
+"""The application that the server imports."""
 
-from dalkit.observe.logs import configure_logging
-from dalkit.settings import BadSetting, Settings, load
+from dalkit.observe import configure_logging
+from dalkit.settings import Settings, load
 
-from tests.service.app import create_app
+from .app import create_app
 
 settings = load(Settings)
 configure_logging(settings.log_level, settings.log_format)
-try:
-    app = create_app(settings)
-except BadSetting as error:
-    raise SystemExit(f"The configuration cannot be used.\n  {error}") from None
+app = create_app(settings)

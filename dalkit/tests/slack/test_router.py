@@ -43,7 +43,7 @@ async def forwarding(
     app.include_router(
         slack_router(notifier, source="books 1.2.3", dependencies=[guard], limits=limits)
     )
-    async with LifespanManager(app) as manager:
+    async with notifier, LifespanManager(app) as manager:
         transport = httpx.ASGITransport(manager.app)
         async with httpx.AsyncClient(
             transport=transport, base_url="http://books.example", headers={"Authorization": user}

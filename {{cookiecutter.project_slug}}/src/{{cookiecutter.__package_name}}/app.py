@@ -6,7 +6,7 @@ from importlib.metadata import metadata
 
 from dalkit import DataAccessLayer, Database, TransactionMiddleware
 {%- if cookiecutter.use_auth0 %}
-from dalkit.auth import Auth0, AuthMiddleware, User, include_guarded, me{% if cookiecutter.use_slack %}, require{% endif %}
+from dalkit.auth import Auth0, AuthMiddleware, User, include_guarded, me_router{% if cookiecutter.use_slack %}, require{% endif %}
 {%- endif %}
 from dalkit.observe import telemetry
 {%- if cookiecutter.use_slack %}
@@ -23,7 +23,7 @@ from dalkit.web import (
     State,
     TrustedHostsMiddleware,
     document,
-    health,
+    health_router,
     index_routes,
     problem_handlers,
 )
@@ -91,9 +91,9 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
 {%- endif %}
         redirect_slashes=False,
     )
-    app.include_router(health)
+    app.include_router(health_router)
 {%- if cookiecutter.use_auth0 %}
-    app.include_router(me, prefix="/v1")
+    app.include_router(me_router, prefix="/v1")
     for resource in RESOURCES:
         include_guarded(
             app, resource.router, prefix="/v1", read="read:books", write="write:books"

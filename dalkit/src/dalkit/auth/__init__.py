@@ -2,7 +2,7 @@
 
 from .auth0 import Auth0
 from .dependencies import CurrentUser, require
-from .me import router as me
+from .me import router as me_router
 from .middleware import AuthMiddleware
 from .mount import include_guarded
 from .user import User
@@ -13,6 +13,6 @@ __all__ = [
     "CurrentUser",
     "User",
     "include_guarded",
-    "me",
+    "me_router",
     "require",
 ]

@@ -92,7 +92,7 @@ class Auth0:
 
     def describe(self, document: dict[str, Any]) -> None:
         """Add the login and the refusals to an OpenAPI document; for `dalkit.web.document`."""
-        operations = [each for _, each in operations_of(document) if _is_guarded(each)]
+        operations = [each for *_, each in operations_of(document) if _is_guarded(each)]
         scopes = {scope for each in operations for scope in _scopes(each)}
         if operations:
             document["components"]["securitySchemes"][SCHEME] = self._scheme(sorted(scopes))

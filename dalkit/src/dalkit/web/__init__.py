@@ -1,6 +1,6 @@
 """What is between HTTP and the data: transactions, problems, middleware, health."""
 
-from .health import router as health
+from .health import router as health_router
 from .middleware import (
     AccessLogMiddleware,
     BodyLimitMiddleware,
@@ -27,7 +27,7 @@ __all__ = [
     "State",
     "TrustedHostsMiddleware",
     "document",
-    "health",
+    "health_router",
     "index_routes",
     "problem_handlers",
     "responses",

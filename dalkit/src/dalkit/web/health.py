@@ -3,7 +3,6 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from ..database import schema_problem
 from .problems import Problem, responses
 
 router = APIRouter(tags=["health"])
@@ -28,6 +27,6 @@ async def readyz(request: Request) -> Health:
     """The database answers, its schema is this code's, and the service is not shutting down."""
     if request.state.shutdown.draining:
         raise Problem(503, "The service is shutting down.", headers={"retry-after": "1"})
-    if detail := await schema_problem(request.state.dal, request.state.entities):
+    if detail := await request.state.database.problem():
         raise Problem(503, detail, headers={"retry-after": "1"})
     return Health()

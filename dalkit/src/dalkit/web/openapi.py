@@ -6,8 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+
+from .request import TRANSACTION_DEPENDENCIES
 
 SCHEMAS = "#/components/schemas/"
 
@@ -31,14 +34,15 @@ def document(app: FastAPI, *additions: Callable[[Document], None]) -> None:
         schemas.update(_schemas_of(ProblemDetails))
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        for method, operation in operations_of(made):
-            for status in _expected(method, operation):
+        using = set(_using_the_database(app))
+        for path, method, operation in operations_of(made):
+            for status in _expected(method, operation, (path, method) in using):
                 described = {"description": HTTPStatus(status).phrase}
                 operation["responses"].setdefault(str(status), described)
         for add in additions:
             add(made)
         body = {MEDIA_TYPE: {"schema": {"$ref": SCHEMAS + ProblemDetails.__name__}}}
-        for _, operation in operations_of(made):
+        for _, _, operation in operations_of(made):
             for status, response in operation["responses"].items():
                 if status >= "400":
                     response["content"] = body
@@ -48,31 +52,44 @@ def document(app: FastAPI, *additions: Callable[[Document], None]) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def operations_of(made: Document) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the method (in lower case) and the operation object of everything in a document."""
-    for path in made["paths"].values():
-        yield from path.items()
+def operations_of(made: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield path, method (in lower case) and operation object of everything in a document."""
+    for path, operations in made["paths"].items():
+        for method, operation in operations.items():
+            yield path, method, operation
 
 
-def _expected(method: str, operation: dict[str, Any]) -> Iterator[int]:
+def _expected(method: str, operation: dict[str, Any], uses_database: bool) -> Iterator[int]:
     """Which statuses an operation may answer, by what it takes (RFC 9110, RFC 6585 for 428)."""
     parameters = operation.get("parameters", ())
     headers = {each["name"].lower() for each in parameters if each["in"] == "header"}
-    in_path = any(each["in"] == "path" for each in parameters)
-    if operation.get("tags") != ["health"]:
-        yield 503
-    if in_path:
-        yield 404
-    if in_path and headers & {"if-match", "if-none-match"}:
-        yield 410
-    if "if-none-match" in headers:
-        yield 304
-    if "if-match" in headers:
-        yield from (412,) if method == "delete" else (412, 428)
     if "requestBody" in operation:
-        yield from (400, 409, 413, 415, 422)
-    elif method == "delete":
-        yield 409
+        yield from (400, 413, 415, 422)
+    if "if-none-match" in headers:
+        yield from (304, 410)
+    if "if-match" in headers:
+        yield from (410, 412) if method == "delete" else (410, 412, 428)
+    if uses_database:
+        yield 503
+        if any(each["in"] == "path" for each in parameters):
+            yield 404
+        if method != "get":
+            yield 409
+
+
+def _using_the_database(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Path and method (in lower case) of the routes that ask for the request's transaction."""
+    for context in iter_route_contexts(app.router.routes):
+        if _asks_for_a_transaction(getattr(context, "dependant", None)):
+            for method in context.methods or ():
+                yield context.path_format or "", method.lower()
+
+
+def _asks_for_a_transaction(dependant: Any) -> bool:
+    return dependant is not None and (
+        dependant.call in TRANSACTION_DEPENDENCIES
+        or any(map(_asks_for_a_transaction, dependant.dependencies))
+    )
 
 
 def _schemas_of(model: type[BaseModel]) -> dict[str, Any]:

@@ -114,14 +114,9 @@ async def serializable_transaction(connection: HTTPConnection) -> RequestTransac
     return transaction
 
 
-async def replayed_transaction(connection: HTTPConnection) -> RequestTransaction:
-    """The request's transaction; the request is run again when it ends in a deadlock."""
-    transaction = await request_transaction(connection)
-    transaction.replayed = True
-    return transaction
-
+#: What an operation depends on that uses the database.
+TRANSACTION_DEPENDENCIES = (request_transaction, read_transaction, serializable_transaction)
 
 Transaction = Annotated[RequestTransaction, Depends(request_transaction)]
 ReadTransaction = Annotated[RequestTransaction, Depends(read_transaction)]
 SerializableTransaction = Annotated[RequestTransaction, Depends(serializable_transaction)]
-ReplayedTransaction = Annotated[RequestTransaction, Depends(replayed_transaction)]

@@ -14,7 +14,7 @@ from dalkit import DataAccessLayer, TransactionMiddleware
 from dalkit.data.engine import create_engine
 from dalkit.web import problem_handlers
 
-from tests.service.books.bulk import reads, writes
+from tests.service.books.bulk import router
 from tests.serving import serving
 
 BUSY = (
@@ -34,8 +34,7 @@ def _app(database_url: str) -> FastAPI:
 
     app = FastAPI(exception_handlers=problem_handlers, lifespan=lifespan)
     app.add_middleware(TransactionMiddleware, dal=dal)
-    app.include_router(reads)
-    app.include_router(writes)
+    app.include_router(router)
     return app
 
 

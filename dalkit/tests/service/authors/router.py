@@ -6,16 +6,14 @@ from fastapi import APIRouter, Query, Request
 
 from dalkit import ReadTransaction, Transaction
 from dalkit.paging import Page, page
-from dalkit.web.problems import responses
 
 from tests.service.authors.queries import authors_with_books
 from tests.service.authors.schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks
 
-reads = APIRouter(prefix="/authors", tags=["authors"], responses=responses(422, 503))
-writes = APIRouter(prefix="/authors", tags=["authors"], responses=responses(400, 409, 422, 503))
+router = APIRouter(prefix="/authors", tags=["authors"])
 
 
-@reads.get("")
+@router.get("")
 async def list_authors(
     query: Annotated[AuthorQuery, Query()], tx: ReadTransaction, request: Request
 ) -> Page[AuthorWithBooks]:
@@ -24,7 +22,7 @@ async def list_authors(
     return await page(tx, AuthorWithBooks, query, request.url, statement)
 
 
-@writes.post("", status_code=201)
+@router.post("", status_code=201)
 async def create_author(new: AuthorCreate, tx: Transaction) -> Author:
     """Add an author."""
     return await Author.insert(tx, new)

@@ -10,19 +10,18 @@ from dalkit import ReadTransaction, Transaction
 from dalkit.paging import Page
 from dalkit.web.etag import matches
 from dalkit.web.preconditions import check_if_match, names_any, quoted
-from dalkit.web.problems import Problem, responses
+from dalkit.web.problems import Problem
 
 from tests.service.books.schemas import Book, BookCreate, BookPatch, BookQuery
 
-reads = APIRouter(prefix="/books", tags=["books"], responses=responses(422, 503))
-writes = APIRouter(prefix="/books", tags=["books"], responses=responses(400, 409, 422, 503))
+router = APIRouter(prefix="/books", tags=["books"])
 
 BookId = Annotated[int, Path(le=2**63 - 1)]
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on, or `*`.")]
 IfNoneMatch = Annotated[str | None, Header(description="ETags that the client has, or `*`.")]
 
 
-@reads.get("")
+@router.get("")
 async def list_books(
     query: Annotated[BookQuery, Query()], tx: ReadTransaction, request: Request
 ) -> Page[Book]:
@@ -30,7 +29,7 @@ async def list_books(
     return await Book.page(tx, query, request.url)
 
 
-@reads.get("/{book_id:int}", responses=responses(304, 404, 410))
+@router.get("/{book_id:int}")
 async def get_book(
     book_id: BookId, tx: ReadTransaction, response: Response, if_none_match: IfNoneMatch = None
 ) -> Book:
@@ -42,7 +41,7 @@ async def get_book(
     return book
 
 
-@writes.post("", status_code=201)
+@router.post("", status_code=201)
 async def create_book(
     new: BookCreate, tx: Transaction, request: Request, response: Response
 ) -> Book:
@@ -53,7 +52,7 @@ async def create_book(
     return book
 
 
-@writes.patch("/{book_id:int}", responses=responses(404, 410, 412, 428))
+@router.patch("/{book_id:int}")
 async def change_book(
     book_id: BookId, patch: BookPatch, tx: Transaction, response: Response, if_match: IfMatch = None
 ) -> Book:
@@ -66,7 +65,7 @@ async def change_book(
     return book
 
 
-@writes.delete("/{book_id:int}", status_code=204, responses=responses(404, 410, 412))
+@router.delete("/{book_id:int}", status_code=204)
 async def delete_book(book_id: BookId, tx: Transaction, if_match: IfMatch = None) -> None:
     """Delete a book; its row stays, and it is answered with 410 from now on."""
     book = await _existing(tx, book_id)

@@ -1,5 +1,7 @@
 """Upload and download of many books, with COPY."""
 
-from tests.service.books.bulk.router import MAX_UPLOAD, reads, writes
+from tests.service.books.bulk.router import MAX_UPLOAD, router
 
-__all__ = ["MAX_UPLOAD", "reads", "writes"]
+ENTITIES: tuple[type, ...] = ()
+
+__all__ = ["ENTITIES", "MAX_UPLOAD", "router"]

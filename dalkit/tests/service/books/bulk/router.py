@@ -22,7 +22,7 @@ from dalkit.bulk import (
     format_of_content_type,
     load,
 )
-from dalkit.web.problems import Problem, responses
+from dalkit.web.problems import Problem
 
 from tests.service.books.bulk.columns import UPLOAD
 from tests.service.books.bulk.statements import exported_books, record_without_author, upsert_books
@@ -30,8 +30,7 @@ from tests.service.books.bulk.statements import exported_books, record_without_a
 #: Bytes that an upload may have, instead of MAX_BODY_SIZE.
 MAX_UPLOAD = 1024**3
 
-reads = APIRouter(prefix="/books", tags=["books"], responses=responses(422, 503))
-writes = APIRouter(prefix="/books", tags=["books"], responses=responses(409, 422, 503))
+router = APIRouter(prefix="/books", tags=["books"])
 
 FILE: dict[str, Any] = {type_: {"schema": {"type": "string"}} for type_ in MEDIA_TYPES}
 FORMATS: dict[str, Format] = {"csv": CSV, "jsonl": JSON_LINES}
@@ -45,7 +44,7 @@ class ExportQuery(BaseModel):
     format: Literal["csv", "jsonl"] = "csv"
 
 
-@reads.get(
+@router.get(
     "/export",
     response_class=StreamingResponse,
     responses={200: {"description": "The file.", "content": FILE}},
@@ -58,9 +57,8 @@ async def export_books(
     return ExportResponse(tx, statement, filename="books", file_format=FORMATS[query.format])
 
 
-@writes.post(
+@router.post(
     "/bulk",
-    responses=responses(413, 415),
     openapi_extra={"requestBody": {"content": FILE, "required": True}},
 )
 async def load_books(request: Request, tx: Transaction) -> Counts:
