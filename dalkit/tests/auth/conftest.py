@@ -11,7 +11,7 @@ from asgi_lifespan import LifespanManager
 from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi.middleware import Middleware
 
-from dalkit.auth import Auth0, AuthMiddleware, CurrentUser, fetch, require
+from dalkit.auth import Auth0, AuthMiddleware, CurrentUser, fetch, me_router, require
 from dalkit.dev.issuer import Issuer
 from dalkit.web import document
 
