@@ -6,11 +6,16 @@ import shutil
 from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-LIBRARY = Path(json.loads(r"""{{ template_folder | tojson }}"""), "dalkit")
+TEMPLATE = json.loads(r"""{{ {"folder": template_folder} | tojson }}""")["folder"]
+LIBRARY = Path(TEMPLATE, "dalkit")
 TARGET = Path("packages", "dalkit")
 CARRIED = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs", "src")
 
-DECLINED = {("ci", "github"): [".github"], ("ci", "gitlab"): [".gitlab-ci.yml"]}
+DECLINED = {
+    ("use_auth0", True): ["tests/test_access.py", "tests/books/test_scopes.py"],
+    ("ci", "github"): [".github"],
+    ("ci", "gitlab"): [".gitlab-ci.yml"],
+}
 
 
 def carry_library() -> None:
@@ -33,7 +38,7 @@ def digest(path: Path) -> str:
 
 
 def delete_declined() -> None:
-    """Delete the files of the continuous integration that was not chosen."""
+    """Delete the files of what was not chosen."""
     for (question, answer), paths in DECLINED.items():
         if ANSWERS[question] != answer:
             for path in map(Path, paths):

@@ -1,16 +1,26 @@
-"""The service as a whole: it starts, says what it is, and lets in who may."""
+"""The service as a whole."""
 
-import json
 from pathlib import Path
 
 import httpx
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+
+from {{ cookiecutter.__package_name }}.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
-PUBLIC = {"/livez", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
 
 
 async def test_a_migrated_database_is_ready(client: httpx.AsyncClient) -> None:
     response = await client.get("/readyz")
     assert response.status_code == 200, response.text
+
+
+async def test_an_error_says_which_request_it_was(client: httpx.AsyncClient) -> None:
+    response = await client.get("/nowhere", headers={"x-request-id": "mine"})
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, response.json()["request_id"]) == (404, "mine")
+
+
+def test_the_variables_of_the_service_are_in_the_example_file() -> None:
+    lines = (PROJECT / ".env.example").read_text("utf-8").splitlines()
+    named = {line.split("=")[0].lower() for line in lines if "=" in line}
+    assert named >= set(Settings.__annotations__)

@@ -97,3 +97,19 @@ def token(
     from .dev.project import find_project
 
     print_token(find_project(), " ".join(scopes or []).split(), port)
+
+
+@main.command("remove-resource")
+def remove_resource(names: Annotated[list[str], typer.Argument(help="For example books.")]) -> None:
+    """Delete resources with their tests, and take their words out of app.py; tables stay."""
+    from .dev import project, scaffold
+
+    scaffold.remove_resources(project.find_project(), names)
+
+
+@main.command("delete-example")
+def delete_example() -> None:
+    """Delete the example's resources with their tables, migration, tests and rows."""
+    from .dev import project, scaffold
+
+    scaffold.delete_example(project.find_project())

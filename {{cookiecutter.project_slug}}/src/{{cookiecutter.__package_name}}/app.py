@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import metadata
+from types import ModuleType
 
 from dalkit import DataAccessLayer, Database, TransactionMiddleware
 {%- if cookiecutter.use_auth0 %}
@@ -34,7 +35,7 @@ from . import authors, books
 from .settings import Settings
 
 #: Each brings a `router` and the `ENTITIES` that are checked against the tables at startup.
-RESOURCES = (books, authors)
+RESOURCES: tuple[ModuleType, ...] = (books, authors)
 
 
 def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAPI:
@@ -95,9 +96,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
 {%- if cookiecutter.use_auth0 %}
     app.include_router(me_router, prefix="/v1")
     for resource in RESOURCES:
-        include_guarded(
-            app, resource.router, prefix="/v1", read="read:books", write="write:books"
-        )
+        include_guarded(app, resource.router, prefix="/v1", read="read:books", write="write:books")
 {%- else %}
     for resource in RESOURCES:
         app.include_router(resource.router, prefix="/v1")

@@ -1,7 +1,7 @@
 """The second example: rows of a custom statement as a resource."""
 
-from {{ cookiecutter.__package_name }}.authors.router import router
-from {{ cookiecutter.__package_name }}.authors.schemas import Author
+from .router import router
+from .schemas import Author
 
 ENTITIES = (Author,)
 

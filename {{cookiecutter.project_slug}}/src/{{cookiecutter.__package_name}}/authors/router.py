@@ -2,13 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-
 from dalkit import ReadTransaction, Transaction
 from dalkit.paging import Page, page
+from fastapi import APIRouter, Query, Request
 
-from {{ cookiecutter.__package_name }}.authors.queries import authors_with_books
-from {{ cookiecutter.__package_name }}.authors.schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks
+from .queries import authors_with_books
+from .schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks
 
 router = APIRouter(prefix="/authors", tags=["authors"])
 

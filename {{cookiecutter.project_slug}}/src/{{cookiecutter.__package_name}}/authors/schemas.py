@@ -3,11 +3,10 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from dalkit.entities import Entity
 from dalkit.paging import QueryModel
 from dalkit.types import Filter, Int64, Text
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Author(Entity, table="author"):

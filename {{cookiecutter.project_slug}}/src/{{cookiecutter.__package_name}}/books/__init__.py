@@ -1,7 +1,7 @@
 """The example resource: copy this folder to add a resource, delete it to remove this one."""
 
-from {{ cookiecutter.__package_name }}.books.router import router
-from {{ cookiecutter.__package_name }}.books.schemas import Book, BookQuery
+from .router import router
+from .schemas import Book, BookQuery
 
 ENTITIES = (Book, BookQuery)
 

@@ -4,15 +4,14 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
-
 from dalkit import ReadTransaction, Transaction
 from dalkit.paging import Page
 from dalkit.web.etag import matches
 from dalkit.web.preconditions import check_if_match, names_any, quoted
 from dalkit.web.problems import Problem
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from {{ cookiecutter.__package_name }}.books.schemas import Book, BookCreate, BookPatch, BookQuery
+from .schemas import Book, BookCreate, BookPatch, BookQuery
 
 router = APIRouter(prefix="/books", tags=["books"])
 

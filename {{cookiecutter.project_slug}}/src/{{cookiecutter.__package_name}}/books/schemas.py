@@ -5,12 +5,11 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement
-
 from dalkit.entities import Entity
 from dalkit.paging import QueryModel
 from dalkit.types import Date, Digits, Filter, Int64, JsonInt64, Text
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import ColumnElement
 
 Catalog = Annotated[Text, Field(min_length=1, max_length=64)]
 Title = Annotated[Text, Field(min_length=1, max_length=200)]

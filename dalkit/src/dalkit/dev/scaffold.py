@@ -1,0 +1,104 @@
+"""Takes resources out of a service: `dalkit remove-resource`, `dalkit delete-example`."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .project import Project
+
+EXAMPLE = ("books", "authors")
+EXAMPLE_MIGRATION = "0001_author_and_book.py"
+#: The first line after what every tables.py begins with.
+METADATA = re.compile(r"^metadata = .*$\n", re.MULTILINE)
+
+
+def remove_resources(project: Project, names: Sequence[str]) -> None:
+    """Delete the folders and tests of these resources, and take their words out of app.py.
+
+    Their tables stay: dropping one is a migration. Exits with a sentence, before anything is
+    deleted, when one of them is no resource of the service.
+    """
+    package = _package(project)
+    app = package / "app.py"
+    text = app.read_text("utf-8")
+    for name in names:
+        folder = package / name
+        if not (folder / "router.py").is_file():
+            sys.exit(f"{name!r} is not a resource: {folder} has no router.py.")
+        text, found = _without_word(text, name)
+        if not found:
+            sys.exit(f"{app} does not name {name!r} in RESOURCES.")
+    app.write_text(text, "utf-8")
+    for name in names:
+        shutil.rmtree(package / name)
+        shutil.rmtree(project.folder / "tests" / name, ignore_errors=True)
+    _tidy(project, app)
+
+
+def delete_example(project: Project) -> None:
+    """Delete the example's resources with their tables, migration and rows.
+
+    The database of `dalkit run` is deleted with them when it is there: it has their tables. Exits
+    with a sentence when other migrations follow the example's.
+    """
+    versions = project.folder / "migrations" / "versions"
+    others = sorted(path.name for path in versions.glob("*.py") if path.name != EXAMPLE_MIGRATION)
+    if others:
+        sys.exit(
+            f"{others[0]} follows the example's migration: use `dalkit remove-resource"
+            f" {' '.join(EXAMPLE)}`, and drop its tables in a migration of your own."
+        )
+    remove_resources(project, EXAMPLE)
+    (versions / EXAMPLE_MIGRATION).unlink()
+    tables = _package(project) / "tables.py"
+    text = tables.read_text("utf-8")
+    metadata = METADATA.search(text)
+    tables.write_text(text[: metadata.end()] if metadata else text, "utf-8")
+    if project.seed:
+        (project.folder / project.seed).write_text("-- Rows for `make run SEED=1`.\n", "utf-8")
+    shutil.rmtree(project.data_dir, ignore_errors=True)
+    _tidy(project, tables)
+
+
+def _package(project: Project) -> Path:
+    return project.folder.joinpath("src", *project.package.split("."))
+
+
+def _without_word(text: str, name: str) -> tuple[str, bool]:
+    """Return app.py without `name` in its import and in RESOURCES, and whether both had it."""
+    text, imported = re.subn(
+        r"^(from \. import )(.*)$",
+        lambda match: _joined(match[1], match[2], name),
+        text,
+        flags=re.MULTILINE,
+    )
+    text, listed = re.subn(
+        r"^(RESOURCES\b[^=]*= \()([^)]*)(\))$",
+        lambda match: match[1] + _tuple(match[2], name) + match[3],
+        text,
+        flags=re.MULTILINE,
+    )
+    return re.sub(r"^from \. import $\n", "", text, flags=re.MULTILINE), bool(imported and listed)
+
+
+def _joined(before: str, names: str, name: str) -> str:
+    return before + ", ".join(word for word in _words(names) if word != name)
+
+
+def _tuple(names: str, name: str) -> str:
+    left = [word for word in _words(names) if word != name]
+    return f"{left[0]}," if len(left) == 1 else ", ".join(left)
+
+
+def _words(names: str) -> list[str]:
+    return [word.strip() for word in names.split(",") if word.strip()]
+
+
+def _tidy(project: Project, *files: Path) -> None:
+    """Remove unused imports and format, where ruff is installed."""
+    ruff = [sys.executable, "-m", "ruff"]
+    for command in (["check", "--fix", "--quiet"], ["format", "--quiet"]):
+        subprocess.run([*ruff, *command, *map(str, files)], cwd=project.folder, check=False)
