@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from dalkit.auth.allowance import Allowance
 from dalkit.auth.keys import KeysUnavailable, SigningKeys
 from dalkit.dev.issuer import Issuer
 
@@ -71,14 +70,3 @@ async def test_too_old_keys_are_not_used() -> None:
     now[0] += 86_401
     with pytest.raises(KeysUnavailable):
         await keys.get(source.signer.kid)
-
-
-def test_allowance() -> None:
-    """A burst, then one for every period, never more than the burst."""
-    now = [0.0]
-    allowance = Allowance(burst=2, every=10, clock=lambda: now[0])
-    assert [allowance.take() for _ in range(3)] == [True, True, False]
-    now[0] += 10
-    assert [allowance.take() for _ in range(2)] == [True, False]
-    now[0] += 1000
-    assert [allowance.take() for _ in range(3)] == [True, True, False]

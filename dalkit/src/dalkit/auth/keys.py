@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from .allowance import Allowance
+from ..ratelimit import TokenBucket
 from .jwks import usable_keys
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class SigningKeys:
         self._fetch = fetch
         self._ttl, self._max_stale, self._retry = ttl, max_stale, retry
         self._clock = clock
-        self._unknown = Allowance(burst=2, every=unknown_every, clock=clock)
+        self._unknown = TokenBucket(burst=2, every=unknown_every, clock=clock)
         self._keys: dict[str, RSAPublicKey] = {}
         self._fetched_at = self._tried_at = -math.inf
         self._failing = False
@@ -110,4 +110,4 @@ class SigningKeys:
         return self._refreshing is not None and not self._refreshing.done()
 
     def _may_look_again(self) -> bool:
-        return self._under_way() or self._unknown.take()
+        return self._under_way() or self._unknown.wait() == 0

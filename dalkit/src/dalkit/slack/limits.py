@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import ceil
 from time import monotonic
 
+from ..ratelimit import TokenBucket
+
 _MOST_USERS = 1000
 
 
@@ -14,25 +16,6 @@ class Rate:
 
     burst: int
     seconds: float
-
-
-class TokenBucket:
-    """Allows `rate`; `wait` takes a token or tells how many seconds until there is one."""
-
-    def __init__(self, rate: Rate, now: float) -> None:
-        self._rate = rate
-        self._tokens = float(rate.burst)
-        self._at = now
-
-    def wait(self, now: float) -> float:
-        """Take a token and return 0, or return the seconds to wait for one."""
-        per_second = self._rate.burst / self._rate.seconds
-        self._tokens = min(self._rate.burst, self._tokens + (now - self._at) * per_second)
-        self._at = now
-        if self._tokens < 1:
-            return (1 - self._tokens) / per_second
-        self._tokens -= 1
-        return 0.0
 
 
 class ReportLimits:
@@ -48,13 +31,15 @@ class ReportLimits:
         self._user = user
         self._clock = clock
         self._users: dict[str, TokenBucket] = {}
-        self._everybody = TokenBucket(everybody, clock())
+        self._everybody = self._bucket(everybody)
 
     def retry_after(self, user: str) -> int:
         """Return 0 when `user` may report now, otherwise whole seconds until it makes sense."""
-        now = self._clock()
-        bucket = self._users.pop(user, None) or TokenBucket(self._user, now)
+        bucket = self._users.pop(user, None) or self._bucket(self._user)
         self._users[user] = bucket
         if len(self._users) > _MOST_USERS:
             del self._users[next(iter(self._users))]
-        return ceil(bucket.wait(now) or self._everybody.wait(now))
+        return ceil(bucket.wait() or self._everybody.wait())
+
+    def _bucket(self, rate: Rate) -> TokenBucket:
+        return TokenBucket(burst=rate.burst, every=rate.seconds / rate.burst, clock=self._clock)
