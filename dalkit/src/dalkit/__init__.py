@@ -1,7 +1,11 @@
 """The data layer of FastAPI services that write SQLAlchemy Core on PostgreSQL."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.version_info < (3, 11):  # noqa: UP036 - this file is what an older Python gets to read
+    sys.exit("Python 3.11 or newer is needed, this is Python " + sys.version.split()[0])
 
 if TYPE_CHECKING:
     from .data import (

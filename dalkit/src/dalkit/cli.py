@@ -3,23 +3,26 @@
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import server
-from .commands.bulk import bulk_commands
-from .commands.db import db_commands
-from .settings import Settings, load
+if TYPE_CHECKING:
+    from .settings import Settings
 
 Port = Annotated[int, typer.Option(envvar="PORT", min=0, max=65535)]
 
 
-def service_cli(package: str, settings: type[Settings]) -> typer.Typer:
+def service_cli(package: str, settings: type["Settings"]) -> typer.Typer:
     """Return the commands of the service in `package`: `serve`, and the groups `db` and `bulk`.
 
     Add your own with `@app.command()` and `app.add_typer(...)`.
     """
+    from . import server
+    from .commands.bulk import bulk_commands
+    from .commands.db import db_commands
+    from .settings import load
+
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     read = partial(load, settings)
     folder = Path(import_module(package).__path__[0])
@@ -63,23 +66,40 @@ def run(
     seed: Annotated[bool, typer.Option("--seed", help="Insert the rows of the seed file.")] = False,
 ) -> None:
     """Serve with reload, on a Postgres of the project's own unless DATABASE_URL is set."""
-    from .dev import project
-    from .dev import run as dev_run
+    from .dev.project import find_project
+    from .dev.run import exit_with, read_seed, require_free_port
+    from .dev.run import run as run_service
 
-    found = project.find_project()
-    dev_run.require_free_port(port)
-    dev_run.exit_with(lambda: dev_run.run(found, port, seed))
+    project = find_project()
+    require_free_port(port)
+    sql = read_seed(project) if seed else None
+    exit_with(lambda: run_service(project, port, sql))
 
 
-@main.command("with-database", context_settings={"ignore_unknown_options": True})
+@main.command(
+    "with-database",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 def with_database(command: Annotated[list[str], typer.Argument()]) -> None:
     """Run a command on the database of `dalkit run`."""
-    from .dev import project
-    from .dev import run as dev_run
-    from .dev import with_database as dev_with_database
+    from .dev.project import find_project
+    from .dev.run import exit_with, run_with_database
 
-    found = project.find_project()
-    dev_run.exit_with(lambda: dev_with_database.execute(found, command))
+    project = find_project()
+    exit_with(lambda: run_with_database(project, command))
+
+
+@main.command()
+def postgres(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Default: the data of `dalkit run`.", show_default=False)
+    ] = None,
+) -> None:
+    """Run PostgreSQL until Ctrl-C, and print its URL."""
+    from .dev.postgres import serve
+    from .dev.project import find_project
+
+    serve(data_dir or find_project().data_dir)
 
 
 @main.command()
@@ -93,7 +113,7 @@ def token(
     ] = None,
 ) -> None:
     """Print an access token of the issuer that `dalkit run` started."""
-    from .dev.issuer.token import print_token
+    from .dev.issuer import print_token
     from .dev.project import find_project
 
     print_token(find_project(), " ".join(scopes or []).split(), port)
@@ -102,14 +122,28 @@ def token(
 @main.command("remove-resource")
 def remove_resource(names: Annotated[list[str], typer.Argument(help="For example books.")]) -> None:
     """Delete resources with their tests, and take their words out of app.py; tables stay."""
-    from .dev import project, scaffold
+    from .dev.project import find_project
+    from .dev.scaffold import remove_resources
 
-    scaffold.remove_resources(project.find_project(), names)
+    remove_resources(find_project(), names)
 
 
 @main.command("delete-example")
 def delete_example() -> None:
     """Delete the example's resources with their tables, migration, tests and rows."""
-    from .dev import project, scaffold
+    from .dev import scaffold
+    from .dev.project import find_project
 
-    scaffold.delete_example(project.find_project())
+    scaffold.delete_example(find_project())
+
+
+@main.command()
+def doctor() -> None:
+    """Say what is wrong with the installation: an edited packages/dalkit, versions, extras."""
+    from .dev.doctor import problems_of, verdict_of
+    from .dev.project import find_project
+
+    project = find_project()
+    problems = problems_of(project.folder)
+    typer.echo("\n".join(problems or [verdict_of(project.folder)]))
+    raise typer.Exit(bool(problems))

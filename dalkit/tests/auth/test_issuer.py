@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import sys
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 from pathlib import Path
@@ -13,10 +12,10 @@ import httpx
 import pytest
 
 from dalkit.auth import Auth0
-from dalkit.dev import issuer as package
-from dalkit.dev.issuer import Issuer
-from dalkit.dev.issuer import token as __main__
-from dalkit.dev.services import auth as dev_service
+from dalkit.cli import main
+from dalkit.dev.issuer import Issuer, published
+from dalkit.dev.project import Project, find_project
+from dalkit.dev.run import token_issuer
 
 PLAIN: Any = {"trust_env": False, "verify": False}  # no proxy, and no certificates to load
 VERIFIER = "v" * 43
@@ -112,26 +111,24 @@ def test_name_that_resolves_here(issuer: Issuer) -> None:
 
 
 @pytest.fixture
-def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the issuers' addresses, not yet made; the developer's stays as it is."""
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose folder of the issuers' addresses is not yet made."""
     monkeypatch.delenv("PORT", raising=False)
-    for module in (__main__, dev_service):
-        monkeypatch.setattr(module, "ADDRESSES", tmp_path / "cache" / "issuers")
-    return tmp_path / "cache" / "issuers"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.dalkit]\npackage = "my_service"\n')
+    return find_project()
 
 
 def command(*arguments: str) -> None:
     """Run the command."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["issuer", *arguments])
-        __main__.main()
+    main(["token", *arguments], standalone_mode=False)
 
 
 async def test_command(
-    issuer: Issuer, auth0: Auth0, addresses: Path, capsys: pytest.CaptureFixture[str]
+    issuer: Issuer, auth0: Auth0, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Prints nothing but a token with the scopes asked for; a curl line goes to stderr."""
-    with dev_service.publish("8123", issuer.url):
+    with published(project, "8123", issuer.url):
         command("--", "read:books write:books")
     output, hint = capsys.readouterr()
     token = output.removesuffix("\n")
@@ -140,7 +137,8 @@ async def test_command(
         assert (await auth0.verify(token)).scopes == {"read:books", "write:books"}
 
 
-def test_command_without_an_issuer(addresses: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_command_without_an_issuer() -> None:
     """One line that says what to start."""
     with pytest.raises(SystemExit, match=r"No issuer is running: .* `make run` first"):
         command()
@@ -149,24 +147,24 @@ def test_command_without_an_issuer(addresses: Path) -> None:
 
 
 def test_command_passes_over_what_a_killed_run_left(
-    issuer: Issuer, addresses: Path, capsys: pytest.CaptureFixture[str]
+    issuer: Issuer, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (
-        dev_service.publish("8001", "http://127.0.0.1:1/"),
-        dev_service.publish("8002", issuer.url),
+        published(project, "8001", "http://127.0.0.1:1/"),
+        published(project, "8002", issuer.url),
     ):
         command("")
     assert ":8002/" in capsys.readouterr().err
 
 
 def test_two_runs(
-    addresses: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A token is of the first unless PORT says otherwise; the end of the second changes nothing."""
-    with dev_service.service({"PORT": "8002"}):
-        with dev_service.service({"PORT": "8001"}):
+    with token_issuer(project, {"PORT": "8002"}):
+        with token_issuer(project, {"PORT": "8001"}):
             for path, seconds in (("8002", 1), ("8001", 2)):
-                os.utime(addresses / path, (seconds, seconds))
+                os.utime(project.issuers / path, (seconds, seconds))
             command()
             monkeypatch.setenv("PORT", "8001")
             command()
@@ -176,34 +174,36 @@ def test_two_runs(
     assert [urlsplit(hint.split()[-1]).port for hint in hints] == [8002, 8001, 8002]
 
 
-def test_the_address_of_the_next_run_is_kept(addresses: Path) -> None:
-    with dev_service.publish("8000", "http://ours/"):
-        (addresses / "8000").write_text("http://theirs/")
-    assert (addresses / "8000").read_text() == "http://theirs/"
+def test_the_address_of_the_next_run_is_kept(project: Project) -> None:
+    with published(project, "8000", "http://ours/"):
+        (project.issuers / "8000").write_text("http://theirs/")
+    assert (project.issuers / "8000").read_text() == "http://theirs/"
 
 
-def test_make_run_starts_one(addresses: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_make_run_starts_one(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """The served app is told about it; the command finds it while it runs, from any folder."""
-    with dev_service.service({"AUTH0_AUDIENCE": "https://mine", "PORT": "8123"}) as environment:
-        url = (addresses / "8123").read_text()
+    with token_issuer(project, {"AUTH0_AUDIENCE": "https://mine", "PORT": "8123"}) as environment:
+        url = (project.issuers / "8123").read_text()
         assert environment["AUTH0_DEV_ISSUER"] == url
         assert environment["AUTH0_AUDIENCE"] == "https://mine"
         keys: Any = httpx.get(f"{url}.well-known/jwks.json", **PLAIN).json()
         assert [key["use"] for key in keys["keys"]] == ["sig"]
-    assert not list(addresses.iterdir())
+    assert not list(project.issuers.iterdir())
     make = shlex.split(capsys.readouterr().out.partition("a token: ")[2])[:6]
-    assert make == ["make", "-s", "-C", str(package.PROJECT), "token", "PORT=8123"]
+    assert make == ["make", "-s", "-C", str(project.folder), "token", "PORT=8123"]
 
 
 @pytest.mark.parametrize(
     "environment", [{"AUTH0_DOMAIN": "team.auth0.com"}, {"AUTH0_DEV_ISSUER": "http://127.0.0.1:1/"}]
 )
-def test_make_run_respects_what_is_configured(environment: dict[str, str]) -> None:
+def test_make_run_respects_what_is_configured(
+    environment: dict[str, str], project: Project
+) -> None:
     """A tenant, or an issuer that runs already."""
-    with dev_service.service(environment) as added:
+    with token_issuer(project, environment) as added:
         assert added == {}
 
 
-def test_addresses_are_inside_the_project() -> None:
+def test_addresses_are_inside_the_project(project: Project) -> None:
     """In a folder that git ignores."""
-    assert Path(__file__).parents[2] / ".cache" / "issuers" == package.ADDRESSES
+    assert project.issuers == project.folder / ".cache" / "issuers"

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dalkit.dev.embedded.binaries import find_binaries
 from dalkit.dev.postgres import PostgresError, cluster
+from dalkit.dev.programs import find_binaries
+from dalkit.dev.project import Project, find_project
 
 from tests.dev.processes import User, is_left_alone
+from tests.paths import PROJECT, SERVICE
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,6 +31,15 @@ def folder() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def own_project(folder: Path) -> Project:
+    """The service of the tests in a folder of its own: the .env and the data are its own, too."""
+    shutil.copy(PROJECT / "pyproject.toml", folder)
+    (folder / "tests").mkdir()
+    shutil.copytree(SERVICE, folder / "tests" / "service")
+    return find_project(folder)
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ import asyncpg
 
 from tests.paths import PROJECT
 
-COMMAND = [sys.executable, "-m", "dalkit.dev.postgres"]
+COMMAND = [str(Path(sys.executable).with_name("dalkit")), "postgres"]
 
 
 class User:
-    """`python dev/postgres.py` on `data_dir`, up and running unless `wait` is false."""
+    """`dalkit postgres` on `data_dir`, up and running unless `wait` is false."""
 
     active: ClassVar[list["User"]] = []
 
@@ -86,9 +86,7 @@ def server_of(data_dir: Path) -> int:
 
 def supervisor_of(data_dir: Path) -> int:
     """Return the id of the server's parent."""
-    [pid] = (
-        pid for pid, it in processes_of(data_dir).items() if "dalkit.dev.embedded.server" in it
-    )
+    [pid] = (pid for pid, it in processes_of(data_dir).items() if "dalkit.dev.supervisor" in it)
     return pid
 
 

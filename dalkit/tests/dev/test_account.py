@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dalkit.dev.embedded.account import UNSHARE
-from dalkit.dev.embedded.binaries import copy_binaries, find_binaries
 from dalkit.dev.postgres import cluster
+from dalkit.dev.programs import UNSHARE, copy_binaries, find_binaries
 
-from tests.dev.processes import PROJECT, query, run_python, server_of
+from tests.dev.processes import query, run_python, server_of
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.slow
 
@@ -25,14 +25,14 @@ VERSION_CHECK = "import sys; sys.exit(sys.version_info < (3, 11))"
 START_AS = """
 import os, sys
 from pathlib import Path
-from dalkit.dev.embedded import account, server
+from dalkit.dev import programs, supervisor
 from dalkit.dev.postgres import RunFolder
 data_dir, number = Path(sys.argv[1]), int(sys.argv[2])
-way = list(account.accounts_for_root(data_dir))[number]
-account.accounts_for_root = lambda _: [way]
+way = list(programs.accounts_for_root(data_dir))[number]
+programs.accounts_for_root = lambda _: [way]
 os.umask(0o077)
 RunFolder(data_dir).create()
-process, port = server.start(data_dir, [])
+process, port = supervisor.start(data_dir, [])
 status = Path("/proc", str(process.pid))
 print(status.stat().st_uid, (status / "exe").readlink().parents[1])
 process.terminate()
@@ -50,12 +50,12 @@ with cluster(Path(sys.argv[1])) as it:
 CHOOSE_NOBODY = """
 import sys
 from pathlib import Path
-from dalkit.dev.embedded import account
+from dalkit.dev import programs
 from dalkit.dev.postgres import PostgresError
-nobody = list(account.accounts_for_root(Path(sys.argv[1])))[1]
-account.accounts_for_root = lambda _: [nobody]
+nobody = list(programs.accounts_for_root(Path(sys.argv[1])))[1]
+programs.accounts_for_root = lambda _: [nobody]
 try:
-    account.choose_account(Path(sys.argv[1]))
+    programs.choose_account(Path(sys.argv[1]))
 except PostgresError as error:
     print(error)
 """
@@ -134,7 +134,8 @@ def test_an_ordinary_user_needs_nothing_of_this(folder: Path, uid: int) -> None:
     bin_dir = find_binaries()
     if not can_run(uid, bin_dir / "postgres", "--version"):
         bin_dir = copy_binaries(bin_dir, folder / "binaries")
-    shutil.copytree(PROJECT / "dev", folder / "dev")
+    shutil.copytree(PROJECT / "src" / "dalkit" / "dev", folder / "dalkit" / "dev")
+    (folder / "dalkit" / "__init__.py").touch()  # a server needs nothing but Python
     os.chown(folder, uid, uid)
     output = run_as(uid, [python, "-c", USE, str(folder / "data")], folder, str(bin_dir))
     assert output.stdout.split() == [str(uid), str(uid)], output.stderr

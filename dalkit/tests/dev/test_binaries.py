@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dalkit.dev.embedded import binaries
-from dalkit.dev.embedded.binaries import find_binaries
+from dalkit.dev import programs
 from dalkit.dev.postgres import PostgresError, cluster
+from dalkit.dev.programs import find_binaries
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +24,8 @@ def offer(
     monkeypatch: pytest.MonkeyPatch, *, wheel: Iterable[Path], system: Iterable[Path]
 ) -> None:
     monkeypatch.delenv("PG_BIN_DIR", raising=False)
-    monkeypatch.setattr(binaries, "wheel_folders", lambda: wheel)
-    monkeypatch.setattr(binaries, "system_folders", lambda: system)
+    monkeypatch.setattr(programs, "wheel_folders", lambda: wheel)
+    monkeypatch.setattr(programs, "system_folders", lambda: system)
 
 
 def test_pg_bin_dir_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -48,9 +48,9 @@ def test_the_newest_of_the_system_comes_first(
     for version in ("9.6", "17", "18"):
         install(tmp_path / version / "bin")
     pattern = str(tmp_path.relative_to("/") / "*" / "bin")
-    monkeypatch.setattr(binaries, "SYSTEM_FOLDERS", (pattern,))
+    monkeypatch.setattr(programs, "SYSTEM_FOLDERS", (pattern,))
     monkeypatch.setenv("PATH", "")
-    assert [path.parent.name for path in binaries.system_folders()] == ["18", "17", "9.6"]
+    assert [path.parent.name for path in programs.system_folders()] == ["18", "17", "9.6"]
 
 
 def test_a_wrong_pg_bin_dir_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ NO_PROCESS = 4_194_305  # above Linux's and macOS's largest process id
 PORT_RACE = """
 import socket, sys
 from pathlib import Path
-from dalkit.dev.embedded import server
+from dalkit.dev import supervisor
 taken = socket.create_server(("127.0.0.1", 0))
-ports = iter([taken.getsockname()[1], taken.getsockname()[1], server.free_port()])
-server.free_port = lambda: next(ports)
-process, port = server.start(Path(sys.argv[1]), [])
+ports = iter([taken.getsockname()[1], taken.getsockname()[1], supervisor.free_port()])
+supervisor.free_port = lambda: next(ports)
+process, port = supervisor.start(Path(sys.argv[1]), [])
 process.terminate()
 process.wait()
 print(port == taken.getsockname()[1], len(list(ports)))
@@ -41,9 +41,9 @@ print(port == taken.getsockname()[1], len(list(ports)))
 ORPHAN = """
 import os, sys
 from pathlib import Path
-from dalkit.dev.embedded import account, server
-account.signal.SIGINT = 0  # 0 means: do not die with your parent
-process, port = server.start(Path(sys.argv[1]), [])
+from dalkit.dev import programs, supervisor
+programs.signal.SIGINT = 0  # 0 means: do not die with your parent
+process, port = supervisor.start(Path(sys.argv[1]), [])
 print(process.pid, flush=True)
 os._exit(0)
 """

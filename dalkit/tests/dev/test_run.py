@@ -1,4 +1,4 @@
-"""`make run`: everything is started in order, and nothing outlives it."""
+"""`dalkit run`: everything is started in order, and nothing outlives it."""
 
 import os
 import signal
@@ -10,45 +10,44 @@ from pathlib import Path
 
 import pytest
 
-from dalkit.dev import run
-from dalkit.dev.database import create_database
-from dalkit.dev.embedded.server import free_port
 from dalkit.dev.postgres import cluster
+from dalkit.dev.project import Project
+from dalkit.dev.run import create_database, database, read_seed, require_free_port, run_sql
+from dalkit.dev.supervisor import free_port
 
-from tests.dev.processes import PROJECT, eventually, is_left_alone, processes_of, query
+from tests.dev.processes import eventually, is_left_alone, processes_of, query
 
 pytestmark = pytest.mark.slow
 
-# The project's own data and .env are the developer's.
-RUN = """
-import os, sys
-from pathlib import Path
-from dalkit.dev import run
-run.DATA_DIR = Path(sys.argv.pop(1))
-run.read_environment = lambda: {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
-run.main()
-"""
+COMMAND = [str(Path(sys.executable).with_name("dalkit")), "run"]
 
 RUN_NOTHING = """
 from dalkit.dev import run
 SERVER = [*run.PYTHON, "http.server", "--bind", run.HOST]
-run.run = lambda port, seed: run.execute([*SERVER, str(port)], {})
-run.main()
+run.run = lambda project, port, seed: run.execute(project, [*SERVER, str(port)], {})
+from dalkit.cli import main
+main()
 """
 
-OLD_PYTHON = "import sys; sys.version_info = (3, 10); import dev"
+OLD_PYTHON = "import sys; sys.version_info = (3, 10); import dalkit"
 
 
-def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Start `code` in the project."""
+def start(command: list[str], folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start a command in `folder`, without the developer's database."""
+    outside = {name: it for name, it in os.environ.items() if name != "DATABASE_URL"}
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=PROJECT,
-        env=os.environ | environment,
+        command,
+        cwd=folder,
+        env=outside | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_run(project: Project, port: int, *options: str, **other: str) -> subprocess.Popen[str]:
+    """Start `dalkit run` in the folder of a project."""
+    return start([*COMMAND, "--port", str(port), *options], project.folder, **other)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -69,30 +68,33 @@ def status_of(url: str) -> int:
 def is_free(port: int) -> bool:
     """Return whether a service can be started on `port`."""
     try:
-        run.require_free_port(port)
+        require_free_port(port)
     except SystemExit:
         return False
     return True
 
 
-def test_it_migrates_seeds_serves_and_leaves_nothing(folder: Path) -> None:
+def test_it_migrates_seeds_serves_and_leaves_nothing(own_project: Project) -> None:
     port = free_port()
-    process = start(RUN, folder / "data", "--port", port, "--seed")
+    process = start_run(own_project, port, "--seed")
     try:
         assert eventually(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, 60)
     finally:
         process.send_signal(signal.SIGTERM)
         _, error = finish(process)
-    assert is_left_alone(folder / "data"), error
+    assert is_left_alone(own_project.data_dir), error
     assert status_of(f"http://127.0.0.1:{port}/livez") == 0
-    with cluster(folder / "data") as it:
-        assert query(it.url(run.PACKAGE), "SELECT count(*) FROM book") == 5
+    with cluster(own_project.data_dir) as it:
+        url = it.url(own_project.database)
+        run_sql(url, read_seed(own_project))  # again, as the next `make run` does
+        assert query(url, "SELECT count(*) FROM book") == 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_what_it_runs(number: signal.Signals) -> None:
+def test_a_signal_ends_what_it_runs(number: signal.Signals, own_project: Project) -> None:
     port = free_port()
-    process = start(RUN_NOTHING, "--port", port)
+    command = [sys.executable, "-c", RUN_NOTHING, "run", "--port", str(port)]
+    process = start(command, own_project.folder)
     assert eventually(lambda: status_of(f"http://127.0.0.1:{port}/") == 200)
     process.send_signal(number)
     finish(process)
@@ -100,55 +102,85 @@ def test_a_signal_ends_what_it_runs(number: signal.Signals) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-@pytest.mark.parametrize("killed", ["dev.run", "the reloader"])
-def test_a_kill_leaves_nothing_on_the_port(killed: str, folder: Path) -> None:
+@pytest.mark.parametrize("killed", ["dalkit run", "the reloader"])
+def test_a_kill_leaves_nothing_on_the_port(killed: str, own_project: Project) -> None:
     port = free_port()
-    process = start(RUN, folder / "data", "--port", port)
+    process = start_run(own_project, port)
     try:
         assert eventually(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, 60)
-        [reloader] = processes_of(f"dev.serve {port}")
-        os.kill(process.pid if killed == "dev.run" else reloader, signal.SIGKILL)
+        [reloader] = processes_of(f"dalkit.dev.run tests.service.main:app {port}")
+        os.kill(process.pid if killed == "dalkit run" else reloader, signal.SIGKILL)
         assert eventually(lambda: is_free(port))
     finally:
         process.terminate()
         finish(process)
-    assert eventually(lambda: is_left_alone(folder / "data"))
+    assert eventually(lambda: is_left_alone(own_project.data_dir))
 
 
-def test_a_taken_port_is_one_sentence_before_anything_is_started(folder: Path) -> None:
+def test_a_taken_port_is_one_sentence_before_anything_is_started(own_project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        status, error = finish(start(RUN, folder / "data", "--port", port))
+        status, error = finish(start_run(own_project, port))
     assert status == 1
     assert error.startswith(f"Port {port} cannot be used (Address already in use): choose another")
     assert error.count("\n") == 1
-    assert not list(folder.iterdir())
+    assert not own_project.data_dir.parent.exists()
 
 
-def test_no_postgres_is_one_sentence(folder: Path) -> None:
-    process = start(RUN, folder / "data", "--port", free_port(), PG_BIN_DIR=str(folder))
-    status, error = finish(process)
+def test_no_postgres_is_one_sentence(own_project: Project) -> None:
+    folder = own_project.folder
+    status, error = finish(start_run(own_project, free_port(), PG_BIN_DIR=str(folder)))
     assert status == 1
     assert error == f"PG_BIN_DIR={folder} does not contain initdb and postgres.\n"
 
 
-def test_an_old_python_is_one_sentence() -> None:
-    status, error = finish(start(OLD_PYTHON))
+@pytest.mark.parametrize(
+    ("seed", "sentence"),
+    [
+        ("", "No rows to insert: name a file of SQL as seed in pyproject.toml's [tool.dalkit].\n"),
+        ('seed = "no.sql"', "no.sql, cannot be read: No such file or directory.\n"),
+    ],
+)
+def test_no_seed_is_one_sentence_before_anything_is_started(
+    own_project: Project, seed: str, sentence: str
+) -> None:
+    pyproject = own_project.folder / "pyproject.toml"
+    pyproject.write_text(f'[tool.dalkit]\npackage = "tests.service"\n{seed}\n')
+    status, error = finish(start_run(own_project, free_port(), "--seed"))
+    assert (status, error.count("\n")) == (1, 1)
+    assert error.endswith(sentence)
+    assert not own_project.data_dir.parent.exists()
+
+
+def test_a_seed_that_is_refused_is_one_sentence(data_dir: Path) -> None:
+    with cluster(data_dir) as it, pytest.raises(SystemExit, match=r"^The seed was refused: .*nope"):
+        run_sql(it.url("postgres"), "SELECT 1; SELECT nope")
+
+
+def test_outside_of_a_project_is_one_sentence(folder: Path) -> None:
+    status, error = finish(start([*COMMAND], folder))
+    assert (status, error.count("\n")) == (1, 1)
+    assert error.startswith(f"No pyproject.toml with [tool.dalkit] package in {folder} or above: ")
+
+
+def test_an_old_python_is_one_sentence(folder: Path) -> None:
+    status, error = finish(start([sys.executable, "-c", OLD_PYTHON], folder))
     assert status == 1
     assert error.startswith("Python 3.11 or newer is needed, this is Python ")
 
 
-def test_a_configured_database_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_configured_database_is_used(
+    own_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the environment or .env, in this order."""
-    (tmp_path / ".env").write_text("DATABASE_URL=postgresql://file\nONLY_HERE=1\n")
-    monkeypatch.setattr(run, "PROJECT", tmp_path)
+    (own_project.folder / ".env").write_text("DATABASE_URL=postgresql://file\nONLY_HERE=1\n")
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    assert run.read_environment()["DATABASE_URL"] == "postgresql://file"
+    assert own_project.environment()["DATABASE_URL"] == "postgresql://file"
     monkeypatch.setenv("DATABASE_URL", "postgresql://process")
-    environment = run.read_environment()
+    environment = own_project.environment()
     assert environment["DATABASE_URL"] == "postgresql://process"
     assert environment["ONLY_HERE"] == "1"
-    with run.database(environment) as added:
+    with database(own_project, environment) as added:
         assert added == {}
 
 

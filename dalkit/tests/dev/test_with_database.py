@@ -1,60 +1,68 @@
 """A command on the database of `make run`."""
 
-import os
 import sys
-from pathlib import Path
 
 import pytest
 
-from dalkit.dev import run, with_database
+from dalkit.cli import main
 from dalkit.dev.postgres import cluster
+from dalkit.dev.project import Project
+from dalkit.dev.run import PYTHON, run_with_database
 
 from tests.dev.processes import is_left_alone, query
 
 pytestmark = pytest.mark.slow
 
-CLI = (*run.PYTHON, f"{run.PACKAGE}.cli", "db")
+CLI = (*PYTHON, "tests.service.cli", "db")
 
 
 @pytest.fixture
-def project(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
+def project(monkeypatch: pytest.MonkeyPatch, own_project: Project) -> Project:
     """A data directory of its own, and nothing configured."""
-    environment = {name: it for name, it in os.environ.items() if name != "DATABASE_URL"}
-    monkeypatch.setattr(run, "read_environment", lambda: dict(environment))
-    monkeypatch.setattr(run, "DATA_DIR", folder / "data")
-    return folder
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    return own_project
 
 
-def test_the_database_is_made_and_kept(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_database_is_made_and_kept(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     """Migrations run on it, and the standard output is the command's alone."""
-    assert with_database.execute([*CLI, "sync"]) == 0
-    assert is_left_alone(project / "data")
+    assert run_with_database(project, [*CLI, "sync"]) == 0
+    assert is_left_alone(project.data_dir)
     capfd.readouterr()
-    assert with_database.execute([*CLI, "status"]) == 0
+    assert run_with_database(project, [*CLI, "status"]) == 0
     assert "PostgreSQL" not in capfd.readouterr().out
-    with cluster(project / "data") as it:
-        assert query(it.url(run.PACKAGE), "SELECT count(*) FROM book") == 0
+    with cluster(project.data_dir) as it:
+        assert query(it.url(project.database), "SELECT count(*) FROM book") == 0
 
 
-def test_it_shares_the_server_of_a_run(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_shares_the_server_of_a_run(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
     code = "import os; print(os.environ['DATABASE_URL'])"
-    with cluster(project / "data") as it:
-        assert with_database.execute([sys.executable, "-c", code]) == 0
-        assert capfd.readouterr().out == f"{it.url(run.PACKAGE)}\n"
+    with cluster(project.data_dir) as it:
+        assert run_with_database(project, [sys.executable, "-c", code]) == 0
+        assert capfd.readouterr().out == f"{it.url(project.database)}\n"
 
 
 def test_a_configured_database_is_the_commands(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "read_environment", lambda: {"DATABASE_URL": "postgresql://mine"})
+    monkeypatch.setenv("DATABASE_URL", "postgresql://mine")
     code = "import os, sys; sys.exit(os.environ['DATABASE_URL'] == 'postgresql://mine' and 7)"
-    assert with_database.execute([sys.executable, "-c", code]) == 7
-    assert not (project / "data").exists()
+    assert run_with_database(project, [sys.executable, "-c", code]) == 7
+    assert not project.data_dir.exists()
 
 
 def test_a_command_that_does_not_exist(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run, "read_environment", lambda: {"DATABASE_URL": "postgresql://mine"})
-    assert with_database.execute(["no-such-command"]) == 127
+    monkeypatch.setenv("DATABASE_URL", "postgresql://mine")
+    assert run_with_database(project, ["no-such-command"]) == 127
     assert capfd.readouterr().err == "no-such-command: No such file or directory\n"
+
+
+def test_the_console_script_gives_the_command_its_options(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://mine")
+    monkeypatch.chdir(project.folder)
+    with pytest.raises(SystemExit) as end:
+        main(["with-database", sys.executable, "-c", "import sys; print(sys.argv[1:])", "--help"])
+    assert (end.value.code, capfd.readouterr().out) == (0, "['--help']\n")

@@ -1,8 +1,6 @@
-"""An embedded PostgreSQL for `make run` and the tests: `cluster`, `temporary_cluster`, a CLI."""
+"""An embedded PostgreSQL for `make run` and the tests: `cluster` and `temporary_cluster`."""
 
-from __future__ import annotations
-
-import argparse
+import ctypes
 import fcntl
 import os
 import shutil
@@ -17,8 +15,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from .project import find_project
-
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # A test database is thrown away, so it need not survive a power cut.
@@ -50,7 +47,7 @@ class RunFolder:
     """The folder beside a data directory through which the users of a server agree with it.
 
     `start` is held while somebody joins, starts or leaves. `users` is shared by every user; the
-    server's supervisor (embedded/server.py) waits until it can have it alone, which is its order
+    server's supervisor (supervisor.py) waits until it can have it alone, which is its order
     to stop. `server` is held by the supervisor for its whole life and contains the port while the
     server runs. The kernel releases the locks of a killed process, so no user has to clean up.
     """
@@ -160,7 +157,7 @@ def _start_supervisor(run: RunFolder, start_fd: int, arguments: list[str]) -> in
     with (
         run.log.open("a") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "dalkit.dev.embedded.server", str(start_fd), *arguments],
+            [sys.executable, "-m", "dalkit.dev.supervisor", str(start_fd), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -189,11 +186,11 @@ def _give_to_owner_of_folder(path: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def main() -> None:
-    """Run the server in the foreground until Ctrl-C and print its URL."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data-dir", type=Path, help="default: that of the service's `make run`")
-    data_dir = parser.parse_args().data_dir or find_project().data_dir
+def serve(data_dir: Path) -> None:
+    """Print the URL of the server of `data_dir` and keep it running until a signal to stop.
+
+    Exits with a sentence when it cannot be started.
+    """
     try:
         with cluster(data_dir) as it:
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -203,5 +200,9 @@ def main() -> None:
         sys.exit(str(error))
 
 
-if __name__ == "__main__":
-    main()
+def end_with(parent: int, number: int = signal.SIGTERM) -> None:
+    """Get a signal when the process that started this one is gone, however it ended (on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it died before prctl
+        os._exit(1)

@@ -1,11 +1,13 @@
 """The service that a command of `dalkit` works for."""
 
-from __future__ import annotations
-
+import os
 import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,11 @@ class Project:
     seed: str | None = None
 
     @property
+    def database(self) -> str:
+        """The name of the development database."""
+        return self.package.replace(".", "_")
+
+    @property
     def data_dir(self) -> Path:
         """Where the development database keeps its data."""
         return self.folder / ".postgres" / "data"
@@ -26,12 +33,18 @@ class Project:
         """Where a running development issuer leaves its URL, in a file named after the port."""
         return self.folder / ".cache" / "issuers"
 
+    def environment(self) -> dict[str, str]:
+        """Return what the service would see: the process's variables over those of .env."""
+        values = dotenv_values(self.folder / ".env").items()
+        return {name: value for name, value in values if value is not None} | dict(os.environ)
+
 
 def find_project(start: Path | None = None) -> Project:
     """Return the project around `start` (the working directory); exits with a sentence if none."""
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
-        if table := _table(folder / "pyproject.toml"):
+        table = read_toml(folder / "pyproject.toml").get("tool", {}).get("dalkit", {})
+        if "package" in table:
             return Project(folder, table["package"], table.get("seed"))
     sys.exit(
         f"No pyproject.toml with [tool.dalkit] package in {start} or above: "
@@ -39,12 +52,12 @@ def find_project(start: Path | None = None) -> Project:
     )
 
 
-def _table(path: Path) -> dict[str, str]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what the file says, nothing if there is none; exits with a sentence if it cannot."""
     try:
         with path.open("rb") as file:
-            table: dict[str, str] = tomllib.load(file).get("tool", {}).get("dalkit", {})
+            return tomllib.load(file)
     except FileNotFoundError:
         return {}
     except tomllib.TOMLDecodeError as error:
         sys.exit(f"{path} is not valid TOML: {error}.")
-    return table if "package" in table else {}

@@ -1,7 +1,6 @@
 """`dalkit run`: a database and an issuer if none is configured, migrations, the app with reload."""
 
-from __future__ import annotations
-
+import asyncio
 import os
 import shlex
 import signal
@@ -9,13 +8,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
 
-from dotenv import dotenv_values
+import asyncpg
 
-from .database import create_database, run_script
-from .postgres import STOP_SIGNALS, PostgresError, cluster
+from ..server import serve
+from .postgres import STOP_SIGNALS, PostgresError, cluster, end_with
 from .project import Project
 
 HOST = "127.0.0.1"
@@ -34,24 +35,58 @@ def exit_with(action: Callable[[], int]) -> None:
         pass
 
 
-def run(project: Project, port: int, seed: bool) -> int:
+def interrupt(number: int, _: object) -> None:
+    """End the run once; what is told again meanwhile must not interrupt the tidying up."""
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
+
+
+def run(project: Project, port: int, seed: str | None) -> int:
     """Start everything in order and return the exit status of the app, or of what failed before.
 
-    Each step sees the variables of the services that were started before it, and PORT.
+    Each step sees the variables of the services that were started before it, and PORT. `seed` is
+    the SQL to run after the migrations.
     """
-    environment = read_environment(project) | {"PORT": str(port)}
+    environment = project.environment() | {"PORT": str(port)}
     with ExitStack() as stack:
         for service in (database, token_issuer):
             environment |= stack.enter_context(service(project, environment))
         status = execute(project, [*PYTHON, f"{project.package}.cli", "db", "sync"], environment)
         if status:
             return status
-        if seed and project.seed:
-            run_script(environment["DATABASE_URL"], (project.folder / project.seed).read_text())
+        if seed:
+            run_sql(environment["DATABASE_URL"], seed)
         print(f"  the API: http://{HOST}:{port}/docs   stop with Ctrl-C", flush=True)
         app = f"{project.package}.main:app"
-        serve = [*PYTHON, "dalkit.dev.serve", app, str(port), str(os.getpid())]
-        return execute(project, serve, environment)
+        server = [*PYTHON, "dalkit.dev.run", app, str(port), str(os.getpid())]
+        return execute(project, server, environment)
+
+
+def run_with_database(project: Project, command: list[str]) -> int:
+    """Return the exit status of the command, 127 when there is none of that name.
+
+    Its DATABASE_URL is the configured one; without any, the project's own PostgreSQL is started,
+    or shared with a running `dalkit run`.
+    """
+    environment = project.environment()
+    # The standard output is the command's.
+    with redirect_stdout(sys.stderr), database(project, environment) as added:
+        try:
+            return execute(project, command, {**environment, **added})
+        except OSError as error:
+            print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+            return 127
+
+
+def read_seed(project: Project) -> str:
+    """Return the SQL of the project's seed file; exits with a sentence when there is none."""
+    if project.seed is None:
+        sys.exit("No rows to insert: name a file of SQL as seed in pyproject.toml's [tool.dalkit].")
+    try:
+        return (project.folder / project.seed).read_text("utf-8")
+    except OSError as error:
+        sys.exit(f"The seed of [tool.dalkit], {error.filename}, cannot be read: {error.strerror}.")
 
 
 def require_free_port(port: int) -> None:
@@ -60,22 +95,9 @@ def require_free_port(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+        except OSError as error:
+            reason = error.strerror
             sys.exit(f"Port {port} cannot be used ({reason}): choose another, make run PORT=8001")
-
-
-def interrupt(number: int, _: object) -> None:
-    """End the run once; what is told again meanwhile must not interrupt the tidying up."""
-    for each in STOP_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt(number)
-
-
-def read_environment(project: Project) -> dict[str, str]:
-    """Return what the app would see: the process's variables over those of .env."""
-    values = dotenv_values(project.folder / ".env").items()
-    return {name: value for name, value in values if value is not None} | dict(os.environ)
 
 
 @contextmanager
@@ -86,10 +108,10 @@ def database(project: Project, environment: Mapping[str, str]) -> Iterator[Mappi
         return
     print(f"  PostgreSQL: starting, with its data in {project.data_dir}", flush=True)
     with cluster(project.data_dir) as it:
-        name = project.package.replace(".", "_")
-        create_database(it.url("postgres"), name)
-        print(f"  PostgreSQL: {it.url(name)}", flush=True)
-        yield {"DATABASE_URL": it.url(name)}
+        create_database(it.url("postgres"), project.database)
+        url = it.url(project.database)
+        print(f"  PostgreSQL: {url}", flush=True)
+        yield {"DATABASE_URL": url}
 
 
 @contextmanager
@@ -116,6 +138,38 @@ def token_issuer(project: Project, environment: Mapping[str, str]) -> Iterator[M
         }
 
 
+def create_database(server_url: str, name: str) -> None:
+    """Create the database `name` unless it exists."""
+
+    async def create() -> None:
+        connection = await asyncpg.connect(server_url)
+        try:
+            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+                await connection.execute(f'CREATE DATABASE "{name}"')
+        finally:
+            await connection.close()
+
+    asyncio.run(create())
+
+
+def run_sql(url: str, sql: str) -> None:
+    """Run statements in one transaction; exits with a sentence when one of them is refused."""
+    from ..data.engine import create_engine  # noqa: PLC0415 - takes a second, and is rarely needed
+
+    async def run() -> None:
+        engine = create_engine(url)
+        try:
+            async with engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                await cast(asyncpg.Connection, driver).execute(sql)
+        except asyncpg.PostgresError as error:
+            sys.exit(f"The seed was refused: {error}")
+        finally:
+            await engine.dispose()
+
+    asyncio.run(run())
+
+
 def execute(project: Project, command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run `command` to its end and return its exit status; a signal that ends us ends it too."""
     process = subprocess.Popen(command, cwd=project.folder, env=environment)
@@ -124,3 +178,18 @@ def execute(project: Project, command: Sequence[str], environment: Mapping[str, 
     finally:
         process.terminate()
         process.wait()
+
+
+def main() -> None:
+    """Serve with reload, in a process of its own: python -m dalkit.dev.run APP PORT PARENT."""
+    app, port, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    end_with(parent)
+    folders = ("src", "migrations", app.split(".")[0])
+    watched = [folder for folder in folders if Path(folder).is_dir()]
+    serve(app, port=port, reload_dirs=watched, timeout_graceful_shutdown=5)
+
+
+if __name__ == "__main__":
+    main()
+elif __name__ == "__mp_main__":  # the reloader's worker, which multiprocessing starts from here
+    end_with(os.getppid())

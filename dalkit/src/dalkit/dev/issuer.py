@@ -1,27 +1,69 @@
-"""The issuer over HTTP: its key set, the login of the docs page (PKCE) and tokens on request."""
+"""An issuer of access tokens for development and tests: what Auth0 does, on this machine.
+
+It signs whatever it is asked for. The service accepts it only while AUTH0_DEV_ISSUER names it.
+"""
 
 import json
 import secrets
 import sys
 import threading
+import time
+import urllib.request
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from socketserver import ThreadingTCPServer
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from ..extras import extra
+from .project import Project
+
+with extra("dalkit.dev.issuer"):
+    import jwt
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+    from jwt.algorithms import RSAAlgorithm
+
+AUDIENCE = "https://api.example.com"
+LIFETIME = 8 * 3600  # seconds
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-class Signer(Protocol):
-    """Has a key set and makes tokens."""
+class Issuer:
+    """Signs tokens for `audience` with a key of its own; `url` ends in a slash."""
 
-    def key_set(self) -> dict[str, Any]: ...
+    def __init__(self, audience: str = AUDIENCE, key: RSAPrivateKey | None = None) -> None:
+        self.audience = audience
+        self.url = ""
+        self.rotate(key)
 
-    def token(self, scopes: Sequence[str], **claims: Any) -> str: ...
+    def rotate(self, key: RSAPrivateKey | None = None) -> None:
+        """Replace the key: tokens that were signed before are no longer the issuer's."""
+        self.key = key or generate_private_key(public_exponent=65537, key_size=2048)
+        self.kid = secrets.token_urlsafe(8)
+
+    def key_set(self) -> dict[str, Any]:
+        """Return the JSON Web Key Set with the public key."""
+        key = RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+        return {"keys": [{**key, "use": "sig", "alg": "RS256", "kid": self.kid}]}
+
+    def token(self, scopes: Sequence[str] = (), **claims: Any) -> str:
+        """Return a token that is valid for LIFETIME. `claims` replace its own; None removes one."""
+        now = int(time.time())
+        own = {
+            "iss": self.url,
+            "sub": "dev|user",
+            "aud": [self.audience, f"{self.url}userinfo"],
+            "iat": now,
+            "exp": now + LIFETIME,
+            "scope": " ".join(scopes),
+            "permissions": list(scopes),
+        }
+        payload = {name: value for name, value in {**own, **claims}.items() if value is not None}
+        return jwt.encode(payload, self.key, algorithm="RS256", headers={"kid": self.kid})
 
 
 class Login(NamedTuple):
@@ -39,9 +81,9 @@ class Server(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, issuer: Issuer) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.signer = signer
+        self.issuer = issuer
         self.logins: dict[str, Login] = {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -59,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
         """Serve the key set and the login page, which asks nothing."""
         url = urlsplit(self.path)
         if url.path == "/.well-known/jwks.json":
-            self._answer(200, self.server.signer.key_set())
+            self._answer(200, self.server.issuer.key_set())
         elif url.path == "/authorize":
             self._authorize(dict(parse_qsl(url.query)))
         else:
@@ -106,7 +148,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _grant(self, scopes: list[str], audience: str | None) -> None:
         claims = {"aud": audience} if audience else {}
-        token = self.server.signer.token(scopes, **claims)
+        token = self.server.issuer.token(scopes, **claims)
         self._answer(200, {"access_token": token, "token_type": "Bearer"})
 
     def _is_local(self, url: str) -> bool:
@@ -131,12 +173,66 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(signer: Signer) -> Iterator[str]:
-    """Yield the URL at which the signer is served, ending in a slash."""
-    with Server(signer) as server:
+def issuer(audience: str = AUDIENCE) -> Iterator[Issuer]:
+    """Yield an issuer that is served on a free port of the loopback."""
+    it = Issuer(audience)
+    with Server(it) as server:
+        it.url = f"http://127.0.0.1:{server.server_address[1]}/"
         # The poll interval is how long leaving may take.
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/"
+            yield it
         finally:
             server.shutdown()
+
+
+@contextmanager
+def published(project: Project, port: str, url: str) -> Iterator[None]:
+    """Let `dalkit token` find the issuer meanwhile: a file named after the port has its URL."""
+    address = project.issuers / port
+    address.parent.mkdir(parents=True, exist_ok=True)
+    address.write_text(url)
+    try:
+        yield
+    finally:
+        # The next run on this port may have begun.
+        if address.exists() and address.read_text() == url:
+            address.unlink()
+
+
+def print_token(project: Project, scopes: Sequence[str], port: str | None) -> None:
+    """Print a token with `scopes`, and to stderr a curl line that uses it.
+
+    The issuer is that of the service on `port`, without one of whichever was started first. Exits
+    with a sentence when none is running.
+    """
+    for address in addresses(project, port):
+        try:
+            token = fetch_token(address.read_text(), scopes)
+        except (OSError, ValueError):  # nobody removed the file of a killed process
+            continue
+        print(token, flush=True)
+        api = f"http://127.0.0.1:{address.name}"
+        print(f"\ncurl -H 'Authorization: Bearer {token}' {api}/v1/me", file=sys.stderr)
+        return
+    given = f" PORT={port}" if port else ""
+    sys.exit(f"No issuer is running: start the service with `make run{given}` first.")
+
+
+def addresses(project: Project, port: str | None) -> list[Path]:
+    """Return the files with the issuers' URLs, each named after its service's port, oldest first.
+
+    Only the one of `port` if given.
+    """
+    found = [path for path in project.issuers.glob("*") if port in (None, "", path.name)]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
+def fetch_token(issuer: str, scopes: Sequence[str]) -> str:
+    """Return a token of the running issuer; raises OSError when it does not answer."""
+    form = {"grant_type": "client_credentials", "scope": " ".join(scopes)}
+    body = urlencode(form).encode()
+    # No proxy: the issuer is on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{issuer}oauth/token", body, timeout=3) as response:
+        return str(json.load(response)["access_token"])

@@ -4,9 +4,8 @@ Run by postgres.py with the arguments START_FD DATA_DIR keep|remove [--OPTION ..
 Prints the port, or what went wrong. `remove` ends with the removal of the folder of DATA_DIR.
 """
 
-from __future__ import annotations
-
 import fcntl
+import locale
 import os
 import shutil
 import signal
@@ -15,18 +14,16 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from ..postgres import PostgresError, RunFolder
-from .account import choose_account
-from .binaries import usable_binaries
-from .data import prepare_data
-from .pid_file import read_pid_file, stop_orphan
+from .postgres import PostgresError, RunFolder
+from .programs import Account, choose_account, usable_binaries
 
 START_ATTEMPTS = 3  # another process may take the port first
 START_TIMEOUT = 60.0  # seconds, enough for a crash recovery
-STOP_TIMEOUT = 10.0
+STOP_TIMEOUT = 10.0  # seconds
 
 
 def main() -> None:
@@ -115,6 +112,106 @@ def is_ready(process: subprocess.Popen[str], data_dir: Path) -> bool:
         time.sleep(0.005)
     process.kill()
     process.wait()
+    return False
+
+
+def prepare_data(data_dir: Path, bin_dir: Path, major: str, account: Account) -> None:
+    """Make `data_dir` one that `account` can serve with the programs in `bin_dir`.
+
+    Raises PostgresError when initdb fails or the data is of another major version.
+    """
+    if not data_dir.exists():
+        create_data(data_dir, bin_dir, account)
+    theirs = (data_dir / "PG_VERSION").read_text().strip()
+    if theirs != major:
+        raise PostgresError(
+            f"The data in {data_dir} was written by PostgreSQL {theirs}, but {bin_dir} is"
+            f" PostgreSQL {major}: set PG_BIN_DIR to a PostgreSQL {theirs}, or delete the folder"
+            " to begin with an empty database."
+        )
+    account.take(data_dir)
+
+
+def create_data(data_dir: Path, bin_dir: Path, account: Account) -> None:
+    """Run initdb beside `data_dir`, so that an interrupted one never looks like data."""
+    draft = data_dir.with_name(f"{data_dir.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    account.take(draft)
+    works, output = account.run(
+        *(str(bin_dir / "initdb"), "-D", str(draft), "--username=postgres"),
+        *("--auth=trust", "--encoding=UTF8", f"--locale={best_locale()}", "--no-sync"),
+    )
+    if not works:
+        raise PostgresError(f"initdb failed in {draft}:\n{output.strip()}")
+    draft.rename(data_dir)
+
+
+def best_locale() -> str:
+    """Return C.UTF-8, the order and the character classes of production, where it exists."""
+    try:
+        locale.setlocale(locale.LC_ALL, "C.UTF-8")
+    except locale.Error:
+        return "C"
+    return "C.UTF-8"
+
+
+def read_pid_file(data_dir: Path) -> list[str]:
+    """Return the lines of postmaster.pid: the process id first, the state eighth."""
+    try:
+        return (data_dir / "postmaster.pid").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def stop_orphan(data_dir: Path) -> None:
+    """End a server that lost its supervisor, and forget one whose id is now a stranger's.
+
+    Where a process cannot die with its parent (not Linux) this is what ends an orphan.
+    """
+    lines = read_pid_file(data_dir)
+    if not lines or not lines[0].isdecimal() or not is_alive(int(lines[0])):
+        return
+    pid = int(lines[0])
+    if not serves(pid, data_dir):
+        (data_dir / "postmaster.pid").unlink()
+        return
+    os.kill(pid, signal.SIGINT)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while serves(pid, data_dir):
+        if time.monotonic() > deadline:
+            raise PostgresError(f"Process {pid} still serves {data_dir}: end it.")
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process has this id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def serves(pid: int, data_dir: Path) -> bool:
+    """Return whether the process is a server of `data_dir`, which is its working directory.
+
+    Where that cannot be read (in a container even root may not look at other users' processes, and
+    not Linux has no /proc), its command line tells.
+    """
+    process = Path(f"/proc/{pid}")
+    if not Path("/proc/self").exists():
+        command = ["ps", "-o", "command=", "-p", str(pid)]
+        listed = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+        return f"postgres -D {data_dir} " in listed
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        try:
+            return (process / "cwd").samefile(data_dir)
+        except PermissionError:
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            return arguments[1:3] == [b"-D", os.fsencode(data_dir)]
     return False
 
 

