@@ -1,7 +1,7 @@
 """Carries the library over and deletes what was declined."""
 
-import hashlib
 import json
+import runpy
 import shutil
 from pathlib import Path
 
@@ -27,14 +27,8 @@ def carry_library() -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         else:
             shutil.copyfile(source, target)
-    files = sorted(path for path in TARGET.rglob("*") if path.is_file())
-    lines = [f"{digest(path)}  {path.relative_to(TARGET).as_posix()}\n" for path in files]
-    (TARGET / "MANIFEST").write_text("".join(lines), newline="\n")
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, whatever its line endings."""
-    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    manifest = runpy.run_path(str(LIBRARY / "src" / "dalkit" / "dev" / "manifest.py"))
+    manifest["write_manifest"](TARGET)
 
 
 def delete_declined() -> None:

@@ -28,7 +28,7 @@ def problems_of(project: Path) -> list[str]:
     """Return a sentence for each thing that is wrong, in the order in which to mend them."""
     return [
         *wrong_python(project),
-        *wrong_files(project / CARRIED),
+        *wrong_files(project),
         *wrong_version(project),
         *missing_extras(project),
     ]
@@ -53,9 +53,16 @@ def wrong_python(project: Path) -> Iterator[str]:
             return
 
 
-def wrong_files(carried: Path) -> Iterator[str]:
+def wrong_files(project: Path) -> Iterator[str]:
     """Tell what was changed in packages/dalkit since it was released."""
+    carried = project / CARRIED
     if not carried.is_dir():
+        sources = read_toml(project / "pyproject.toml").get("tool", {}).get("uv", {})
+        if sources.get("sources", {}).get("dalkit", {}).get("path") == CARRIED:
+            yield (
+                f"pyproject.toml says that dalkit is in {CARRIED}, which is not there:"
+                f" git checkout {CARRIED}, or delete the line."
+            )
         return
     try:
         _, released = read_manifest(carried)
@@ -116,7 +123,11 @@ def missing_extras(project: Path) -> Iterator[str]:
 def parts_named(file: Path) -> list[str]:
     """Return the parts of EXTRAS that a file imports, or names as a plugin."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError:  # others tell
+        return []
+    for node in ast.walk(tree):
         match node:
             case ast.Import():
                 names.update(alias.name for alias in node.names)

@@ -9,12 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 
 NAME = "MANIFEST"
-MADE_BY_PYTHON = re.compile(r"(^|/)(__pycache__|build|dist|[^/]*\.egg-info)/|\.pyc$")
+TITLE = "# dalkit "
+MADE_BY_TOOLS = re.compile(r"(^|/)(\.[^/]*|__pycache__|build|dist|[^/]*\.egg-info)(/|$)|\.pyc$")
 
 
 def write_manifest(folder: Path) -> None:
     """Write the MANIFEST of `folder`, whose pyproject.toml has the version."""
-    lines = [f"# dalkit {version_of(folder)}"]
+    lines = [TITLE + version_of(folder)]
     lines += [f"{digest}  {path}" for path, digest in sorted(digests_of(folder).items())]
     (folder / NAME).write_bytes("".join(f"{line}\n" for line in lines).encode())
 
@@ -22,8 +23,10 @@ def write_manifest(folder: Path) -> None:
 def read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
     """Return the version and the digest of each file, by its path; raises OSError, ValueError."""
     first, *lines = (folder / NAME).read_text("utf-8").splitlines() or [""]
+    if not first.startswith(TITLE):
+        raise ValueError(f"{folder / NAME} does not begin with {TITLE!r}.")
     entries = (line.split("  ", 1) for line in lines)
-    return first.removeprefix("# dalkit "), {path: digest for digest, path in entries}
+    return first.removeprefix(TITLE), {path: digest for digest, path in entries}
 
 
 def digests_of(folder: Path) -> dict[str, str]:
@@ -31,7 +34,7 @@ def digests_of(folder: Path) -> dict[str, str]:
     found = {}
     for file in folder.rglob("*"):
         path = file.relative_to(folder).as_posix()
-        if file.is_file() and path != NAME and not MADE_BY_PYTHON.search(path):
+        if file.is_file() and path != NAME and not MADE_BY_TOOLS.search(path):
             found[path] = sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
     return found
 
