@@ -142,7 +142,7 @@ async def test_the_switches_keep_the_database_and_skip_the_migrations(
     given = url.render_as_string(hide_password=False)
     await drop_database(server_url, name)
     try:
-        chosen = "tests/db/test_wire.py::test_the_dialect_keeps_its_transaction_where_we_put_ours"
+        chosen = "tests/fast/test_wire.py::test_the_dialect_keeps_its_transaction_where_we_put_ours"
         result = run_pytest(chosen, *switches, TEST_DATABASE_URL=given)
         assert "1 passed" in result.stdout, result.stdout + result.stderr
         admin = await asyncpg.connect(given.rsplit("/", 1)[0] + "/postgres")

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dalkit import DataAccessLayer
 from dalkit.data.engine import create_engine
-from dalkit.fast.watched import is_altered
+from dalkit.fast.wire import is_altered
 from dalkit.observe import otel
 from dalkit.observe.otel import observe
 from dalkit.settings import Settings

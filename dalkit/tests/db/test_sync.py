@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, SecretStr
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import URL, QueuePool, make_url, text
 
 from dalkit.data.engine import create_engine
 from dalkit.schema.sync import (
@@ -32,6 +32,12 @@ from tests.paths import PROJECT
 
 class Database(BaseModel):
     url: SecretStr
+    pool_size: int = 10
+
+
+class Limited(Database):
+    statement_timeout: float
+    lock_timeout: float
 
 
 class Alembic(BaseModel):
@@ -55,6 +61,35 @@ async def test_from_nothing_to_up_to_date(empty_database: str, add_migration: Ad
     assert await status(config) is Status.UPGRADE_AVAILABLE
     assert await sync(config) is SyncResult.UPGRADED
     assert await status(config) is Status.UP_TO_DATE
+
+
+@pytest.mark.parametrize("kind", ["settings", "mapping", "object", "nested model", "nested dict"])
+async def test_a_job_gets_the_pool_and_the_limits_of_the_service(
+    empty_database: str, kind: str
+) -> None:
+    values: dict[str, Any] = {"database_url": empty_database, "database_pool_size": 3}
+    values |= {"database_statement_timeout": 7.0, "database_lock_timeout": 2.0}
+    nested = {"url": empty_database, "pool_size": 3, "statement_timeout": 7.0, "lock_timeout": 2.0}
+    configs = {
+        "settings": Settings(_env_file=None, **values),
+        "mapping": values,
+        "object": SimpleNamespace(**values),
+        "nested model": SimpleNamespace(sqlalchemy=Limited.model_validate(nested)),
+        "nested dict": {"sqlalchemy": nested},
+    }
+    limits = text("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
+    async with manager_from_config(configs[kind]).connect() as dal, dal.transaction() as tx:
+        assert (await tx.execute(limits)).one() == ("7s", "2s")
+        assert isinstance(dal.engine.pool, QueuePool)
+        assert dal.engine.pool.size() == 3
+
+
+async def test_the_connection_of_a_migration_has_no_limit_on_statements(
+    empty_database: str,
+) -> None:
+    config = {"database_url": empty_database, "database_statement_timeout": 7.0}
+    async with manager_from_config(config).migration_connection() as conn:
+        assert (await conn.execute(text("SHOW statement_timeout"))).scalar_one() == "0"
 
 
 async def test_two_at_once_in_one_process(empty_database: str) -> None:

@@ -1,35 +1,42 @@
 """The reflected tables and the engine, in one object that the application holds."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Self
 
-from sqlalchemy import URL, Executable
+from sqlalchemy import URL, Executable, MetaData, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..fast.checkout import Checkout
 from ..fast.fastpath import Call, Plans
 from ..fast.lease import Lease, PoolLease
-from ..fast.watched import is_watched
-from ..reflection import Only, ViewKeys
+from ..fast.wire import is_watched
+from ..reflection import Only, Reflection, UniqueKey, ViewKeys, read_reflection
 from .engine import create_engine
-from .reflected_tables import ReflectedTables
-from .transaction import DeferredTransaction, TransactionManager
-from .unreachable import unreachable
+from .errors import NotReflected
+from .faults import unreachable
+from .transaction import TransactionManager
 from .urls import DatabaseUrlError
 
 
-class DataAccessLayer(ReflectedTables):
-    """A proxy to an engine and to the tables, views and constraints reflected through it."""
+class DataAccessLayer:
+    """An engine, and the tables, views and constraints reflected through it."""
 
     def __init__(self, *, fast_path: bool = True, defer_begin: bool = True) -> None:
-        super().__init__()
         self.fast_path = fast_path
         self.defer_begin = defer_begin
+        self._engine: AsyncEngine | None = None
+        self._replica: AsyncEngine | None = None
+        self._reflection: Reflection | None = None
+        self._reflecting = asyncio.Lock()
+        self._begun = self._finished = 0  # the number of the last reading to begin, to finish
+        self._declared: list[Table] = []
+        self._options: dict[str, Any] = {}
+        self._aliases: dict[str, Any] = {}
         self._plans: Plans | None = None
         self._checkouts: dict[AsyncEngine, Checkout] = {}
-        self._aliases: dict[str, Any] = {}
         self._new_lease: Callable[[bool], Lease] = self._pool_lease
 
     @classmethod
@@ -55,8 +62,159 @@ class DataAccessLayer(ReflectedTables):
         finally:
             await engine.dispose()
 
+    async def reflect(
+        self,
+        engine: AsyncEngine,
+        metadata: MetaData | None = None,
+        *,
+        schemas: Sequence[str] | None = None,
+        views: bool = True,
+        only: Only = None,
+        view_keys: ViewKeys | None = None,
+    ) -> None:
+        """Use this engine, and read its tables.
+
+        Each is built when it is first asked for, with those that its foreign keys lead to; all of
+        them when `dal.metadata` is, and at once into a `metadata` of your own.
+        `schemas` defaults to the connection's default schema. `only` limits what is read: names,
+        `schema.name`s, or a function that takes a bare name; foreign keys to anything else are left
+        out, and partitions are read only when they are named. `view_keys` declares primary keys
+        that PostgreSQL does not know of, {"view": ["column"]}. Raises OSError when the server
+        cannot be reached and DBAPIError when it refuses; the engine stays in use, so that
+        `refresh()` can try again. Raises UnknownSchema, UnknownTable, UnknownColumn.
+        """
+        self.use(engine, schemas=schemas, views=views, only=only, view_keys=view_keys)
+        whole, metadata = metadata is not None, MetaData() if metadata is None else metadata
+        self._declared = list(metadata.tables.values())
+        async with self._reflecting:
+            await self._read(metadata, whole=whole)
+
+    def use(
+        self,
+        engine: AsyncEngine,
+        *,
+        replica: AsyncEngine | None = None,
+        schemas: Sequence[str] | None = None,
+        views: bool = True,
+        only: Only = None,
+        view_keys: ViewKeys | None = None,
+    ) -> None:
+        """Use this engine, and `replica` for read-only transactions; `refresh()` reflects."""
+        self._engine, self._replica = engine, replica
+        self._options = {"schemas": schemas, "views": views, "only": only, "view_keys": view_keys}
+
+    async def refresh(self) -> None:
+        """Reflect again, after a change of the schema, and replace all tables in one step.
+
+        A transaction goes on with the tables that it began with. Of refreshes that wait for one
+        another, only the first and one more read the catalog. When it fails, the old tables stay.
+        Tables that were in use are built anew first, in a thread, so that no request waits for it.
+        Raises what `reflect` does.
+        """
+        last = self._begun
+        async with self._reflecting:
+            if self._finished <= last:
+                await self._read(self._successor())
+        self._plans = None  # they are of the old tables
+
+    def _successor(self) -> MetaData:
+        """A new MetaData with the conventions, listeners and declared tables of the old one."""
+        if self._reflection is None:
+            return MetaData()
+        old = self._reflection.metadata_so_far
+        new = MetaData(old.schema, naming_convention=old.naming_convention, info=dict(old.info))
+        listeners: Any = old.dispatch
+        new.dispatch._update(listeners, only_propagate=False)
+        for table in self._declared:
+            table.to_metadata(new)
+        return new
+
+    async def _read(self, metadata: MetaData, *, whole: bool = False) -> None:
+        self._begun = number = self._begun + 1
+        async with self.engine.connect() as conn:
+            # One moment for all statements, whoever changes the schema in between.
+            _ = await conn.execution_options(isolation_level="REPEATABLE READ")
+            reflection = await read_reflection(conn, metadata, **self._options)
+        in_use = self._reflection.built if self._reflection else ()
+        await asyncio.to_thread(reflection.build, None if whole else in_use)
+        self._reflection = reflection
+        self._finished = number
+
+    @property
+    def is_reflected(self) -> bool:
+        """Whether the tables are known."""
+        return self._reflection is not None
+
+    @property
+    def engines(self) -> tuple[AsyncEngine, ...]:
+        """The engine and, if there is one, the replica; empty before `reflect()` and `use()`."""
+        return tuple(engine for engine in (self._engine, self._replica) if engine is not None)
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine; raises NotReflected before `reflect()`."""
+        if self._engine is None:
+            raise NotReflected("The engine")
+        return self._engine
+
+    @property
+    def metadata(self) -> MetaData:
+        """All tables, built now if need be (0.6 ms each); raises NotReflected before `reflect()`.
+
+        `table.metadata` is the same object, but not every table may have been built there yet.
+        """
+        return self.reflection("The metadata").metadata
+
+    def reflection(self, wanted: str) -> Reflection:
+        """What is known now; it does not change. Raises NotReflected, which names `wanted`."""
+        if self._reflection is None:
+            raise NotReflected(wanted)
+        return self._reflection
+
+    def get_table(self, name: str) -> Table:
+        """The table, view or materialized view `name` or `schema.name`.
+
+        Raises UnknownTable, and NotReflected before `reflect()`.
+        """
+        return self.reflection(f"Table {name!r}").get_table(name)
+
+    def is_view(self, table: Table | str) -> bool:
+        """Whether it is a view or materialized view, which tell nothing of NULL."""
+        return "view" in self.get_table(_name(table)).info.get("kind", "")
+
+    def unique_keys(self, table: Table | str) -> Mapping[str, UniqueKey]:
+        """Name to key of the primary key, and every unique and exclusion constraint and index.
+
+        Raises UnknownTable, and NotReflected before `reflect()`.
+        """
+        name = _name(table)
+        return {key.name: key for key in self.reflection(f"Table {name!r}").unique_keys(name)}
+
+    def unique_constraints(self, table: Table | str) -> Mapping[str, tuple[str, ...]]:
+        """Name to columns of every unique constraint, unique index and the primary key.
+
+        Raises what `unique_keys` does.
+        """
+        return {name: key.columns for name, key in self.unique_keys(table).items() if key.is_unique}
+
+    def get_unique_constraint(self, table: Table | str) -> tuple[str, ...]:
+        """The columns of the one unique key besides the primary key.
+
+        Raises LookupError when there is none or more than one.
+        """
+        keys = [
+            key for key in self.unique_keys(table).values() if key.is_unique and not key.is_primary
+        ]
+        if len(keys) != 1:
+            found = ", ".join(key.name for key in keys) or "none"
+            raise LookupError(
+                f"Table {_name(table)!r} has {len(keys)} unique constraints besides its primary "
+                f"key ({found}); name the one you mean with unique_constraints()."
+            )
+        return keys[0].columns
+
     def set_aliased(self, name: str, alias: Any) -> None:
-        """Remember an alias (a table alias, a table-valued function, ...) under a name."""
+        """Keep an alias (a table alias, a table-valued function, ...) under a name."""
         self._aliases[name] = alias
 
     def get_aliased(self, name: str) -> Any:
@@ -74,9 +232,9 @@ class DataAccessLayer(ReflectedTables):
         """A transaction of its own, for jobs and scripts: it commits at the end of its block.
 
         `isolation` is READ COMMITTED, REPEATABLE READ or SERIALIZABLE; `with_commit=False` rolls
-        back at the end.
+        back at the end. Raises what `TransactionManager.commit` does.
         """
-        transaction = DeferredTransaction(self, isolation=isolation, readonly=readonly)
+        transaction = TransactionManager(None, self, isolation=isolation, readonly=readonly)
         try:
             yield transaction
             if with_commit:
@@ -85,11 +243,6 @@ class DataAccessLayer(ReflectedTables):
             await transaction.finish(
                 commit=False, over="This transaction is over: its block has ended."
             )
-
-    async def refresh(self) -> None:
-        """Reflect again, as ReflectedTables does; plans of the old tables are dropped."""
-        await super().refresh()
-        self._plans = None
 
     def compiled(self, statement: Executable, parameters: object) -> Call | None:
         """How to run a statement on asyncpg itself; None when SQLAlchemy has to run it."""
@@ -135,3 +288,7 @@ async def connect_or_exit(url: str | URL, **options: Any) -> AsyncIterator[DataA
         except DatabaseUrlError as error:
             raise SystemExit(str(error)) from None
         yield dal
+
+
+def _name(table: Table | str) -> str:
+    return table if isinstance(table, str) else table.key

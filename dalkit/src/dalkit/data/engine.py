@@ -1,39 +1,45 @@
 """Make the asyncpg engine: pool, timeouts, JSON and the PgBouncer switch."""
 
-from collections.abc import Callable, Generator
+import json
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
+from pydantic_core import to_json
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..fast import wire
 from ..fast.checkout import refuse_closed
-from .encoding import dumps, loads
 from .urls import async_url
 
+#: Parameters of `create_engine` that a setting `database_...` gives.
+_OPTIONS = (
+    "url",
+    "pool_size",
+    "pool_timeout",
+    "connect_timeout",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_timeout",
+    "pgbouncer",
+)
 
-class DatabaseConfig(Protocol):
-    """The settings that `engine_from` reads; times are in seconds."""
+loads = json.loads
 
-    @property
-    def database_url(self) -> SecretStr | None: ...
-    @property
-    def database_pool_size(self) -> int: ...
-    @property
-    def database_pool_timeout(self) -> float: ...
-    @property
-    def database_connect_timeout(self) -> float: ...
-    @property
-    def database_statement_timeout(self) -> float: ...
-    @property
-    def database_lock_timeout(self) -> float: ...
-    @property
-    def database_idle_in_transaction_timeout(self) -> float: ...
-    @property
-    def database_pgbouncer(self) -> bool: ...
+
+def dumps(value: Any) -> str:
+    """Return `value` as JSON text, by the rules with which pydantic writes response models.
+
+    datetime, date and time are ISO 8601 with microseconds and offset, timedelta an ISO 8601
+    duration, UUID (asyncpg's own subclass too) and Decimal strings, Enum its value (also as a
+    key), set, frozenset, tuple and generator arrays; dataclasses and pydantic models objects.
+    NaN and the infinities become null, because JSON (RFC 8259, section 6) has no such numbers
+    and both Postgres' json types and browsers refuse them. Raises ValueError for other types.
+    """
+    return to_json(value, inf_nan_mode="null").decode()
 
 
 def create_engine(
@@ -88,22 +94,41 @@ def create_engine(
     return engine
 
 
-def engine_from(settings: DatabaseConfig, **overrides: Any) -> AsyncEngine:
-    """Return the engine that `settings` describe; `overrides` are arguments of `create_engine`."""
-    url = overrides.pop("url", settings.database_url)
+def engine_from(config: object, **overrides: Any) -> AsyncEngine:
+    """Return the engine that `config` describes; `overrides` are arguments of `create_engine`.
+
+    `config` is as in `engine_options`. Raises ValueError without a URL, and DatabaseUrlError.
+    """
+    options = engine_options(config) | overrides
+    url = options.pop("url", None)
     if url is None:
         raise ValueError("DATABASE_URL is not set: give postgresql://user:password@host/database.")
-    arguments = {
-        "pool_size": settings.database_pool_size,
-        "pool_timeout": settings.database_pool_timeout,
-        "connect_timeout": settings.database_connect_timeout,
-        "statement_timeout": settings.database_statement_timeout,
-        "lock_timeout": settings.database_lock_timeout,
-        "idle_in_transaction_timeout": settings.database_idle_in_transaction_timeout,
-        "pgbouncer": settings.database_pgbouncer,
-    }
-    text = url.get_secret_value() if isinstance(url, SecretStr) else url
-    return create_engine(text, **(arguments | overrides))
+    return create_engine(_revealed(url), **options)
+
+
+def engine_options(config: object) -> dict[str, Any]:
+    """Return the arguments of `create_engine` that a pydantic model, another object or a dict has.
+
+    They are `database_url`, `database_pool_size` and so on, and all of `sqlalchemy` when there is
+    such a part, with `url` in it; what is None is left out. The config is never changed.
+    """
+    options = {name: config_value(config, f"database_{name}") for name in _OPTIONS}
+    nested = config_value(config, "sqlalchemy")
+    if nested is not None:
+        options |= dict(nested) if isinstance(nested, Mapping | BaseModel) else vars(nested)
+    options = {name: value for name, value in options.items() if value is not None}
+    return options | {"url": _revealed(options["url"])} if "url" in options else options
+
+
+def _revealed(url: Any) -> str | URL:
+    if isinstance(url, SecretStr):
+        return url.get_secret_value()
+    return url if isinstance(url, URL) else str(url)  # pydantic has types of its own
+
+
+def config_value(config: Any, name: str) -> Any:
+    """Return the item or the attribute, None without it."""
+    return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
 
 
 class _Connecting:

@@ -12,10 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..fast.fastpath import Call, Plan, Row
 from ..fast.lease import Lease
-from ..fast.watched import is_altered
+from ..fast.wire import is_altered
 from ..reflection import Reflection
-from .errors import DatabaseUnreachable
-from .sqlstate import is_collision
+from .errors import AbortedTransaction, DatabaseUnreachable, is_collision, sqlstate_of
 
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
@@ -24,16 +23,33 @@ Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
 class TransactionManager:
-    """Statements of one transaction on a connection that the caller has opened.
+    """A transaction: on a connection that the caller has opened, or on one of the pool.
 
-    `DataAccessLayer.transaction()` and the request dependencies make the ones that most code uses.
+    `TransactionManager(conn, dal)` leaves it to the caller to open and close the connection. The
+    transactions of `DataAccessLayer.transaction()` and of requests are made with None: they take no
+    connection and send no BEGIN before they must. `isolation` and `readonly` are for these.
     """
 
-    def __init__(self, conn: AsyncConnection | None, dal: "DataAccessLayer") -> None:
+    def __init__(
+        self,
+        conn: AsyncConnection | None,
+        dal: "DataAccessLayer",
+        *,
+        isolation: str | None = None,
+        readonly: bool = False,
+    ) -> None:
         self.dal = dal
+        self.isolation = isolation
+        self.readonly = readonly
+        self.collided = False  # it may succeed when it is run again
+        self._is_given = conn is not None
         self._conn = conn
         self._aliases: dict[str, Any] = {}
         self._reflection: Reflection | None = None
+        self._lease: Lease | None = None
+        self._begun = False
+        self._lock = asyncio.Lock()  # tasks that a handler gathers share the connection
+        self._over = ""
 
     @property
     def conn(self) -> AsyncConnection:
@@ -44,16 +60,35 @@ class TransactionManager:
 
     @property
     def engine(self) -> AsyncEngine:
-        """The engine of the data access layer."""
+        """The engine of the data access layer; raises NotReflected before it has one."""
         return self.dal.engine
 
+    @property
+    def used(self) -> bool:
+        """Whether a connection of the pool was taken."""
+        return self._lease is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was finished: it takes no connection any more."""
+        return bool(self._over)
+
     async def connection(self) -> AsyncConnection:
-        """The connection, with its transaction begun."""
-        return self.conn
+        """SQLAlchemy's connection, with its transaction begun."""
+        if self._is_given:
+            return self.conn
+        async with self._lock:
+            lease = await self._open()
+            if self._conn is None:
+                self._conn = await lease.connection()
+            return self._conn
 
     async def get_dbapi_connection(self) -> Any:
         """asyncpg's own connection, in the same transaction."""
-        return (await (await self.connection()).get_raw_connection()).driver_connection
+        if self._is_given:
+            return (await self.conn.get_raw_connection()).driver_connection
+        async with self._lock:
+            return (await self._open()).driver
 
     async def execute(
         self, statement: Executable, parameters: Parameters = None
@@ -62,18 +97,29 @@ class TransactionManager:
 
         Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
         """
-        return await (await self.connection()).execute(statement, parameters)
+        conn = await self.connection()
+        try:
+            async with self._lock:
+                return await conn.execute(statement, parameters)
+        except DBAPIError as error:
+            self._notice(error)
+            raise
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
+        if not self._is_given and (self._conn is None or not is_altered(self._conn)):
+            call = self.dal.compiled(statement, parameters)
+            rows = None if call is None else await self._fetch(call)
+            if rows is not None:
+                return rows
         return [dict(row) for row in (await self.execute(statement, parameters)).mappings()]
 
     async def fetch_one(self, statement: Executable, parameters: Parameters = None) -> Row | None:
-        """The first row, or None."""
+        """The first row, or None; raises what `execute` does."""
         return next(iter(await self.fetch_all(statement, parameters)), None)
 
     async def fetch_value(self, statement: Executable, parameters: Parameters = None) -> Any:
-        """The first column of the first row, or None."""
+        """The first column of the first row, or None; raises what `execute` does."""
         row = await self.fetch_one(statement, parameters)
         return None if row is None else next(iter(row.values()))
 
@@ -101,17 +147,36 @@ class TransactionManager:
             yield
 
     async def commit(self) -> None:
-        """Commit; a later statement begins a new transaction."""
-        self._reflection = None
-        await self.conn.commit()
+        """Commit, and give a connection of the pool back; a later statement begins anew.
+
+        Raises AbortedTransaction, with everything rolled back, when an earlier error was swallowed.
+        """
+        try:
+            if self._is_given:
+                self._reflection = None
+                await self._commit_given()
+            elif lease := self._released():
+                await lease.commit()
+        except DBAPIError as error:
+            self._notice(error)
+            raise
 
     async def rollback(self) -> None:
-        """Roll back; a later statement begins a new transaction."""
-        self._reflection = None
-        await self.conn.rollback()
+        """Roll back, and give a connection of the pool back; a later statement begins anew."""
+        if self._is_given:
+            self._reflection = None
+            await self.conn.rollback()
+        elif lease := self._released():
+            await lease.rollback()
+
+    async def finish(self, *, commit: bool, over: str) -> None:
+        """End for good: what is asked of this transaction later raises RuntimeError(over)."""
+        self._over = over
+        # Not self.commit(): a request's transaction refuses that to its handler.
+        await (TransactionManager.commit(self) if commit else TransactionManager.rollback(self))
 
     def get_table(self, name: str) -> Table:
-        """The reflected table or view `name` or `schema.name`; raises UnknownTable.
+        """The reflected table or view `name` or `schema.name`; raises UnknownTable, NotReflected.
 
         All tables of a transaction are of one reflection, so that they can be joined.
         """
@@ -120,99 +185,16 @@ class TransactionManager:
         return self._reflection.get_table(name)
 
     def set_aliased(self, name: str, alias: Any) -> None:
-        """Remember an alias for this transaction only; it hides one of the data access layer's."""
+        """Keep an alias for this transaction only; it hides one of the data access layer's."""
         self._aliases[name] = alias
 
     def get_aliased(self, name: str) -> Any:
-        """The alias of this name: this transaction's, or else the data access layer's."""
+        """The alias of this name, this transaction's or the data access layer's; or LookupError."""
         return self._aliases[name] if name in self._aliases else self.dal.get_aliased(name)
-
-
-class DeferredTransaction(TransactionManager):
-    """A transaction that takes no connection and sends no BEGIN before it must."""
-
-    def __init__(
-        self, dal: "DataAccessLayer", *, isolation: str | None = None, readonly: bool = False
-    ) -> None:
-        super().__init__(None, dal)
-        self.isolation = isolation
-        self.readonly = readonly
-        self.collided = False  # it may succeed when it is run again
-        self._lease: Lease | None = None
-        self._begun = False
-        self._turn = asyncio.Lock()  # tasks that a handler gathers share the connection
-        self._over = ""
-
-    @property
-    def used(self) -> bool:
-        """Whether a connection was taken."""
-        return self._lease is not None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it was finished: it takes no connection any more."""
-        return bool(self._over)
-
-    async def connection(self) -> AsyncConnection:
-        """The connection, with its transaction begun."""
-        async with self._turn:
-            lease = await self._open()
-            if self._conn is None:
-                self._conn = await lease.connection()
-            return self._conn
-
-    async def get_dbapi_connection(self) -> Any:
-        """asyncpg's own connection, in the same transaction."""
-        async with self._turn:
-            return (await self._open()).driver
-
-    async def execute(
-        self, statement: Executable, parameters: Parameters = None
-    ) -> CursorResult[Any]:
-        """Run one statement and return its result, already fetched.
-
-        Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
-        """
-        conn = await self.connection()
-        try:
-            async with self._turn:
-                return await conn.execute(statement, parameters)
-        except DBAPIError as error:
-            self._notice(error)
-            raise
-
-    async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
-        """All rows, each a dict of column name to value; raises what `execute` does."""
-        altered = self._conn is not None and is_altered(self._conn)
-        call = None if altered else self.dal.compiled(statement, parameters)
-        rows = None if call is None else await self._fetch(call)
-        return await super().fetch_all(statement, parameters) if rows is None else rows
-
-    async def commit(self) -> None:
-        """Commit and give the connection back; a later statement takes one again.
-
-        Raises AbortedTransaction when an earlier error was swallowed.
-        """
-        if lease := self._released():
-            try:
-                await lease.commit()
-            except DBAPIError as error:
-                self._notice(error)
-                raise
-
-    async def rollback(self) -> None:
-        """Roll back and give the connection back; a later statement takes one again."""
-        if lease := self._released():
-            await lease.rollback()
-
-    async def finish(self, *, commit: bool, over: str) -> None:
-        """End for good: what is asked of this transaction later raises RuntimeError(over)."""
-        self._over = over
-        await (self.commit() if commit else self.rollback())
 
     async def _fetch(self, call: Call) -> list[Row] | None:
         plan, values = call
-        async with self._turn:
+        async with self._lock:
             lease = self._lease or await self._take()
             if not self._begun and self._needs_begin(plan, lease):
                 await self._begin(lease)
@@ -256,9 +238,21 @@ class DeferredTransaction(TransactionManager):
         """The lease, for whoever ends it; the next statement takes another."""
         lease, self._lease, self._conn, self._begun = self._lease, None, None, False
         self._reflection = None
-        if lease is not None and self._turn.locked():
-            lease.distrust()  # a task that was not waited for is still at work on the connection
+        if lease is not None and self._lock.locked():
+            lease.close_at_end()  # a task that was not waited for is still at work on it
         return lease
+
+    async def _commit_given(self) -> None:
+        """COMMIT by way of SQLAlchemy, which does not tell that the answer was ROLLBACK."""
+        if self.conn.in_transaction():
+            try:
+                await self.conn.exec_driver_sql("SELECT")
+            except DBAPIError as error:
+                if sqlstate_of(error) != "25P02":  # in_failed_sql_transaction
+                    raise
+                await self.conn.rollback()
+                raise AbortedTransaction from error
+        await self.conn.commit()
 
     def _notice(self, error: Exception) -> None:
         self.collided |= is_collision(error)

@@ -1,16 +1,64 @@
 """Translate the database URLs that people paste (libpq, psycopg, Heroku) for asyncpg."""
 
 import re
+import ssl
+from urllib.parse import urlencode
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from .libpq import DatabaseUrlError, last, translate
+Query = dict[str, str | tuple[str, ...]]
 
-__all__ = ["DatabaseUrlError", "async_url"]
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
-DRIVERS = {"", "+asyncpg", "+psycopg", "+psycopg2", "+psycopg_async"}
-SEVERAL_HOSTS = re.compile(r"(?P<head>[\w+]+://(?:[^/?@]*@)?)(?P<hosts>[^/?@]+,[^/?@]+)")
+# What asyncpg takes as an argument of connect(), and so as a query parameter of SQLAlchemy's URL.
+_ARGUMENTS = {
+    "command_timeout",
+    "dsn",
+    "gsslib",
+    "host",
+    "krbsrvname",
+    "passfile",
+    "port",
+    "prepared_statement_cache_size",
+    "service",
+    "ssl",
+    "target_session_attrs",
+}
+# What asyncpg reads only from a `dsn`: TLS files and versions, and the server's startup parameters.
+_DSN_ONLY = {
+    "application_name",
+    "options",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslnegotiation",
+    "sslrootcert",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+}
+# Values that ask for what asyncpg does anyway; any other value of these is refused.
+_ALREADY_SO = {
+    "channel_binding": {"disable", "prefer"},
+    "client_encoding": {"auto", "utf8", "utf-8"},
+    "gssencmode": {"disable", "prefer"},
+    "load_balance_hosts": {"disable"},
+    "sslcompression": {"0"},
+    "sslsni": {"1"},
+}
+_REMEDIES = {
+    "connect_timeout": "remove it and set DATABASE_CONNECT_TIMEOUT",
+    "pgbouncer": "remove it and set DATABASE_PGBOUNCER=true",
+    "statement_cache_size": "remove it; behind PgBouncer set DATABASE_PGBOUNCER=true",
+    "prepared_statement_name_func": "remove it; behind PgBouncer set DATABASE_PGBOUNCER=true",
+    "sslpassword": "remove it and use a key file without a password",
+}
+_DRIVERS = {"", "+asyncpg", "+psycopg", "+psycopg2", "+psycopg_async"}
+_SEVERAL_HOSTS = re.compile(r"(?P<head>[\w+]+://(?:[^/?@]*@)?)(?P<hosts>[^/?@]+,[^/?@]+)")
+
+
+class DatabaseUrlError(ValueError):
+    """The URL cannot be used; the message says why and never contains the password."""
 
 
 def async_url(url: str | URL) -> URL:
@@ -21,18 +69,18 @@ def async_url(url: str | URL) -> URL:
     """
     parsed = url if isinstance(url, URL) else _parse(url.strip())
     dialect = re.match(r"postgres(?:ql)?", parsed.drivername)
-    if dialect is None or parsed.drivername[dialect.end() :] not in DRIVERS:
+    if dialect is None or parsed.drivername[dialect.end() :] not in _DRIVERS:
         raise DatabaseUrlError(
             f"The database URL starts with {parsed.drivername}://, but this service needs "
             "PostgreSQL: use postgresql://user:password@host:5432/database."
         )
     moved = _without_credentials_in_query(parsed.set(drivername="postgresql+asyncpg"))
-    return moved.set(query=translate(dict(moved.query)))
+    return moved.set(query=_translated(dict(moved.query)))
 
 
 def _parse(text: str) -> URL:
     """Return the parsed URL, with libpq's `host1:1,host2:2` as repeated `host` parameters."""
-    several = SEVERAL_HOSTS.match(text)
+    several = _SEVERAL_HOSTS.match(text)
     if several:
         text = several["head"] + text[several.end() :]
     try:
@@ -55,10 +103,52 @@ def _parse(text: str) -> URL:
 def _without_credentials_in_query(url: URL) -> URL:
     """Return `url` with libpq's user, password and dbname moved to where they are masked."""
     query = dict(url.query)
-    user, password, name = (last(query.pop(key, None)) for key in ("user", "password", "dbname"))
+    user, password, name = (_last(query.pop(key, None)) for key in ("user", "password", "dbname"))
     return url.set(
         username=url.username or user,
         password=url.password or password,
         database=url.database or name,
         query=query,
     )
+
+
+def _last(value: str | tuple[str, ...] | None) -> str | None:
+    """Return the value that counts when a parameter is repeated: the last one, as in libpq."""
+    return value[-1] if isinstance(value, tuple) else value
+
+
+def _translated(query: Query) -> Query:
+    """Return the parameters for asyncpg; raises DatabaseUrlError for what it cannot honour."""
+    arguments: Query = {}
+    dsn: dict[str, str] = {}
+    for name, values in query.items():
+        value = _last(values) or ""
+        if name in _ARGUMENTS:
+            arguments[name] = values
+        elif name == "sslmode":
+            arguments["ssl"] = value
+        elif name in _DSN_ONLY:
+            dsn[name] = _system_roots() if (name, value) == ("sslrootcert", "system") else value
+        elif value.lower() not in _ALREADY_SO.get(name, ()):
+            remedy = _REMEDIES.get(name, "remove it")
+            raise DatabaseUrlError(
+                f"The database URL's parameter {name!r} has no counterpart in asyncpg: {remedy}."
+            )
+    if arguments.get("ssl", "disable") not in _SSL_MODES:
+        raise DatabaseUrlError(f"The database URL's sslmode is none of {', '.join(_SSL_MODES)}.")
+    if dsn:
+        # asyncpg merges a dsn with its other arguments, which win. Only a dsn carries these names
+        # as text, and asyncpg then builds the TLS context by libpq's rules.
+        arguments["dsn"] = f"postgresql://?{urlencode(dsn)}"
+    return arguments
+
+
+def _system_roots() -> str:
+    """Return the system's certificate bundle, which libpq calls `system`."""
+    bundle = ssl.get_default_verify_paths().cafile
+    if bundle is None:
+        raise DatabaseUrlError(
+            "The database URL says sslrootcert=system, but this system has no certificate bundle: "
+            "install ca-certificates, or give the path of a file."
+        )
+    return bundle

@@ -6,7 +6,7 @@ proxy is made when SQLAlchemy's connection is asked for.
 
 Private to SQLAlchemy and used here: `_do_get`, `get_connection`, `checkin`, `fairy_ref` and
 `_ConnectionFairy` with its `_counter` for that, `_pre_ping` and `_max_overflow` of the pool.
-tests/db/test_checkout.py is the contract; pyproject.toml bounds the version.
+tests/fast/test_checkout.py is the contract; pyproject.toml bounds the version.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Checkout:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._places = _places(self._pool)
+        self._slots = _slots(self._pool)
         self._own_listeners = int(event.contains(engine.sync_engine, "checkout", refuse_closed))
 
     @property
@@ -46,8 +46,8 @@ class Checkout:
         Raises DatabaseUnreachable, sqlalchemy.exc.TimeoutError when the pool is exhausted, and
         DBAPIError when the server refuses.
         """
-        if (places := self._places) is not None:
-            await (self._wait_for(places) if places.locked() else places.acquire())
+        if (slots := self._slots) is not None:
+            await (self._wait_for(slots) if slots.locked() else slots.acquire())
         try:
             return self._idle() or await self._proxied()
         except BaseException:
@@ -117,18 +117,18 @@ class Checkout:
                 None, None, error, engine.dialect.loaded_dbapi.Error, dialect=engine.dialect
             ) from error
 
-    async def _wait_for(self, places: asyncio.Semaphore) -> None:
+    async def _wait_for(self, slots: asyncio.Semaphore) -> None:
         seconds = self._pool.timeout()
         try:
             async with asyncio.timeout(seconds):
-                await places.acquire()
+                await slots.acquire()
         except TimeoutError:
             message = f"No connection of {_most(self._pool)} became free in {seconds} seconds."
             raise PoolTimeoutError(message) from None
 
     def _leave(self) -> None:
-        if self._places is not None:
-            self._places.release()
+        if self._slots is not None:
+            self._slots.release()
 
 
 def refuse_closed(adapter: Any, entry: ConnectionPoolEntry, proxy: object) -> None:
@@ -169,7 +169,7 @@ def _closes_what_returns(pool: Any) -> bool:
     return isinstance(pool, NullPool)
 
 
-def _places(pool: object) -> asyncio.Semaphore | None:
+def _slots(pool: object) -> asyncio.Semaphore | None:
     """One for each connection that the pool may have; None when it has no limit."""
     if not isinstance(pool, QueuePool) or pool._max_overflow < 0:
         return None

@@ -6,8 +6,9 @@ through SQLAlchemy, slower and with the same result: `Plans.call` returns None. 
 with `DataAccessLayer(fast_path=False)`, DATABASE_FAST_PATH=false.
 
 Private to SQLAlchemy and used here: `_generate_cache_key`, `_cache_key_bind_match`,
-`_propagate_attrs`, `_result_columns`, `_bind_processors`, `_cached_result_processor`.
-tests/db/test_fastpath.py is the contract; pyproject.toml bounds the version.
+`_propagate_attrs`, `_result_columns`, `_bind_processors`, `_cached_result_processor`,
+`_for_update_arg`.
+tests/fast/test_fastpath.py is the contract; pyproject.toml bounds the version.
 """
 
 from collections import OrderedDict
@@ -19,10 +20,12 @@ from weakref import WeakKeyDictionary
 import asyncpg
 from sqlalchemy import BindParameter, CompoundSelect, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import CompileError
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
+from sqlalchemy.sql.elements import ColumnClause, TextClause
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import TextualSelect
 from sqlalchemy.types import Float, Numeric, TypeDecorator
-
-from .plain_read import is_plain_read
 
 Row = dict[str, Any]
 Processor = Callable[[Any], Any] | None
@@ -33,6 +36,11 @@ MOST_PLANS = 500
 NUMBERS = {20: int, 21: int, 23: int, 700: float, 701: float, 1700: Decimal}
 NUMERIC = (Numeric, Float, TypeDecorator)
 EXPRESSIBLE = (Select, CompoundSelect, Insert, Update, Delete)
+#: Functions that neither write nor depend on the transaction they run in.
+PURE_FUNCTIONS = frozenset(
+    {"array_agg", "avg", "bool_and", "bool_or", "coalesce", "count", "greatest", "json_agg"}
+    | {"jsonb_agg", "least", "length", "lower", "max", "min", "string_agg", "sum", "upper"}
+)
 
 
 class Bind(NamedTuple):
@@ -239,3 +247,24 @@ def _binds(compiled: SQLCompiler, own: Sequence[BindParameter[Any]]) -> Iterator
         position = None if bind.required else positions.get(bind)
         process: Any = compiled._bind_processors.get(name)
         yield Bind(bind.key, position, process)
+
+
+def is_plain_read(statement: object) -> bool:
+    """True for a SELECT that takes no lock, has no side effect and means the same outside BEGIN.
+
+    Under READ COMMITTED every statement has a snapshot of its own, in a transaction or not.
+    When in doubt the answer is False, which costs a round trip and nothing else.
+    """
+    return isinstance(statement, Select) and all(map(_is_plain, visitors.iterate(statement)))
+
+
+def _is_plain(element: Any) -> bool:
+    if isinstance(element, TextClause | TextualSelect) or getattr(element, "is_dml", False):
+        return False
+    if isinstance(element, Select):
+        return element._for_update_arg is None
+    if isinstance(element, FunctionElement):
+        return getattr(element, "name", "").lower() in PURE_FUNCTIONS
+    if isinstance(element, ColumnClause):
+        return not element.is_literal or element.name == "*"
+    return True

@@ -41,7 +41,7 @@ class Lease(Protocol):
     def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
         """The error that SQLAlchemy would have raised for this one of asyncpg's."""
 
-    def distrust(self) -> None:
+    def close_at_end(self) -> None:
         """Have the connection closed at the end instead of given back."""
 
     async def commit(self) -> None:
@@ -80,7 +80,7 @@ class PoolLease:
         self._conn: OwnedConnection | None = None
         self._root: AsyncTransaction | None = None
         self._unknown = False  # BEGIN, COMMIT or ROLLBACK was cut off: in what state, nobody knows
-        self._distrusted = False
+        self._is_to_close = False
         self.may_defer_begin = not self._option(wire.ALWAYS_BEGIN)
 
     async def open(self) -> None:
@@ -130,9 +130,9 @@ class PoolLease:
             return error
         return wire.as_sqlalchemys(error, self._taken, self._engine.dialect, statement)
 
-    def distrust(self) -> None:
+    def close_at_end(self) -> None:
         """Have the connection closed at the end instead of given back."""
-        self._distrusted = True
+        self._is_to_close = True
 
     async def commit(self) -> None:
         """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed."""
@@ -173,7 +173,7 @@ class PoolLease:
         if taken is None:
             return
         try:
-            if self._unknown or self._distrusted or taken.dbapi_connection is None:
+            if self._unknown or self._is_to_close or taken.dbapi_connection is None:
                 self._checkout.discard(taken)
             else:
                 wire.has_ended(taken)

@@ -4,15 +4,17 @@ The asyncpg dialect holds the driver's transaction in one private attribute of i
 `_transaction`, and begins one whenever that is None. By putting an object of ours there, a plain
 read can run without BEGIN and the command tag of COMMIT can be checked, while SQLAlchemy's own
 commit and rollback go on working. `_handle_exception` of the same object makes SQLAlchemy's errors
-of asyncpg's. tests/db/test_wire.py is the contract; the SQLAlchemy version is bounded in
-pyproject.toml because of it.
+of asyncpg's. `_has_events` is SQLAlchemy's own shortcut: whether anybody ever listened to an engine
+or a dialect. tests/fast/test_wire.py is the contract; pyproject.toml bounds the version.
 """
 
+import logging
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ManagesConnection
 
 from ..data.errors import AbortedTransaction
@@ -112,3 +114,50 @@ def begin_statement(isolation: str | None, readonly: bool) -> str:
         raise ValueError(f"isolation is {isolation!r}; use one of {', '.join(ISOLATION_LEVELS)}.")
     level = f" ISOLATION LEVEL {isolation}" if isolation else ""
     return f"BEGIN{level}{' READ ONLY' if readonly else ''}"
+
+
+def is_watched(engine: AsyncEngine) -> bool:
+    """Whether somebody listens to what SQLAlchemy does, or has it do something else.
+
+    So with echo or the logger of the engine at INFO, with events, and with a schema_translate_map.
+    """
+    sync: Any = engine.sync_engine
+    return bool(
+        ((sync._has_events or sync.dialect._has_events) and _is_heard_by_others(sync))
+        or sync.logger.isEnabledFor(logging.INFO)
+        or "schema_translate_map" in sync.get_execution_options()
+    )
+
+
+def _is_heard_by_others(sync: Any) -> bool:
+    """Whether somebody else than the engine itself listens: for PgBouncer that hears of `begin`."""
+    events, dialect, options = sync.dispatch, sync.dialect.dispatch, sync.get_execution_options()
+    return bool(
+        _are_statements_heard(sync)
+        or len(events.begin) > (AFTER_BEGIN in options)
+        or events.commit
+        or events.rollback
+        or events.engine_connect
+        or len(dialect.handle_error) > len(options.get(TRACERS, ()))
+        or dialect.do_execute
+        or dialect.do_execute_no_params
+        or dialect.do_setinputsizes
+    )
+
+
+def is_altered(conn: AsyncConnection) -> bool:
+    """Whether this connection has options or listeners that its engine has not."""
+    sync: Any = conn.sync_connection
+    options = sync.get_execution_options()
+    return options != sync.engine.get_execution_options() or _are_statements_heard(sync)
+
+
+def _are_statements_heard(sync: Any) -> bool:
+    """Whether somebody listens to the statements of an engine or connection, besides tracers."""
+    events, tracers = sync.dispatch, len(sync.get_execution_options().get(TRACERS, ()))
+    return bool(
+        len(events.before_cursor_execute) > tracers
+        or len(events.after_cursor_execute) > tracers
+        or events.before_execute
+        or events.after_execute
+    )

@@ -1,11 +1,9 @@
 """Tables, views and unique keys, read from PostgreSQL's catalog.
 
-catalog reads rows, tables makes SQLAlchemy tables of them, snapshot is the result.
+catalog reads rows, tables makes SQLAlchemy tables of them, reflection is the result.
 """
 
-from .build import ViewKeys
-from .read import Only, read_reflection
-from .snapshot import Reflection
-from .unique_keys import UniqueKey
+from .reflection import Only, Reflection, ViewKeys, read_reflection
+from .tables import UniqueKey
 
 __all__ = ["Only", "Reflection", "UniqueKey", "ViewKeys", "read_reflection"]

@@ -1,19 +1,39 @@
-"""SQLAlchemy tables, from the rows of the catalog."""
+"""SQLAlchemy tables and their keys, from the rows of the catalog."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Row, Table
-from sqlalchemy.schema import BLANK_SCHEMA
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Constraint,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Row,
+    Table,
+    UniqueConstraint,
+    desc,
+    nulls_first,
+    nulls_last,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import BLANK_SCHEMA, conv
 
-from . import constraints as build
-from .catalog import Relation
-from .column_types import ColumnTypes
-from .columns import add_columns, sql
-from .relation_rows import RelationRows
-from .unique_keys import elements
+from .catalog import Names, Relation, RelationRows
+from .columns import ColumnTypes, add_columns, sql
 
-Columns = dict[int, Column[Any]]
+#: The columns of one table by their number.
+NumberedColumns = dict[int, Column[Any]]
+#: The names of the columns of each constraint and unique index of one table.
+ColumnsByConstraint = Mapping[str, tuple[str, ...]]
+
+_ACTIONS = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+_DESC, _NULLS_FIRST = 1, 2  # the bits of pg_index.indoption
+_quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
 
 class TableBuilder:
@@ -23,19 +43,21 @@ class TableBuilder:
         self.metadata = metadata
         self._types = types
         self._default_schema = default_schema
-        #: Of each relation by its oid, each by its number.
-        self._columns: dict[int, Columns] = {}
+        self._columns: dict[int, NumberedColumns] = {}  # of each relation by its oid
 
     def declared(self, rows: RelationRows) -> Table | None:
         """The table of the MetaData that stands for this relation, if there is one.
 
         It may have fewer columns than the relation, and others.
         """
-        table = self._known(rows.relation)
+        relation = rows.relation
+        table = self.metadata.tables.get(relation.qualified)
+        if table is None and self._schema_of(relation) is None:
+            table = self.metadata.tables.get(relation.name)
         if table is not None:
             columns = {column.name: column for column in table.columns}
             here = {row.number: columns[row.name] for row in rows.columns if row.name in columns}
-            self._columns[rows.relation.oid] = here
+            self._columns[relation.oid] = here
         return table
 
     def table(self, rows: RelationRows) -> Table:
@@ -49,7 +71,13 @@ class TableBuilder:
             info={"kind": relation.kind},
         )
         columns = self._columns[relation.oid] = add_columns(table, rows.columns, self._types)
-        _add_constraints(table, rows, columns)
+        indexes = {row.name: row for row in rows.indexes}
+        for row in rows.constraints:
+            if row.kind != "f":
+                table.append_constraint(_constraint(row, _chosen(columns, row.keys), indexes))
+        for row in rows.indexes:
+            if row.constraint is None:
+                table.append_constraint(_index(row, columns, rows.names))
         return table
 
     def add_foreign_keys(self, table: Table, rows: RelationRows) -> None:
@@ -59,13 +87,7 @@ class TableBuilder:
                 columns = _chosen(self._columns[row.relation], row.keys)
                 target = _chosen(self._columns[row.target], row.target_keys)
                 if len(target) == len(columns):
-                    table.append_constraint(build.foreign_key(row, columns, target))
-
-    def _known(self, relation: Relation) -> Table | None:
-        qualified = self.metadata.tables.get(relation.qualified)
-        if qualified is None and self._schema_of(relation) is None:
-            return self.metadata.tables.get(relation.name)
-        return qualified
+                    table.append_constraint(_foreign_key(row, columns, target, rows.names))
 
     def _schema_of(self, relation: Relation) -> str | None:
         """A name with a dot is always qualified: `a.b` would be taken for table b of schema a."""
@@ -73,28 +95,165 @@ class TableBuilder:
         return None if is_default else relation.schema
 
 
-def _add_constraints(table: Table, rows: RelationRows, columns: Columns) -> None:
-    indexes = {row.name: row for row in rows.indexes}
-    for row in rows.constraints:
-        of = _chosen(columns, row.keys)
-        if row.kind == "c":
-            table.append_constraint(build.check(row))
-        elif row.kind == "p":
-            table.append_constraint(build.primary_key(row, of))
-        elif row.kind == "u":
-            table.append_constraint(build.unique(row, of, indexes[row.name]))
-    for row in indexes.values():
-        if row.constraint is None:
-            table.append_constraint(_index(row, columns, rows.names))
-
-
-def _index(row: Row[Any], columns: Columns, names: Mapping[int, str]) -> Any:
-    parts: list[Any] = [
-        columns[number] if number else sql(text)
-        for number, text in zip(row.keys, elements(row, names), strict=False)
-    ]
-    return build.index(row, parts, [names[number] for number in row.keys[row.key_count :]])
-
-
-def _chosen(columns: Columns, numbers: Iterable[int]) -> list[Column[Any]]:
+def _chosen(columns: NumberedColumns, numbers: Iterable[int]) -> list[Column[Any]]:
     return [columns[number] for number in numbers if number in columns]
+
+
+def _constraint(
+    row: Row[Any], columns: Sequence[Column[Any]], indexes: Mapping[str, Row[Any]]
+) -> Constraint:
+    """A CHECK constraint, a primary key or a UNIQUE constraint, some of which its index tells."""
+    if row.kind == "c":
+        return CheckConstraint(sql(row.condition), name=conv(row.name))
+    options = _deferral(row)
+    if row.kind == "u":
+        if indexes[row.name].nulls_not_distinct:
+            options["postgresql_nulls_not_distinct"] = True
+        return UniqueConstraint(*columns, name=conv(row.name), **options)
+    counters = [column for column in columns if column.autoincrement is True]
+    for column in counters[1:]:  # SQLAlchemy refuses a primary key with more than one
+        column.autoincrement = "auto"
+    return PrimaryKeyConstraint(*columns, name=conv(row.name), **options)
+
+
+def _foreign_key(
+    row: Row[Any], columns: Sequence[Column[Any]], target: Sequence[Column[Any]], names: Names
+) -> Constraint:
+    on_delete = _ACTIONS.get(row.on_delete)
+    if row.on_delete_keys:  # SET NULL or SET DEFAULT of some of the columns only
+        on_delete = f"{on_delete} ({', '.join(_quote(names[key]) for key in row.on_delete_keys)})"
+    return ForeignKeyConstraint(
+        columns,
+        target,
+        name=conv(row.name),
+        onupdate=_ACTIONS.get(row.on_update),
+        ondelete=on_delete,
+        match="FULL" if row.match == "f" else None,
+        **_deferral(row),
+    )
+
+
+def _deferral(row: Row[Any]) -> dict[str, Any]:
+    initially = {"initially": "DEFERRED"} if row.deferred else {}
+    return {"deferrable": True, **initially} if row.deferrable else {}
+
+
+def _index(row: Row[Any], columns: NumberedColumns, names: Names) -> Index:
+    """An index that belongs to no constraint."""
+    keys, included = row.keys[: row.key_count], row.keys[row.key_count :]
+    elements = []
+    for number, text, option, class_ in zip(
+        keys, _elements(row, names), row.options, row.classes, strict=True
+    ):
+        if number and not class_:
+            elements.append(_ordered(columns[number], option))
+        else:  # SQLAlchemy would put an operator class after DESC
+            expression = _quote(text) if number else text
+            elements.append(_ordered(sql(f"{expression} {class_ or ''}".strip()), option))
+    options: dict[str, Any] = {
+        "postgresql_include": [names[number] for number in included],
+        "postgresql_using": row.method if row.method != "btree" else None,
+        "postgresql_nulls_not_distinct": row.nulls_not_distinct or None,
+    }
+    given = {name: value for name, value in options.items() if value}
+    if row.predicate:
+        given["postgresql_where"] = sql(row.predicate)
+    return Index(conv(row.name), *elements, unique=row.is_unique, **given)
+
+
+def _ordered(element: Any, option: int) -> Any:
+    """The element of an index in its order; what is said are the differences from the defaults."""
+    descending, first = bool(option & _DESC), bool(option & _NULLS_FIRST)
+    ordered = desc(element) if descending else element
+    if descending == first:
+        return ordered
+    return nulls_first(ordered) if first else nulls_last(ordered)
+
+
+@dataclass(frozen=True)
+class UniqueKey:
+    """A primary key, a unique or exclusion constraint, or a unique index."""
+
+    name: str
+    #: The SQL of what is not a column but an expression.
+    columns: tuple[str, ...]
+    is_primary: bool = False
+    #: Whether equal values exclude each other; not so for an exclusion constraint (&&, <>, ...).
+    is_unique: bool = True
+    has_expressions: bool = False
+    #: The WHERE of a partial index, empty when it holds for all rows.
+    predicate: str = ""
+    nulls_not_distinct: bool = False
+    #: Why PostgreSQL refuses it as a conflict target, empty when it does not.
+    obstacle: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its columns alone are a conflict target."""
+        return not (self.obstacle or self.predicate or self.has_expressions)
+
+
+def unique_keys(rows: RelationRows) -> list[UniqueKey]:
+    """The unique keys and exclusion constraints of one relation."""
+    return [
+        UniqueKey(
+            name=row.name,
+            columns=_elements(row, rows.names),
+            is_primary=row.is_primary,
+            is_unique=row.is_unique,
+            has_expressions=row.expressions is not None,
+            predicate=row.predicate or "",
+            nulls_not_distinct=row.nulls_not_distinct,
+            obstacle=_obstacle(row),
+        )
+        for row in rows.indexes
+        if row.is_unique or row.is_exclusion
+    ]
+
+
+def _elements(row: Row[Any], names: Names) -> tuple[str, ...]:
+    """The columns and expressions of an index, without the columns it only INCLUDEs."""
+    texts = row.expressions or [None] * row.key_count
+    return tuple(
+        text or names.get(number, "")
+        for number, text in zip(row.keys[: row.key_count], texts, strict=True)
+    )
+
+
+def _obstacle(row: Row[Any]) -> str:
+    """See infer_arbiter_indexes() in PostgreSQL's plancat.c."""
+    if row.is_exclusion and row.is_unique:
+        return "it is temporal (WITHOUT OVERLAPS)"
+    if row.is_exclusion:
+        return "it is an exclusion constraint"
+    if not row.is_immediate:
+        return "it is deferrable"
+    if not row.is_valid:
+        return "its index is not valid (REINDEX it, or attach all partitions)"
+    return ""
+
+
+def columns_by_constraint(rows: RelationRows) -> dict[str, ColumnsByConstraint]:
+    """The columns that an error means when it names a constraint, by qualified name of its table.
+
+    For partitions too: errors name them instead of the table, and their own indexes.
+    """
+    names = rows.names
+    found = {row.name: tuple(names[key] for key in row.keys) for row in rows.constraints}
+    for row in rows.indexes:
+        if row.is_unique or row.is_exclusion:
+            found.setdefault(row.name, _columns_of_index(row, names))
+    by_oid = {row.oid: row.name for row in rows.indexes}
+    by_table: dict[str, ColumnsByConstraint] = {rows.relation.qualified: found}
+    for part in rows.partitions:
+        renamed = ((row.name, by_oid.get(row.root, "")) for row in part.indexes)
+        own = {new: found[old] for new, old in renamed if old in found}
+        by_table[part.relation.qualified] = {**found, **own}
+    return by_table
+
+
+def _columns_of_index(row: Row[Any], names: Names) -> tuple[str, ...]:
+    """Its columns and those that its expressions name."""
+    in_texts = set(re.findall(r"\w+", " ".join(filter(None, row.expressions or []))))
+    keys = row.keys[: row.key_count]
+    return tuple(name for number, name in names.items() if name in in_texts or number in keys)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import Enum
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -14,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..data.engine import create_engine
-from ..data.sqlstate import sqlstate_of
-from ..data.unreachable import unreachable
+from ..data.errors import sqlstate_of
+from ..data.faults import unreachable
 from .migration_lock import migration_lock
 from .revisions import SyncError, head_revision, revision_of, schema_revision
 
@@ -54,7 +55,7 @@ class Status(Enum):
 
 @asynccontextmanager
 async def migration_connection(
-    url: str | URL, *, pgbouncer: bool = False
+    url: str | URL, *, pgbouncer: bool = False, **options: Any
 ) -> AsyncIterator[AsyncConnection]:
     """Connect without a pool and without a limit on statements; raises SyncError if that fails.
 
@@ -67,6 +68,7 @@ async def migration_connection(
         pgbouncer=pgbouncer,
         application_name="migration",
         poolclass=NullPool,
+        **options,
     )
     try:
         async with engine.begin() if pgbouncer else engine.connect() as connection:

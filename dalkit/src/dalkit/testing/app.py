@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from ..data.dal import DataAccessLayer
-from ..data.encoding import dumps
+from ..data.engine import dumps
 from ..data.transaction import TransactionManager
 from ..settings import Settings
 from .savepoints import rolled_back

@@ -126,7 +126,7 @@ class SavepointLease:
         """The error that SQLAlchemy would have raised for this one of asyncpg's."""
         return self._outer.lease.as_sqlalchemys(error, statement)
 
-    def distrust(self) -> None:
+    def close_at_end(self) -> None:
         """Nothing: the connection is the test's."""
 
     async def commit(self) -> None:

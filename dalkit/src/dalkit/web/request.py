@@ -7,19 +7,23 @@ from fastapi import Depends
 from sqlalchemy import Executable
 from starlette.requests import HTTPConnection
 
-from ..data.transaction import DeferredTransaction
+from ..data.dal import DataAccessLayer
+from ..data.transaction import TransactionManager
 from ..fast.fastpath import Row
 
 #: Where TransactionMiddleware keeps the request's transaction in the ASGI scope.
 SCOPE_KEY = "db.transaction"
 
 
-class RequestTransaction(DeferredTransaction):
+class RequestTransaction(TransactionManager):
     """The one transaction of a request; TransactionMiddleware decides it, no handler does."""
 
     streaming = False  # rows are still being sent after the response has started
     replayed = False  # the request may be run again when PostgreSQL asks for it
     _writing = False
+
+    def __init__(self, dal: DataAccessLayer) -> None:
+        super().__init__(None, dal)
 
     async def commit(self) -> NoReturn:
         """Refused: raises RuntimeError."""
@@ -31,11 +35,6 @@ class RequestTransaction(DeferredTransaction):
             "The request rolls its transaction back: raise, or return a response of 400 or above. "
             "Use `async with transaction.savepoint():` to undo a part."
         )
-
-    async def finish(self, *, commit: bool, over: str) -> None:
-        """End for good; called by TransactionMiddleware only."""
-        self._over = over
-        await (DeferredTransaction.commit(self) if commit else DeferredTransaction.rollback(self))
 
     def hold_open(self) -> None:
         """Keep the transaction open, READ ONLY, until the response has ended or its client is gone.

@@ -51,6 +51,25 @@ async def ids(dal: DataAccessLayer) -> list[int]:
     return [row["id"] for row in rows]
 
 
+@pytest.mark.parametrize("first", ["statement", "nothing"])
+async def test_a_swallowed_error_is_told_on_a_connection_of_the_caller(
+    dal: DataAccessLayer, first: str
+) -> None:
+    async with dal.engine.connect() as conn:
+        if first == "statement":  # SQLAlchemy has begun before
+            await conn.execute(sa.text("SELECT 1"))
+        transaction = TransactionManager(conn, dal)
+        await transaction.execute(insert(dal, 1))
+        with pytest.raises(IntegrityError):
+            await transaction.execute(insert(dal, 1))
+        with pytest.raises(AbortedTransaction):
+            await transaction.commit()
+        await transaction.execute(insert(dal, 2))
+        await transaction.commit()
+        await transaction.commit()
+    assert await ids(dal) == [2]
+
+
 async def test_a_transaction_manager_works_on_a_connection_of_the_caller(
     dal: DataAccessLayer,
 ) -> None:

@@ -9,9 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from dalkit import DataAccessLayer, TransactionManager
-from dalkit.data.transaction import DeferredTransaction
 
-from tests.db.both_paths import described, path
+from tests.fast.both_paths import described, path
 
 SECRET = "secret-4711"
 OWNER = sa.Table(
@@ -163,5 +162,4 @@ async def test_a_collision_is_noticed(paths: DataAccessLayer, state: str) -> Non
     async with paths.transaction(with_commit=False) as tx:
         with pytest.raises(DBAPIError):
             await tx.fetch_all(sa.select(sa.func.raise_state(state)))
-        assert isinstance(tx, DeferredTransaction)
         assert tx.collided is (state != "23505")

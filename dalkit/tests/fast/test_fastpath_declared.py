@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from dalkit import DataAccessLayer
 
-from tests.db.both_paths import same_on_both
+from tests.fast.both_paths import same_on_both
 
 
 class Mood(enum.Enum):

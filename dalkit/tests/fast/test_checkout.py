@@ -1,4 +1,4 @@
-"""The contract with SQLAlchemy's pool that db/checkout.py relies on."""
+"""The contract with SQLAlchemy's pool that fast/checkout.py relies on."""
 
 import gc
 from collections.abc import AsyncIterator

@@ -144,8 +144,10 @@ def test_an_error_in_a_table_that_nobody_asked_for_is_traced(
     """A statement that is written by hand needs no table."""
     if already:
         dal.get_table("zoo.part")
-    assert dal.constraint_columns("part_name_check", "part_2026_1", "zoo") == ("name",)
-    assert dal.constraint_columns("keyed_email", "keyed", "zoo") == ("email",)
+    assert dal.reflection("").constraint_columns("part_name_check", "part_2026_1", "zoo") == (
+        "name",
+    )
+    assert dal.reflection("").constraint_columns("keyed_email", "keyed", "zoo") == ("email",)
     assert dal.unique_constraints("zoo.thing") == {"thing_pkey": ("b", "a")}
     assert built(dal) == ({"zoo.part"} if already else set())
 

@@ -98,10 +98,10 @@ async def test_an_error_in_a_partition_is_traced_to_columns(
 
 
 async def test_an_index_on_an_expression_is_traced_to_columns(zoo: DataAccessLayer) -> None:
-    assert zoo.constraint_columns("keyed_email", "keyed", "zoo") == ("email",)
-    assert zoo.constraint_columns("keyed_room", "keyed", "zoo") == ("room", "during")
-    assert zoo.constraint_columns("nope", "keyed", "zoo") == ()
-    assert zoo.constraint_columns("nope", "nope") == ()
+    assert zoo.reflection("").constraint_columns("keyed_email", "keyed", "zoo") == ("email",)
+    assert zoo.reflection("").constraint_columns("keyed_room", "keyed", "zoo") == ("room", "during")
+    assert zoo.reflection("").constraint_columns("nope", "keyed", "zoo") == ()
+    assert zoo.reflection("").constraint_columns("nope", "nope") == ()
 
 
 async def test_a_foreign_table_is_a_table(zoo: DataAccessLayer) -> None:

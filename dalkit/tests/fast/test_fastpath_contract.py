@@ -1,4 +1,4 @@
-"""What db/fastpath.py and db/checkout.py use of SQLAlchemy without being promised it."""
+"""What fast/fastpath.py and fast/checkout.py use of SQLAlchemy without being promised it."""
 
 from decimal import Decimal
 from typing import Any

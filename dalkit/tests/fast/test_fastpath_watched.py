@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 from dalkit import DataAccessLayer
 from dalkit.data.engine import create_engine
 
-from tests.db.both_paths import outcome, undone
+from tests.fast.both_paths import outcome, undone
 
 OWNER = sa.Table("owner", sa.MetaData(), sa.Column("id", sa.Integer))
 TABLE_OF_ROW = sa.select(sa.cast(sa.literal_column("tableoid::regclass"), sa.Text)).select_from(

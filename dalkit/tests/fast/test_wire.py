@@ -1,4 +1,4 @@
-"""The contract with SQLAlchemy's asyncpg dialect that db/wire.py relies on."""
+"""The contract with SQLAlchemy's asyncpg dialect that fast/wire.py relies on."""
 
 from typing import Any, cast
 

@@ -8,11 +8,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from dalkit import DataAccessLayer
+from dalkit import DataAccessLayer, TransactionManager
 from dalkit.data.engine import create_engine
-from dalkit.data.transaction import DeferredTransaction
 
-from tests.db.both_paths import described, outcome, path
+from tests.fast.both_paths import described, outcome, path
 
 PREPARED = "SELECT count(*) FROM pg_prepared_statements"
 CACHE = 100  # asyncpg's statement_cache_size
@@ -119,7 +118,7 @@ async def test_a_change_of_the_schema_costs_one_retry_at_most(
     await changing.execute(CHANGES[change][0])
     collided = 0
     for _ in range(3):
-        tx = DeferredTransaction(single)
+        tx = TransactionManager(None, single)
         try:
             found = await tx.fetch_value(statement)
         except DBAPIError as error:
@@ -144,7 +143,6 @@ async def test_both_paths_notice_a_change_of_the_schema_alike(
                 async with single.transaction() as tx:
                     await tx.fetch_all(WRITE)
             assert is_stale(caught.value)
-            assert isinstance(tx, DeferredTransaction)
             assert tx.collided
             kinds.append(described(caught.value))
     assert kinds[0] == kinds[1]

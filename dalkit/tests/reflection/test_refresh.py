@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dalkit import DataAccessLayer, NotReflected, UnknownTable
 from dalkit.data.engine import create_engine
-from dalkit.data.reflected_tables import ReflectedTables
 from dalkit.reflection import read_reflection
 
 
@@ -48,7 +47,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[sa.MetaData]:
         finally:
             running -= 1
 
-    monkeypatch.setattr(f"{ReflectedTables.__module__}.read_reflection", counted)
+    monkeypatch.setattr("dalkit.data.dal.read_reflection", counted)
     return seen
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql.ranges import MultiRange
 
 from dalkit import DataAccessLayer, TransactionManager
 
-from tests.db.both_paths import same_on_both, shape, undone
+from tests.fast.both_paths import same_on_both, shape, undone
 
 Strategy = st.SearchStrategy[Any]
 Row = Mapping[str, Any]

@@ -13,7 +13,7 @@ from dalkit import DataAccessLayer
 from dalkit.data.engine import create_engine
 from dalkit.fast import fastpath
 
-from tests.db.both_paths import outcome, plans, same_on_both, undone
+from tests.fast.both_paths import outcome, plans, same_on_both, undone
 
 
 def literal(number: int) -> sa.Select[Any]:

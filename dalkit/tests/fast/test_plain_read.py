@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from dalkit.fast.plain_read import is_plain_read
+from dalkit.fast.fastpath import is_plain_read
 
 T = sa.table("t", sa.column("id"), sa.column("name"))
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dalkit import DataAccessLayer
 
-from tests.db.both_paths import same_on_both
+from tests.fast.both_paths import same_on_both
 
 
 class Base(DeclarativeBase):

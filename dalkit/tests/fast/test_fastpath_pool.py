@@ -46,7 +46,7 @@ async def assert_whole(dal: DataAccessLayer, url: str) -> None:
             tx = await stack.enter_async_context(dal.transaction(with_commit=False))
             assert await tx.fetch_value(ONE) == 1
         assert pool.checkedout() == SIZE
-        [places] = [one._places for one in dal._checkouts.values()]
+        [places] = [one._slots for one in dal._checkouts.values()]
         assert places is not None
         assert places.locked()
     assert pool.checkedout() == 0

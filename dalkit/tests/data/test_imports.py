@@ -1,0 +1,16 @@
+"""What comes with `import dalkit.data`."""
+
+import subprocess
+import sys
+
+import pytest
+
+WEB = {"fastapi", "starlette", "uvicorn", "httpx"}
+
+
+@pytest.mark.parametrize("module", ["dalkit.data", "dalkit.types"])
+def test_no_web_framework_is_imported(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert module in ran.stdout.split()
+    assert not WEB & set(ran.stdout.split())
