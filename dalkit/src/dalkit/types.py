@@ -9,14 +9,24 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+)
 from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
+    "Body",
     "Date",
     "Digits",
     "Filter",
     "Float",
+    "Id",
     "Int16",
     "Int32",
     "Int64",
@@ -36,6 +46,13 @@ def number_only(value: object) -> object:
     """Refuse the strings and booleans that pydantic would take for an integer."""
     if isinstance(value, str | bytes | bool):
         raise ValueError("use a number")
+    return value
+
+
+def _digits_only(value: object) -> object:
+    """Refuse the other ways to write an integer, of which pydantic takes `1.0`, `+1` and `1_0`."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,19}", value):
+        raise ValueError("use at most 19 digits")
     return value
 
 
@@ -77,6 +94,8 @@ def _in_utc(value: datetime) -> datetime:
 Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]  # smallint
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]  # integer
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]  # bigint
+#: A path parameter with the key of a row. Declare the route as `/{book_id}`, without `:int`.
+Id = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits_only)]
 JsonInt64 = Annotated[Int64, BeforeValidator(number_only)]  # in a body: neither "1" nor true
 Float = Annotated[float, Field(allow_inf_nan=False)]  # double precision, finite
 Text = Annotated[str, Field(pattern=NO_NUL)]
@@ -132,3 +151,14 @@ class _Given:
 
 #: A query parameter that filters when it is given: `title__eq: Filter[Text] = None`.
 Filter = Annotated[T | None, _Given()]
+
+
+class Body(BaseModel):
+    """A request body, of which every field is declared: any other is a 422.
+
+    The body of a PATCH has fields that may be left out but not be null: declare them
+    `title: Title | MISSING = MISSING`, with pydantic's MISSING. `Entity.update` writes the fields
+    that were sent.
+    """
+
+    model_config = ConfigDict(extra="forbid")

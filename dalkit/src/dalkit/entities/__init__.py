@@ -3,8 +3,8 @@
 from ..data.columns import UnknownColumn
 from ..data.rows import fetch_entities, fetch_entity
 from .check import EntityMismatch, check_entities
-from .entity import Entity
-from .reading import ReadEntity
+from .entity import Entity, ReadEntity
+
 
 __all__ = [
     "Entity",

@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Table, literal_column
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.engine import Dialect
 
 from ..data.columns import column
 from ..data.transaction import TransactionManager
-from ..fast.statements import value_binds
 
 #: The extra column of an upsert's row that tells an inserted row from an updated one.
 CREATED = "__created"
@@ -60,43 +60,36 @@ def target_over(tx: TransactionManager, table: Table, key: Collection[str]) -> T
     )
 
 
-def insert_or_nothing(table: Table, names: tuple[str, ...], target: Target) -> Insert:
-    """Insert one row unless it conflicts."""
-    return _insert(table, names).on_conflict_do_nothing(**_target(table, target))
-
-
-def insert_or_update(
-    table: Table, names: tuple[str, ...], target: Target, update: Sequence[str]
+def on_conflict(
+    new: Insert, names: Sequence[str], target: Target, update: Sequence[str] | None
 ) -> Insert:
-    """Insert one row, or give the row that is there the new values of the `update` columns.
+    """The INSERT of the columns `names`, which changes the columns `update` of a row that is there.
 
-    With nothing to update, a column is set to what it is, so that the row is returned.
+    None leaves such a row alone. Without any, a column is set to what it is, so that the row is
+    returned.
     """
-    statement = _insert(table, names)
-    same = [name for name in target.elements if name in table.c] or list(names)
-    changed = {name: statement.excluded[name] for name in update or same[:1]}
-    return statement.on_conflict_do_update(set_=changed, **_target(table, target))
-
-
-def _target(table: Table, target: Target) -> dict[str, Any]:
-    elements = [name if name in table.c else literal_column(name) for name in target.elements]
+    columns = new.table.c
+    elements: list[Any] = [name if name in columns else literal_column(name) for name in target.elements]
     where: Any = literal_column(target.where) if target.where else None
-    return {"index_elements": elements, "index_where": where}
+    if update is None:
+        return new.on_conflict_do_nothing(index_elements=elements, index_where=where)
+    same = [name for name in target.elements if name in columns] or names
+    return new.on_conflict_do_update(
+        index_elements=elements,
+        index_where=where,
+        set_={name: new.excluded[name] for name in update or same[:1]},
+    )
 
 
-def created_flag(tx: TransactionManager) -> ColumnElement[Any]:
-    """Whether the returned row was inserted.
+def created_flag(dialect: Dialect) -> ColumnElement[bool]:
+    """Whether the row that an upsert returns was inserted.
 
     PostgreSQL 18 shows the row as it was before, of which even ctid is NULL when there was none:
     a column of the key may be NULL in a row that was there, with NULLS NOT DISTINCT.
     Earlier servers: a row version that an UPDATE made has xmax set, because ON CONFLICT locks the
     row first. Tables with partitions have no xmax.
     """
-    version = tx.engine.dialect.server_version_info
+    version: Any = dialect.server_version_info
     if version and version >= (18,):
         return literal_column("old.ctid").is_(None).label(CREATED)
     return (literal_column("xmax") == literal_column("0")).label(CREATED)
-
-
-def _insert(table: Table, names: tuple[str, ...]) -> Insert:
-    return insert(table).values(value_binds(table, names))

@@ -5,36 +5,36 @@ from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ARRAY, ColumnElement, Executable, Table, bindparam, func, insert, select
+from sqlalchemy import ARRAY, Insert, Table, bindparam, func, insert, select
 from sqlalchemy import column as bare_column
-from sqlalchemy.types import NullType, TypeEngine
+from sqlalchemy.types import NullType
 
 from ..data.columns import plain, stored, unlimited, values_of
+from ..data.rows import columns_for
 from ..data.transaction import TransactionManager
-from ..fast.statements import remembered
-
-Rows = Iterable[Mapping[str, Any] | BaseModel]
-Columns = Sequence[ColumnElement[Any]]
+from ..fast.statements import cached_per_table
 
 
 async def insert_many(
-    tx: TransactionManager, table: Table, rows: Rows, returning: Columns
+    tx: TransactionManager,
+    table: Table,
+    rows: Iterable[Mapping[str, Any] | BaseModel],
+    model: type[BaseModel] | None,
 ) -> list[dict[str, Any]] | int:
-    """Insert all rows; return these columns of each in the order of `rows`, or else their number.
+    """Insert all rows; return the columns of `model` in the order of `rows`, or else their number.
 
     Raises UnknownColumn, and ValueError when a row names other columns than the first one or a
     generated column.
     """
     given = [row if isinstance(row, dict) else values_of(table, row) for row in rows]
     if not given:
-        return [] if returning else 0
+        return [] if model else 0
     names = tuple(values_of(table, given[0]))
     columns = [_values(given, name) for name in names]
     _check_names(given, names)
-    key = ("insert_many", names, tuple(c.key for c in returning))
-    statement = remembered(table, key, lambda: _statement(table, names, returning))
+    statement = _insert_rows(table, names, model)
     parameters = _parameters(table, names, columns)
-    if returning:
+    if model:
         return await tx.fetch_all(statement, parameters)
     await tx.execute(statement, parameters)
     return len(given)
@@ -64,24 +64,19 @@ def _is_flat(table: Table, names: tuple[str, ...]) -> bool:
     return bool(names) and not any(isinstance(table.c[n].type, ARRAY | NullType) for n in names)
 
 
-def _statement(table: Table, names: tuple[str, ...], returning: Columns) -> Executable:
+@cached_per_table
+def _insert_rows(table: Table, names: tuple[str, ...], model: type[BaseModel] | None) -> Insert:
+    returning = columns_for(model, table) if model else []
     if not _is_flat(table, names):
-        statement = insert(table)
-        return (
-            statement.returning(*returning, sort_by_parameter_order=True)
-            if returning
-            else statement
-        )
-    arrays = [bindparam(f"a{i}", type_=ARRAY(_item(table.c[n].type))) for i, n in enumerate(names)]
+        new = insert(table)
+        return new.returning(*returning, sort_by_parameter_order=True) if returning else new
+    types = [unlimited(stored(table.c[name].type)) for name in names]
+    arrays = [bindparam(f"a{i}", type_=ARRAY(type_)) for i, type_ in enumerate(types)]
     parts = [bare_column(f"c{i}", table.c[n].type) for i, n in enumerate(names)]
     rows = func.unnest(*arrays).table_valued(*parts, with_ordinality="row", name="given")
     listed = rows.render_derived()
     source = select(*(listed.c[part.name] for part in parts)).order_by(listed.c.row)
     return insert(table).from_select(list(names), source).returning(*returning)
-
-
-def _item(type_: TypeEngine[Any]) -> TypeEngine[Any]:
-    return unlimited(stored(type_))
 
 
 def _parameters(table: Table, names: tuple[str, ...], columns: list[list[Any]]) -> Any:

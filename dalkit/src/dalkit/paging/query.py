@@ -3,19 +3,83 @@
 `Annotated[BookQuery, Query()]` makes every field a documented parameter; any other is a 422.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, FromClause, Table
+from sqlalchemy import ARRAY, BindParameter, ColumnElement, FromClause, Table, any_, bindparam
 
-from ..data.columns import column
+from ..data.columns import column, plain, unlimited
 from ..types import Filter, Text
-from .filters import DeclaredFilter
-from .ordering import Key
+from .keyset import Key
 
 #: Far beyond what a client pages to, and well within PostgreSQL's bigint.
 LAST_OFFSET = 2**31 - 1
+
+
+class Operator(NamedTuple):
+    """How one operator becomes a condition, and its value a parameter."""
+
+    condition: Callable[[ColumnElement[Any], BindParameter[Any]], ColumnElement[bool]]
+    #: Completes "title ..." in the OpenAPI document.
+    meaning: str
+    #: Of LIKE, for the operators of text.
+    pattern: str = ""
+    is_list: bool = False
+
+    def parameter(self, value: Any) -> Any:
+        """The value of the bind parameter; the wildcards of LIKE are literals."""
+        if self.pattern:
+            escaped = value.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+            return self.pattern.format(escaped)
+        return [plain(one) for one in value] if self.is_list else plain(value)
+
+
+OPERATORS = {
+    "eq": Operator(lambda c, v: c == v, "equals this"),
+    # NULL is another value too: `<>` alone would leave those rows out.
+    "ne": Operator(lambda c, v: c.is_distinct_from(v), "is anything else"),
+    "lt": Operator(lambda c, v: c < v, "is less than this"),
+    "le": Operator(lambda c, v: c <= v, "is this or less"),
+    "gt": Operator(lambda c, v: c > v, "is greater than this"),
+    "ge": Operator(lambda c, v: c >= v, "is this or greater"),
+    "in": Operator(
+        lambda c, v: c == any_(v), "equals one of these; repeat the parameter", is_list=True
+    ),
+    "contains": Operator(lambda c, v: c.like(v), "contains this", "%{}%"),
+    "icontains": Operator(lambda c, v: c.ilike(v), "contains this in any case", "%{}%"),
+    "startswith": Operator(lambda c, v: c.like(v), "starts with this", "{}%"),
+    "isnull": Operator(lambda c, _: c.is_(None), "is absent (true) or present (false)"),
+}
+
+
+class DeclaredFilter(NamedTuple):
+    """A field `column__op` of a query model; `isnull` with the value false is negated."""
+
+    field: str
+    column: str
+    op: str
+    negated: bool = False
+
+    @classmethod
+    def of(cls, field: str) -> "DeclaredFilter | None":
+        """The filter that a field declares, None for another kind of field."""
+        column, separator, op = field.rpartition("__")
+        if not separator or not column:
+            return None
+        if op not in OPERATORS:
+            raise TypeError(
+                f"Field {field!r}: no operator {op!r}. There are: {', '.join(OPERATORS)}."
+            )
+        return cls(field, column, op)
+
+    def condition(self, source: FromClause) -> ColumnElement[bool]:
+        """The condition; its bind parameter has the field's name. Raises UnknownColumn."""
+        found, operator = column(source, self.column), OPERATORS[self.op]
+        type_ = unlimited(found.type)
+        bound = bindparam(self.field, type_=ARRAY(type_) if operator.is_list else type_)
+        condition = operator.condition(found, bound)
+        return ~condition if self.negated else condition
 
 
 class FilterModel(BaseModel):
@@ -44,8 +108,8 @@ class FilterModel(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         cls.filters = tuple(filter(None, map(DeclaredFilter.of, cls.model_fields)))
         for declared in cls.filters:
-            field = cls.model_fields[declared.field]
-            field.description = field.description or declared.description
+            field, meaning = cls.model_fields[declared.field], OPERATORS[declared.op].meaning
+            field.description = field.description or f"{declared.column} {meaning}"
         if ordering := cls.model_fields.get("order_by"):
             ordering.description = ordering.description or "Ordering; - is descending"
 
@@ -54,23 +118,19 @@ class FilterModel(BaseModel):
         """A condition of every request, `columns.deleted_at.is_(None)` for example."""
         return None
 
-    def given(self) -> dict[DeclaredFilter, Any]:
-        """The filters whose parameters are given, and their values."""
-        values = ((declared, getattr(self, declared.field)) for declared in self.filters)
-        return {declared: value for declared, value in values if value is not None}
-
-    @classmethod
-    def conditions(
-        cls, source: FromClause, given: Mapping[DeclaredFilter, Any]
-    ) -> list[ColumnElement[bool]]:
-        """The conditions of `restrict` and of the filters; raises UnknownColumn."""
-        always = cls.restrict(source.c)
-        filtered = [f.condition(column(source, f.column), value) for f, value in given.items()]
-        return filtered if always is None else [always, *filtered]
-
-    def parameters(self, given: Mapping[DeclaredFilter, Any]) -> dict[str, Any]:
-        """The bind parameters of `conditions`."""
-        return {f.field: f.parameter(value) for f, value in given.items() if f.op != "isnull"}
+    def given(self) -> tuple[tuple[DeclaredFilter, ...], dict[str, Any]]:
+        """The filters whose parameters are given, and the bind parameters of their conditions."""
+        filters, parameters = [], {}
+        for declared in self.filters:
+            value = getattr(self, declared.field)
+            if value is None:
+                continue
+            if declared.op == "isnull":
+                filters.append(declared._replace(negated=not value))
+            else:
+                filters.append(declared)
+                parameters[declared.field] = OPERATORS[declared.op].parameter(value)
+        return tuple(filters), parameters
 
     @classmethod
     def orderings(cls) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from tests.service.authors.router import router
 from tests.service.authors.schemas import Author
 
+#: What is checked against the reflected tables, at startup.
 ENTITIES = (Author,)
 
 __all__ = ["ENTITIES", "Author", "router"]

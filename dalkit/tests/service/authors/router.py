@@ -19,7 +19,7 @@ async def list_authors(
 ) -> Page[AuthorWithBooks]:
     """Authors that match every filter, each with the number of its books."""
     statement = authors_with_books(tx.get_table("author"), tx.get_table("book"))
-    return await page(tx, AuthorWithBooks, query, request.url, statement)
+    return await page(tx, AuthorWithBooks, query, request, statement)
 
 
 @router.post("", status_code=201)

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from dalkit.entities import Entity
+from dalkit.entities import Entity, ReadEntity
 from dalkit.paging import QueryModel
-from dalkit.types import Filter, Int64, Text
+from dalkit.types import Body, Filter, Int64, Text
 
 
 class Author(Entity, table="author"):
@@ -18,15 +18,13 @@ class Author(Entity, table="author"):
     created_at: datetime
 
 
-class AuthorCreate(BaseModel):
+class AuthorCreate(Body):
     """A new author."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: Annotated[Text, Field(min_length=1, max_length=200)]
 
 
-class AuthorWithBooks(Entity):
+class AuthorWithBooks(ReadEntity):
     """A row of the statement `authors_with_books`."""
 
     id: int

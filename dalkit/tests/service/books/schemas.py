@@ -5,12 +5,12 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import MISSING, Field
 from sqlalchemy import ColumnElement
 
 from dalkit.entities import Entity
 from dalkit.paging import QueryModel
-from dalkit.types import Date, Digits, Filter, Int64, JsonInt64, Text
+from dalkit.types import Body, Date, Digits, Filter, Int64, JsonInt64, Text
 
 Catalog = Annotated[Text, Field(min_length=1, max_length=64)]
 Title = Annotated[Text, Field(min_length=1, max_length=200)]
@@ -32,10 +32,8 @@ class Book(Entity, table="book"):
     deleted_at: datetime | None = Field(exclude=True)
 
 
-class BookCreate(BaseModel):
+class BookCreate(Body):
     """A new book."""
-
-    model_config = ConfigDict(extra="forbid")
 
     catalog: Catalog
     title: Title
@@ -44,20 +42,14 @@ class BookCreate(BaseModel):
     price: Price | None = None
 
 
-#: The default of a field that may be left out but may not be null.
-UNSENT: Any = Field(default_factory=lambda: None)
-
-
-class BookPatch(BaseModel):
+class BookPatch(Body):
     """The fields to change; a field that is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    catalog: Catalog = UNSENT
-    title: Title = UNSENT
-    author_id: JsonInt64 = UNSENT
-    published: Date | None = None
-    price: Price | None = None
+    catalog: Catalog | MISSING = MISSING
+    title: Title | MISSING = MISSING
+    author_id: JsonInt64 | MISSING = MISSING
+    published: Date | None | MISSING = MISSING
+    price: Price | None | MISSING = MISSING
 
 
 class BookQuery(QueryModel, entity=Book):

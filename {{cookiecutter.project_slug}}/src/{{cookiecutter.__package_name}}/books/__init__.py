@@ -3,6 +3,7 @@
 from .router import router
 from .schemas import Book, BookQuery
 
+#: What is checked against the reflected tables, at startup.
 ENTITIES = (Book, BookQuery)
 
 __all__ = ["ENTITIES", "Book", "BookQuery", "router"]
