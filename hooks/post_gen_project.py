@@ -39,5 +39,6 @@ def delete_declined() -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-carry_library()
-delete_declined()
+if __name__ == "__main__":
+    carry_library()
+    delete_declined()

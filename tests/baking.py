@@ -42,37 +42,32 @@ def combinations() -> Iterator[Answers]:
             yield {**switches, "ci": ci, "license": next(licenses)}
 
 
-def pairwise() -> list[Answers]:
-    """Return few combinations of the switches in which every pair of answers occurs."""
-    rows = [
+def services() -> list[Answers]:
+    """Return every combination of the switches."""
+    return [
         dict(zip(SWITCHES, values, strict=True))
         for values in itertools.product([True, False], repeat=len(SWITCHES))
     ]
-    chosen: list[Answers] = [rows[0], rows[-1]]  # all and nothing
-    covered = {pair for row in chosen for pair in pairs(row)}
-    wanted = {pair for row in rows for pair in pairs(row)}
-    while covered != wanted:
-        best = max(rows, key=lambda row: len(pairs(row) - covered))
-        chosen.append(best)
-        covered |= pairs(best)
-    return chosen
-
-
-def pairs(row: Answers) -> set[tuple[Any, ...]]:
-    """Return the pairs of answers in `row`."""
-    return set(itertools.combinations(row.items(), 2))
 
 
 def name_of(answers: Answers) -> str:
-    """Return a short name for a combination, such as `auth0-bulk`."""
+    """Return a short name for a combination, such as `auth0-github`."""
     on = [name.removeprefix("use_") for name, value in answers.items() if value is True]
     rest = [str(value) for value in answers.values() if not isinstance(value, bool)]
     return "-".join([*(on or ["nothing"]), *rest]).lower()
 
 
 def text_files(project: Path) -> Iterable[Path]:
-    """Return the files of a rendered project, without environments and caches."""
-    ignored = {".venv", ".nox", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+    """Return the files of a rendered project, without the library, environments and caches."""
+    ignored = {
+        "packages",
+        ".venv",
+        ".nox",
+        "__pycache__",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+    }
     return (
         path
         for path in sorted(project.rglob("*"))

@@ -1,6 +1,7 @@
 """Boots a service, asks it, and stops it with requests in flight.
 
-Run in a generated project, by its Python: `python boot.py my_service`. Fails with an assertion.
+Run in a generated project, by its Python: `python boot.py my_service my-service`. Fails with an
+assertion.
 """
 
 import asyncio
@@ -9,14 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 
 import asyncpg
 import httpx
-from dev.database import create_database
-from dev.postgres import temporary_cluster
-from dev.run import other_services
+from dalkit.dev.database import create_database
+from dalkit.dev.postgres import temporary_cluster
 
 IN_FLIGHT = 5
 
@@ -32,21 +34,33 @@ def free_port() -> int:
 def headers(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the Authorization header, when this service has an issuer of tokens."""
     if issuer := environment.get("AUTH0_DEV_ISSUER"):
-        from dev.issuer.__main__ import fetch_token
+        from dalkit.dev.issuer.token import fetch_token
 
         scopes = ["read:books", "write:books"]
         return {"authorization": f"Bearer {fetch_token(issuer, scopes)}"}
     return {}
 
 
+@contextmanager
+def issuer() -> Iterator[dict[str, str]]:
+    """Yield the settings for an issuer of tokens, when this service has authentication."""
+    if find_spec("jwt") is None:
+        yield {}
+        return
+    from dalkit.dev.issuer import issuer as run_issuer
+
+    with run_issuer() as it:
+        yield {"AUTH0_DEV_ISSUER": it.url, "AUTH0_AUDIENCE": it.audience}
+
+
 @asynccontextmanager
 async def served(
-    package: str, environment: Mapping[str, str]
+    command: str, environment: Mapping[str, str]
 ) -> AsyncIterator[tuple[subprocess.Popen[bytes], httpx.AsyncClient]]:
     """Yield the server's process, ready, and a client of it."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", f"{package}.main:app", f"--port={port}"]
-    server = subprocess.Popen(command, env=dict(environment))
+    program = Path(sys.executable).with_name(command)
+    server = subprocess.Popen([program, "serve", f"--port={port}"], env=dict(environment))
     url = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
@@ -115,21 +129,20 @@ async def stop_in_flight(
     await connection.close()
 
 
-async def main(package: str) -> None:
+async def main(package: str, command: str) -> None:
     """Boot `package` on a Postgres of its own."""
     with ExitStack() as stack:
         cluster = stack.enter_context(temporary_cluster())
         await asyncio.to_thread(create_database, cluster.url("postgres"), package)
         environment = os.environ | {"DATABASE_URL": cluster.url(package)}
-        for service in other_services():
-            environment |= stack.enter_context(service(environment))
+        environment |= stack.enter_context(issuer())
         sync = [sys.executable, "-m", f"{package}.cli", "db", "sync"]
         subprocess.run(sync, env=environment, check=True)
-        async with served(package, environment) as (server, client):
+        async with served(command, environment) as (server, client):
             allowed = headers(environment)
             await ask(client, allowed)
             await stop_in_flight(server, client, allowed, environment["DATABASE_URL"])
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(*sys.argv[1:]))

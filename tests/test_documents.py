@@ -1,10 +1,9 @@
 """Documents are short, their commands run, and .env.example is complete."""
 
-import ast
 import re
 from pathlib import Path
 
-from .baking import ROOT
+from .baking import ROOT, text_files
 from .environments import run
 
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,8 +39,18 @@ def test_readmes_name_make_targets_that_exist(default_project: Path) -> None:
                 assert re.search(rf"^{target}:", makefile, re.MULTILINE), command
 
 
-def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= LONGEST_README
+def test_the_readmes_are_short(default_project: Path) -> None:
+    for folder in (ROOT, default_project):
+        assert len((folder / "README.md").read_text().splitlines()) <= LONGEST_README
+
+
+def test_the_service_is_thin(default_project: Path) -> None:
+    files = [path for path in text_files(default_project) if path.suffix == ".py"]
+    lines = {path: len(path.read_text().splitlines()) for path in files}
+    source = default_project / "src"
+    assert len(files) <= 35
+    assert sum(lines.values()) <= 1_100
+    assert sum(number for path, number in lines.items() if path.is_relative_to(source)) <= 520
 
 
 def test_links_of_the_documents_lead_somewhere(default_project: Path) -> None:
@@ -53,14 +62,9 @@ def test_links_of_the_documents_lead_somewhere(default_project: Path) -> None:
 
 
 def test_the_example_environment_is_complete_and_without_secrets(default_project: Path) -> None:
-    source = (default_project / "src" / "my_service" / "settings.py").read_text()
-    declared = {
-        field.target.id.upper()
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef) and node.name == "Settings"
-        for field in node.body
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-    }
+    python = default_project / ".venv" / "bin" / "python"
+    code = "from my_service.settings import Settings; print(*Settings.model_fields)"
+    declared = set(run(default_project, python, "-c", code).upper().split())
     example = (default_project / ".env.example").read_text()
     assert set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE)) == declared
     assert re.search(r"^(DATABASE_URL|SLACK_WEBHOOK_URL)=.", example, re.MULTILINE) is None

@@ -1,18 +1,18 @@
-"""A pairwise set of services: installed, migrated, tested, booted and stopped."""
+"""Every service: installed, migrated, tested, booted and stopped."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from .baking import QUESTIONS, SWITCHES, bake, name_of, pairwise
+from .baking import bake, name_of, services
 from .conftest import Shared
 from .environments import UV, install, run
 
-DEFAULTS = {name: QUESTIONS[name] for name in SWITCHES}
 BOOT = Path(__file__).with_name("boot.py")
 
 
-@pytest.fixture(params=pairwise(), ids=name_of)
+@pytest.fixture(params=services(), ids=name_of)
 def project(request: pytest.FixtureRequest, shared: Shared) -> Path:
     """An installed service."""
     name = f"service-{name_of(request.param)}"
@@ -25,13 +25,23 @@ def test_migrations_go_up_down_and_up_again(project: Path) -> None:
 
 
 def test_the_suite_of_the_service_is_green(project: Path) -> None:
-    if project.parent.name == f"service-{name_of(DEFAULTS)}":
-        # The others are run by test_documents.py: `make test` is the first command of AGENTS.md.
-        run(project, UV, "run", "pytest", "-n", "2", "-q", "-m", "slow")
-    else:
-        run(project, "make", "test", "ARGS=-q")
+    output = run(project, "make", "test", "ARGS=-q")
+    passed = re.search(r"(\d+) passed", output)
+    assert passed is not None, output
+    assert int(passed[1]) >= 20
+
+
+def test_the_toolkit_is_as_released(project: Path) -> None:
+    assert "as released" in run(project, UV, "run", "nox", "--session", "toolkit")
 
 
 def test_the_service_answers_and_stops_without_losing_a_request(project: Path) -> None:
     python = project / ".venv" / "bin" / "python"
-    run(project, python, BOOT, "my_service", PYTHONPATH=str(project))
+    run(project, python, BOOT, "my_service", "my-service")
+
+
+def test_the_extra_of_a_declined_option_is_not_installed(project: Path) -> None:
+    python = project / ".venv" / "bin" / "python"
+    code = "import importlib.util; print(importlib.util.find_spec('jwt') is not None)"
+    wanted = "auth0" in (project / "pyproject.toml").read_text().partition("[project.scripts]")[0]
+    assert run(project, python, "-c", code).strip() == str(wanted)

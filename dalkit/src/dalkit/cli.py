@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 Port = Annotated[int, typer.Option(envvar="PORT", min=0, max=65535)]
 
 
-def service_cli(package: str, settings: type["Settings"]) -> typer.Typer:
-    """Return the commands of the service in `package`: `serve`, and the groups `db` and `bulk`.
+def service_cli(settings: type["Settings"]) -> typer.Typer:
+    """Return the commands of the service whose settings these are: `serve`, `db ...`, `bulk ...`.
 
-    Add your own with `@app.command()` and `app.add_typer(...)`.
+    Its package is the one that the class is written in; `main:app` there is what is served. Add
+    commands of your own with `@app.command()` and `app.add_typer(...)`.
     """
     from . import server
     from .commands.bulk import bulk_commands
     from .commands.db import db_commands
     from .settings import load
 
+    package = settings.__module__.rpartition(".")[0]
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     read = partial(load, settings)
     folder = Path(import_module(package).__path__[0])

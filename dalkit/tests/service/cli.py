@@ -1,9 +1,10 @@
 """The console script of the service: python -m tests.service.cli"""
 
 from dalkit.cli import service_cli
-from dalkit.settings import Settings
 
-app = service_cli("tests.service", Settings)
+from .settings import Settings
+
+app = service_cli(Settings)
 
 if __name__ == "__main__":
     app()

@@ -4,7 +4,7 @@ from dalkit.cli import service_cli
 
 from .settings import Settings
 
-app = service_cli("{{ cookiecutter.__package_name }}", Settings)
+app = service_cli(Settings)
 
 if __name__ == "__main__":
     app()
