@@ -198,7 +198,7 @@ async def test_a_method_that_a_path_does_not_have_names_those_that_it_has(
 ) -> None:
     response = await client.put("/v1/books/1")
     assert (response.status_code, response.headers["content-type"]) == (405, PROBLEM)
-    assert response.headers["allow"] == "DELETE, GET, PATCH"
+    assert response.headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
 
 async def test_a_taken_catalog_number_is_a_conflict_and_the_next_request_works(

@@ -14,6 +14,7 @@ from dalkit.web import (
     AccessLogMiddleware,
     BodyLimitMiddleware,
     CorsMiddleware,
+    HeadMiddleware,
     RequestIdMiddleware,
     SecurityHeadersMiddleware,
     ServerErrorMiddleware,
@@ -65,6 +66,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
                 by_path={"/v1/books/bulk": bulk.MAX_UPLOAD},
             ),
             Middleware(ServerErrorMiddleware),
+            Middleware(HeadMiddleware),
             Middleware(AuthMiddleware, auth0=auth0),
             Middleware(TransactionMiddleware, dal=database.dal),  # commits before the first byte
         ],

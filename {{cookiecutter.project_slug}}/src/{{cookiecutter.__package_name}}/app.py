@@ -17,6 +17,7 @@ from dalkit.web import (
     AccessLogMiddleware,
     BodyLimitMiddleware,
     CorsMiddleware,
+    HeadMiddleware,
     RequestIdMiddleware,
     SecurityHeadersMiddleware,
     ServerErrorMiddleware,
@@ -78,6 +79,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
             Middleware(TrustedHostsMiddleware, hosts=settings.trusted_hosts),
             Middleware(BodyLimitMiddleware, max_body_size=settings.max_body_size),
             Middleware(ServerErrorMiddleware),
+            Middleware(HeadMiddleware),
 {%- if cookiecutter.use_auth0 %}
             Middleware(AuthMiddleware, auth0=auth0),
 {%- endif %}

@@ -14,14 +14,12 @@ class Health(BaseModel):
     status: str = "ok"
 
 
-@router.head("/livez", include_in_schema=False)
 @router.get("/livez")
 async def livez() -> Health:
     """The process answers; nothing else is looked at."""
     return Health()
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses=responses(503))
 async def readyz(request: Request) -> Health:
     """The database answers, its schema is this code's, and the service is not shutting down."""

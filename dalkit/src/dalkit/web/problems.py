@@ -1,6 +1,6 @@
 """Errors as application/problem+json (RFC 9457)."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -8,18 +8,20 @@ import asyncpg
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from ..data.errors import DatabaseUnreachable, NotReflected
 from ..data.faults import Fault, fault_of
-from .encoding import EncodedResponse
 from .request import note_collision
 from .route_index import allowed_methods
 
 MEDIA_TYPE = "application/problem+json"
+#: A client with more mistakes than these needs another look at the document, not a longer list.
+MOST_ERRORS = 50
 
 
 class FieldError(BaseModel):
@@ -54,6 +56,14 @@ class Problem(HTTPException):
     ) -> None:
         super().__init__(status, detail or _phrase(status), dict(headers or {}))
         self.members = members
+
+
+class EncodedResponse(JSONResponse):
+    """A JSON response written by the encoder above: a NaN in it is null and not an error."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return to_json(content, inf_nan_mode="null")
 
 
 class ProblemResponse(EncodedResponse):
@@ -100,9 +110,25 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
-    """422 without the refused values: JSON cannot carry a NaN or a lone surrogate among them."""
-    errors = [_field_error(item) for item in cast(RequestValidationError, error).errors()]
-    return problem(request, 422, "The request has values that are not valid.", errors=errors)
+    """422 without the refused values: JSON cannot carry a NaN or a lone surrogate among them.
+
+    415 when there is a body and it is not announced as JSON, which FastAPI then takes for text.
+    """
+    found = cast(RequestValidationError, error).errors()
+    if _is_of_another_type(request, found):
+        return problem(request, 415, "Send JSON, as content-type: application/json.")
+    detail = "The request has values that are not valid."
+    if len(found) > MOST_ERRORS:
+        detail = f"The request has {len(found)} values that are not valid; here are the first."
+    errors = [_field_error(item) for item in found[:MOST_ERRORS]]
+    return problem(request, 422, detail, errors=errors)
+
+
+def _is_of_another_type(request: Request, errors: Sequence[Any]) -> bool:
+    announced = request.headers.get("content-type", "")
+    media_type = announced.partition(";")[0].strip().lower()
+    is_json = media_type == "application/json" or media_type.endswith("+json")
+    return bool(announced) and not is_json and any(e["loc"] == ("body",) for e in errors)
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:

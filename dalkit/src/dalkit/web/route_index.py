@@ -88,7 +88,8 @@ def allowed_methods(scope: Scope) -> str:
     path = get_route_path(scope)
     contexts = iter_route_contexts(scope["app"].router.routes)
     found = (each.methods for each in contexts if each.path and _matches(each.path, path))
-    return ", ".join(sorted({method for methods in found for method in methods or ()}))
+    methods = {method for each in found for method in each or ()}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 @cache

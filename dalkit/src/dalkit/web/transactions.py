@@ -8,12 +8,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.dal import DataAccessLayer
-from .replay import ReplayableBody
 from .request import SCOPE_KEY, RequestTransaction
 
 #: Seconds to wait at most before a request runs again; doubled each time up to the longest.
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.3
+#: Bytes of a body that are kept in order to send them again.
+LONGEST_BODY = 1024 * 1024
 #: Methods that ask for nothing but an answer (RFC 9110, section 9.2.1): they may always run again.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OVER = (
@@ -49,6 +50,41 @@ class TransactionMiddleware:
             body.rewind()
             await asyncio.sleep(random.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**number))  # noqa: S311
         await _Attempt(self.dal, scope, body, send, last=True).finishes(self.app)
+
+
+class ReplayableBody:
+    """Hands out the messages of `receive` and remembers those of the body."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._seen: list[Message] = []
+        self._size = 0
+        self._position = 0
+        self.is_complete = True  # False once the body was too large to keep
+
+    async def receive(self) -> Message:
+        """The next message: a remembered one after `rewind`, else the next from the server."""
+        if self._position < len(self._seen):
+            message = self._seen[self._position]
+        else:
+            message = await self._receive()
+            self._remember(message)
+        self._position += 1
+        return message
+
+    def rewind(self) -> None:
+        """Start over with the first message."""
+        self._position = 0
+
+    def _remember(self, message: Message) -> None:
+        if message["type"] != "http.request" or not self.is_complete:
+            return
+        self._size += len(message.get("body", b""))
+        if self._size <= LONGEST_BODY:
+            self._seen.append(message)
+        else:
+            self.is_complete = False
+            self._seen.clear()
 
 
 class _Unwind(BaseException):

@@ -2,6 +2,7 @@
 
 from .access_log import AccessLogMiddleware
 from .body_limit import BodyLimitMiddleware
+from .head import HeadMiddleware
 from .headers import RequestIdMiddleware, SecurityHeadersMiddleware
 from .hosts import CorsMiddleware, TrustedHostsMiddleware
 from .server_error import ServerErrorMiddleware
@@ -10,6 +11,7 @@ __all__ = [
     "AccessLogMiddleware",
     "BodyLimitMiddleware",
     "CorsMiddleware",
+    "HeadMiddleware",
     "RequestIdMiddleware",
     "SecurityHeadersMiddleware",
     "ServerErrorMiddleware",

@@ -1,0 +1,68 @@
+"""What a request that is not valid is answered with."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
+
+from dalkit.web import problem_handlers
+
+
+class Strict(BaseModel):
+    """A body without further fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[httpx.AsyncClient]:
+    """An application that takes JSON."""
+    app = FastAPI(exception_handlers=problem_handlers)
+
+    @app.post("/strict")
+    async def take(body: Strict) -> Strict:
+        return body
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("application/merge-patch+json", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("nonsense", 415),
+    ],
+)
+async def test_json_is_announced_as_json(
+    api: httpx.AsyncClient, content_type: str, status: int
+) -> None:
+    headers = {"content-type": content_type}
+    response = await api.post("/strict", content=b'{"number": 1}', headers=headers)
+    assert response.status_code == status
+    if status == 415:
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_wrong_value_is_no_wrong_type(api: httpx.AsyncClient) -> None:
+    response = await api.post("/strict", json={"number": "one"})
+    assert response.status_code == 422
+
+
+async def test_fifty_errors_are_listed_and_all_are_counted(api: httpx.AsyncClient) -> None:
+    body = {f"unknown {number}": 1 for number in range(70_000)}
+    response = await api.post("/strict", json=body)
+    assert response.status_code == 422
+    assert len(response.json()["errors"]) == 50
+    assert "70001 values" in response.json()["detail"]
+    assert len(response.content) < 10_000
