@@ -28,13 +28,14 @@ class TransactionMiddleware:
 
     A status below 400 commits, anything else rolls back, and nothing is sent before COMMIT has
     answered. A request that only reads or that asked for it runs again, `attempts` times in all,
-    when it collided: see `sqlstate.is_collision`.
+    when it collided: see `is_collision` in dalkit.data.
     """
 
     def __init__(self, app: ASGIApp, dal: DataAccessLayer, *, attempts: int = 10) -> None:
         self.app = app
         self.dal = dal
         self.attempts = attempts
+        self._turns: dict[object, asyncio.Lock] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application with a transaction; WebSocket and lifespan scopes pass through."""
@@ -42,14 +43,18 @@ class TransactionMiddleware:
             await self.app(scope, receive, send)
             return
         body, untouched = ReplayableBody(receive), dict(scope)
-        for number in range(1, self.attempts):
-            if await _Attempt(self.dal, scope, body, send).finishes(self.app):
+        turn: asyncio.Lock | None = None
+        for number in range(1, self.attempts + 1):
+            last = number == self.attempts
+            if await _Attempt(self.dal, scope, body, send, turn, last=last).finishes(self.app):
                 return
+            # Those of one route run again one after the other: each has a better chance so.
+            turn = self._turns.setdefault(scope.get("endpoint"), asyncio.Lock())
             scope.clear()
             scope.update(untouched)
             body.rewind()
             await asyncio.sleep(random.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**number))  # noqa: S311
-        await _Attempt(self.dal, scope, body, send, last=True).finishes(self.app)
+            await turn.acquire()
 
 
 class ReplayableBody:
@@ -104,13 +109,15 @@ class _Attempt:
         scope: Scope,
         body: ReplayableBody,
         send: Send,
+        turn: asyncio.Lock | None,
         *,
-        last: bool = False,
+        last: bool,
     ) -> None:
         self._transaction = scope[SCOPE_KEY] = RequestTransaction(dal)
         self._scope = scope
         self._body = body
         self._send = send
+        self._turn = turn  # held until the transaction is decided
         self._last = last
         self._started = False
         self._failure: Exception | None = None
@@ -123,8 +130,11 @@ class _Attempt:
             if not _is_unwinding(error) and not (isinstance(error, Exception) and self._must_rerun):
                 raise
         finally:
-            if not self._transaction.is_over:
-                await self._transaction.finish(commit=False, over=OVER)
+            try:
+                if not self._transaction.is_over:
+                    await self._transaction.finish(commit=False, over=OVER)
+            finally:
+                self._end_turn()
         if self._must_rerun:
             return False
         if self._failure is not None:
@@ -144,6 +154,7 @@ class _Attempt:
         if message["type"] == "http.response.start":
             await self._decide(message["status"])
             self._started = True
+            self._end_turn()
         elif self._transaction.streaming and not message.get("more_body", False):
             await self._transaction.finish(commit=True, over=OVER)
         await self._send(message)
@@ -158,6 +169,11 @@ class _Attempt:
                 self._failure = error
         if self._must_rerun or self._failure is not None:
             raise _Unwind
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
 
     async def _answer_with(self, failure: Exception) -> None:
         """Let the application's exception handlers answer what COMMIT raised."""
