@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from dalkit import TransactionManager
-from dalkit.data.encoding import dumps, loads
+from dalkit.data.engine import dumps, loads
 from dalkit.web.problems import EncodedResponse
 
 ID = "0193e1ce-5b0a-7c1e-8d2a-0123456789ab"
