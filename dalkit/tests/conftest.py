@@ -11,6 +11,7 @@ os.environ["ALEMBIC_CONFIG"] = str(Path(__file__).parent / "service" / "alembic.
 
 pytest_plugins = [
     "dalkit.testing",
+    "tests.entities.fixtures",
     "tests.fast.fixtures",
     "tests.migrations.fixtures",
     "tests.slack.fixtures",

@@ -11,6 +11,7 @@ from fastapi import Response
 from sqlalchemy import select
 
 from dalkit import DataAccessLayer, Transaction, TransactionManager
+from dalkit.web.conditional import WriteConditions
 from dalkit.web.problems import Problem
 
 from tests.service.authors import Author
@@ -143,7 +144,8 @@ async def test_of_two_patches_with_one_etag_one_wins(committed_database: str) ->
         async def change(title: str) -> int:
             patch = BookPatch(title=title)
             async with dal.transaction() as tx:
-                await change_book(book.id, patch, cast(Transaction, tx), Response(), tag(book))
+                conditional = WriteConditions(Response(), tag(book))
+                await change_book(book.id, patch, cast(Transaction, tx), conditional)
             return 200
 
         assert await at_once(dal, book, change("one"), change("two")) == [200, 412]
@@ -171,7 +173,8 @@ async def test_a_condition_that_was_not_set_does_not_fail_when_two_delete_at_onc
 
         async def delete() -> int:
             async with dal.transaction() as tx:
-                await delete_book(book.id, cast(Transaction, tx), if_match)
+                conditional = WriteConditions(Response(), if_match)
+                await delete_book(book.id, cast(Transaction, tx), conditional)
             return 204
 
         assert await at_once(dal, book, delete(), delete()) == [204, 410]

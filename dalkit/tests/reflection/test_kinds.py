@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateTable
 from dalkit import DataAccessLayer
 from dalkit.data.columns import UnknownColumn
 from dalkit.data.faults import fault_of
-from dalkit.entities.entity import Entity
+from dalkit.entities import Entity
 
 
 async def test_views_are_selectable(zoo: DataAccessLayer) -> None:

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from dalkit import DataAccessLayer
-from dalkit.entities.entity import Entity
+from dalkit.entities import Entity
 
 REFUSED = {
     "keyed_slow": "deferrable",

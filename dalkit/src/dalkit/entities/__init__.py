@@ -5,7 +5,6 @@ from ..data.rows import fetch_entities, fetch_entity
 from .check import EntityMismatch, check_entities
 from .entity import Entity, ReadEntity
 
-
 __all__ = [
     "Entity",
     "EntityMismatch",

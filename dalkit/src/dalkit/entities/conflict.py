@@ -69,7 +69,9 @@ def on_conflict(
     returned.
     """
     columns = new.table.c
-    elements: list[Any] = [name if name in columns else literal_column(name) for name in target.elements]
+    elements: list[Any] = [
+        name if name in columns else literal_column(name) for name in target.elements
+    ]
     where: Any = literal_column(target.where) if target.where else None
     if update is None:
         return new.on_conflict_do_nothing(index_elements=elements, index_where=where)

@@ -6,7 +6,7 @@ they are there. Nothing is assumed when they are not.
 
 import re
 from datetime import UTC, datetime
-from string import ascii_letters, digits, punctuation
+from string import punctuation
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -118,9 +118,7 @@ class WriteConditions:
         elif not await entity.delete(tx, pk, where=self._unchanged(seen)):
             raise await _changed_meanwhile(tx, entity, pk)
 
-    async def _seen(
-        self, tx: TransactionManager, entity: type[E], pk: Any, *, required: bool
-    ) -> E:
+    async def _seen(self, tx: TransactionManager, entity: type[E], pk: Any, *, required: bool) -> E:
         """The row, if it is a version that the request allows to change."""
         found = await entity.get_or_404(tx, *_key(pk))
         etag = etag_of(found)
@@ -131,9 +129,7 @@ class WriteConditions:
             raise Problem(412, "It was changed since the ETag in If-Match; read it again.")
         return found
 
-    async def _changed(
-        self, tx: TransactionManager, seen: E, pk: Any, row: dict[str, Any]
-    ) -> E:
+    async def _changed(self, tx: TransactionManager, seen: E, pk: Any, row: dict[str, Any]) -> E:
         """Write, unless somebody has deleted the row or changed the version that was asked for."""
         entity, table = type(seen), seen.table_in(tx)
         row = row | _next_etag(table, seen) | _now(table, entity, "updated_at")
@@ -212,9 +208,7 @@ class CreatedResponse:
 # These are coroutines because FastAPI runs other dependencies, classes too, in a thread.
 
 
-async def conditional_read(
-    response: Response, if_none_match: IfNoneMatch = None
-) -> ReadConditions:
+async def conditional_read(response: Response, if_none_match: IfNoneMatch = None) -> ReadConditions:
     """The conditions of a GET."""
     return ReadConditions(response, if_none_match)
 

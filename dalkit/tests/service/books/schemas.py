@@ -48,8 +48,8 @@ class BookPatch(Body):
     catalog: Catalog | MISSING = MISSING
     title: Title | MISSING = MISSING
     author_id: JsonInt64 | MISSING = MISSING
-    published: Date | None | MISSING = MISSING
-    price: Price | None | MISSING = MISSING
+    published: Date | MISSING | None = MISSING
+    price: Price | MISSING | None = MISSING
 
 
 class BookQuery(QueryModel, entity=Book):

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
+from fastapi import APIRouter, Query, Request
+
 from dalkit import ReadTransaction, Transaction
 from dalkit.paging import Page, page
-from fastapi import APIRouter, Query, Request
 
 from .queries import authors_with_books
 from .schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks

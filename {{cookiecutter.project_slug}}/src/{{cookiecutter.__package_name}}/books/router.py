@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
+from fastapi import APIRouter, Query, Request
+
 from dalkit import ReadTransaction, Transaction
 from dalkit.paging import Page
 from dalkit.types import Id
 from dalkit.web.conditional import ConditionalRead, ConditionalWrite, Created
-from fastapi import APIRouter, Query, Request
 
 from .schemas import Book, BookCreate, BookPatch, BookQuery
 

@@ -5,11 +5,12 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from pydantic import MISSING, Field
+from sqlalchemy import ColumnElement
+
 from dalkit.entities import Entity
 from dalkit.paging import QueryModel
 from dalkit.types import Body, Date, Digits, Filter, Int64, JsonInt64, Text
-from pydantic import MISSING, Field
-from sqlalchemy import ColumnElement
 
 Catalog = Annotated[Text, Field(min_length=1, max_length=64)]
 Title = Annotated[Text, Field(min_length=1, max_length=200)]
@@ -47,8 +48,8 @@ class BookPatch(Body):
     catalog: Catalog | MISSING = MISSING
     title: Title | MISSING = MISSING
     author_id: JsonInt64 | MISSING = MISSING
-    published: Date | None | MISSING = MISSING
-    price: Price | None | MISSING = MISSING
+    published: Date | MISSING | None = MISSING
+    price: Price | MISSING | None = MISSING
 
 
 class BookQuery(QueryModel, entity=Book):

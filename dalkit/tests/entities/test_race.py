@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dalkit import DataAccessLayer
 
-from .models import Author
+from tests.entities.models import Author
 
 CALLS = 200
 

@@ -9,7 +9,7 @@ from dalkit import TransactionManager
 from dalkit.data.columns import UnknownColumn
 from dalkit.fast.statements import Where
 
-from .models import Author, AuthorPatch, Book, Mood, Odd
+from tests.entities.models import Author, AuthorPatch, Book, Mood, Odd
 
 
 async def test_insert_returns_the_row_with_its_defaults(tx: TransactionManager) -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from dalkit import TransactionManager
 from dalkit.data.columns import UnknownColumn
-from dalkit.entities.entity import Entity
+from dalkit.entities import Entity
 
-from .models import Author, Odd, Part
+from tests.entities.models import Author, Odd, Part
 
 LEM = {"name": "Lem", "country": "PL"}
 

@@ -10,7 +10,7 @@ from dalkit import TransactionManager
 from dalkit.data.columns import UnknownColumn
 from dalkit.data.rows import fetch_entities, fetch_entity
 
-from .models import Author, Book, BooksByAuthor, Odd
+from tests.entities.models import Author, Book, BooksByAuthor, Odd
 
 
 async def test_a_row_is_found_by_its_primary_key(tx: TransactionManager) -> None:

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement
 
-from dalkit.entities.entity import Entity
-from dalkit.entities.reading import ReadEntity
-from dalkit.paging.query import KeysetQueryModel, QueryModel
+from dalkit.entities import Entity, ReadEntity
+from dalkit.paging import KeysetQueryModel, QueryModel
 from dalkit.types import Date, Digits, Filter, Int64, Text
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from dalkit import TransactionManager
 from dalkit.data.columns import UnknownColumn
-from dalkit.paging.query import QueryModel
+from dalkit.paging import QueryModel
 from dalkit.types import Filter, Int64
 
-from .models import Book, BookQuery
+from tests.entities.models import Book, BookQuery
 
 URL = "http://testserver/books"
 ROWS: list[dict[str, Any]] = [

@@ -9,7 +9,7 @@ from sqlalchemy import func, literal_column, select
 from dalkit import TransactionManager
 from dalkit.data.columns import UnknownColumn
 
-from .models import Author, Mood, Odd
+from tests.entities.models import Author, Mood, Odd
 
 
 class NewAuthor(BaseModel):

@@ -10,12 +10,11 @@ import pytest
 
 from dalkit import DataAccessLayer
 from dalkit.data.errors import NotReflected
-from dalkit.entities.check import EntityMismatch, check_entities
-from dalkit.entities.entity import Entity
-from dalkit.paging.query import QueryModel
+from dalkit.entities import Entity, EntityMismatch, check_entities
+from dalkit.paging import QueryModel
 from dalkit.types import Date, Filter, Int16, Int32, Int64, Text
 
-from . import models
+from tests.entities import models
 
 
 def problems(lab: DataAccessLayer, *checked: type) -> tuple[str, ...]:
@@ -111,11 +110,11 @@ async def test_filters_are_compared(lab: DataAccessLayer) -> None:
     found = problems(lab, Query)
     expected = [
         ("nam__eq", "Did you mean 'name'"),
-        ("name__eq", "db.types.Text"),
+        ("name__eq", "dalkit.types.Text"),
         ("name__ge", "is int | None, but column name is TEXT()"),
-        ("id__eq", "db.types.Int64"),
+        ("id__eq", "dalkit.types.Int64"),
         ("id__in", "Filter[list[...]]"),
-        ("born__eq", "db.types.Int32"),
+        ("born__eq", "dalkit.types.Int32"),
         ("born__contains", "is for text"),
         ("born__lt", "is date | None"),
         ("-nme", "Did you mean 'name'"),

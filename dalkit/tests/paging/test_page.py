@@ -9,12 +9,11 @@ from fastapi import FastAPI, Query, Request
 from sqlalchemy import func, select
 
 from dalkit import TransactionManager
-from dalkit.paging.links import with_parameters
-from dalkit.paging.page import Page, page
-from dalkit.paging.query import QueryModel
+from dalkit.paging import Page, QueryModel, page
+from dalkit.paging.page import with_parameters
 from dalkit.types import Filter, Int64, Text
 
-from .models import Author, Book, BookQuery, BooksByAuthor
+from tests.entities.models import Author, Book, BookQuery, BooksByAuthor
 
 
 class AuthorQuery(QueryModel):
@@ -32,7 +31,7 @@ def lists(tx: TransactionManager) -> FastAPI:
 
     @app.get("/v1/books")
     async def books(query: Annotated[BookQuery, Query()], request: Request) -> Page[Book]:
-        return await Book.page(tx, query, request.url)
+        return await Book.page(tx, query, request)
 
     @app.get("/authors")
     async def authors(
@@ -44,7 +43,7 @@ def lists(tx: TransactionManager) -> FastAPI:
             .join_from(author, book, book.c.author_id == author.c.id, isouter=True)
             .group_by(author.c.id)
         )
-        return await page(tx, BooksByAuthor, query, request.url, statement)
+        return await page(tx, BooksByAuthor, query, request, statement)
 
     return app
 
@@ -76,9 +75,9 @@ async def test_next_and_prev_lead_through_all_pages(browser: httpx.AsyncClient) 
         last, url = response, response.json()["next_url"]
     assert pages == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
     before = last.json()["prev_url"]
-    assert before == "http://testserver/api/v1/books?limit=3&offset=3"
+    assert before == "/api/v1/books?limit=3&offset=3"
     first = (await browser.get(before)).json()["prev_url"]
-    assert first == "http://testserver/api/v1/books?limit=3"
+    assert first == "/api/v1/books?limit=3"
     assert (await browser.get(first)).json()["prev_url"] is None
 
 
@@ -88,8 +87,7 @@ async def test_links_keep_the_other_parameters_once(browser: httpx.AsyncClient) 
     await browser.get(f"/api/v1/books?{parameters}")
     response = await browser.get(f"/api/v1/books?{parameters.replace('+%C3%BC%26', '')}")
     assert response.json()["next_url"] == (
-        "http://testserver/api/v1/books?title__contains=B%6Fok"
-        "&author_id__in=0&author_id__in=1&limit=1&offset=2"
+        "/api/v1/books?title__contains=B%6Fok&author_id__in=0&author_id__in=1&limit=1&offset=2"
     )
     following = (await browser.get(response.json()["next_url"])).json()
     assert following["prev_url"].endswith(
@@ -100,14 +98,14 @@ async def test_links_keep_the_other_parameters_once(browser: httpx.AsyncClient) 
 @pytest.mark.parametrize(
     ("url", "parameters", "expected"),
     [
-        ("http://h/a?b=1&offset=2&c=", {"offset": 4}, "http://h/a?b=1&c=&offset=4"),
-        ("http://h/a?offset=2", {"offset": None}, "http://h/a"),
-        ("http://h/a?off%73et=2&&b", {"offset": 4}, "http://h/a?b&offset=4"),
-        ("http://h/a?+o=2#part", {" o": None, "z": "1"}, "http://h/a?z=1#part"),
+        ("/a?b=1&offset=2&c=", {"offset": 4}, "/a?b=1&c=&offset=4"),
+        ("/a?offset=2", {"offset": None}, "/a"),
+        ("/a?off%73et=2&&b", {"offset": 4}, "/a?b&offset=4"),
+        ("/a?+o=2", {" o": None, "z": "1"}, "/a?z=1"),
         (
-            "http://h/a%20b?x=%FF&y=%26%C3%BC",
+            "/a%20b?x=%FF&y=%26%C3%BC",
             {"z": "ü&"},
-            "http://h/a%20b?x=%FF&y=%26%C3%BC&z=%C3%BC%26",
+            "/a%20b?x=%FF&y=%26%C3%BC&z=%C3%BC%26",
         ),
     ],
 )
@@ -185,7 +183,7 @@ async def test_a_custom_statement_is_filtered_and_paged(
     assert body["results"] == [{"id": author.id, "name": "Lem", "number_of_books": 2}]
     body = (await browser.get("/api/authors?limit=1")).json()
     assert body["total_count"] == 2
-    assert body["next_url"] == "http://testserver/api/authors?limit=1&offset=1"
+    assert body["next_url"] == "/api/authors?limit=1&offset=1"
 
 
 async def test_a_page_may_have_a_further_condition(tx: TransactionManager) -> None:
