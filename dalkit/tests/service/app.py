@@ -63,7 +63,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
             Middleware(
                 BodyLimitMiddleware,
                 max_body_size=settings.max_body_size,
-                by_path={"/v1/books/bulk": bulk.MAX_UPLOAD},
+                by_path={"/v1/library/bulk": bulk.MAX_UPLOAD},
             ),
             Middleware(ServerErrorMiddleware),
             Middleware(HeadMiddleware),

@@ -1,4 +1,4 @@
-"""`GET /v1/books/export`."""
+"""`GET /v1/library/export`."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy import func
 from dalkit import TransactionManager
 
 TITLE = 'a "quoted",\nback\\slash\ttitle é'
-PATH = "/v1/books/export"
+PATH = "/v1/library/export"
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_a_download_can_be_uploaded(
     first = await client.get(PATH, params={"format": file_format})
     await transaction.execute(transaction.get_table("book").delete())
     headers = {"content-type": first.headers["content-type"]}
-    counts = await client.post("/v1/books/bulk", content=first.content, headers=headers)
+    counts = await client.post("/v1/library/bulk", content=first.content, headers=headers)
     assert counts.json() == {"copied": 2, "inserted": 2, "updated": 0, "skipped": 0}
     assert (await client.get(PATH, params={"format": file_format})).content == first.content
 

@@ -1,4 +1,4 @@
-"""`POST /v1/books/bulk`."""
+"""`POST /v1/library/bulk`."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,7 +27,7 @@ def upload(client: httpx.AsyncClient) -> Any:
     """Send a file."""
 
     async def run(content: Any, headers: dict[str, str] = CSV) -> httpx.Response:
-        return await client.post("/v1/books/bulk", content=content, headers=headers)
+        return await client.post("/v1/library/bulk", content=content, headers=headers)
 
     return run
 

@@ -1,4 +1,4 @@
-"""Many books at once: `POST /v1/books/bulk` and `GET /v1/books/export`."""
+"""Many books at once: `POST /v1/library/bulk` and `GET /v1/library/export`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ from tests.service.books.bulk.statements import exported_books, record_without_a
 #: Bytes that an upload may have, instead of MAX_BODY_SIZE.
 MAX_UPLOAD = 1024**3
 
-router = APIRouter(prefix="/books", tags=["books"])
+router = APIRouter(prefix="/library", tags=["books"])
 
 FILE: dict[str, Any] = {type_: {"schema": {"type": "string"}} for type_ in MEDIA_TYPES}
 FORMATS: dict[str, Format] = {"csv": CSV, "jsonl": JSON_LINES}
