@@ -65,7 +65,7 @@ async def _settled(observer: asyncpg.Connection) -> None:
 async def _upload(url: str, catalog: str) -> httpx.Response:
     file = f"catalog,title,author_id\n{catalog},T,1\n"
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-        return await client.post("/books/bulk", content=file, headers={"content-type": "text/csv"})
+        return await client.post("/library/bulk", content=file, headers={"content-type": "text/csv"})
 
 
 async def test_an_upload_that_breaks_off_stores_nothing(
@@ -74,7 +74,7 @@ async def test_an_upload_that_breaks_off_stores_nothing(
     parts = urlsplit(url)
     _, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(
-        b"POST /books/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        b"POST /library/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
         b"Content-Length: 99999999\r\n\r\ncatalog,title,author_id\n"
     )
     for number in range(20_000):
@@ -98,7 +98,7 @@ async def test_a_download_that_breaks_off_frees_the_connection(
     )
     async with (
         httpx.AsyncClient(base_url=url, timeout=30) as client,
-        client.stream("GET", "/books/export") as answer,
+        client.stream("GET", "/library/export") as answer,
     ):
         assert answer.status_code == 200
         async for _ in answer.aiter_raw(1000):
@@ -121,7 +121,7 @@ async def test_an_export_that_fails_at_once_is_a_problem(
     await observer.execute("ALTER TABLE book RENAME COLUMN title TO heading")
     try:
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-            answer = await client.get("/books/export")
+            answer = await client.get("/library/export")
     finally:
         await observer.execute("ALTER TABLE book RENAME COLUMN heading TO title")
     assert answer.status_code == 500
