@@ -65,7 +65,9 @@ async def _settled(observer: asyncpg.Connection) -> None:
 async def _upload(url: str, catalog: str) -> httpx.Response:
     file = f"catalog,title,author_id\n{catalog},T,1\n"
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-        return await client.post("/library/bulk", content=file, headers={"content-type": "text/csv"})
+        return await client.post(
+            "/library/bulk", content=file, headers={"content-type": "text/csv"}
+        )
 
 
 async def test_an_upload_that_breaks_off_stores_nothing(
