@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import MISSING, Field, TypeAdapter, ValidationError
 
-from dalkit.types import Date, Digits, Filter, Float, Int16, Int32, Int64, Text, Timestamp
+from dalkit.types import Body, Date, Digits, Filter, Float, Id, Int16, Int32, Int64, Text, Timestamp
 
 Price = Annotated[Decimal, Digits(10, 2), Field(ge=0)]
 FilterInt32 = Filter[Int32]
@@ -23,6 +23,7 @@ TYPES: dict[str, Any] = {
     "Timestamp": Timestamp,
     "Price": Price,
     "Filter": FilterInt32,
+    "Id": Id,
 }
 
 
@@ -43,6 +44,8 @@ TYPES: dict[str, Any] = {
         ("Price", 1.1, Decimal("1.1")),
         ("Price", 0, Decimal(0)),
         ("Filter", None, None),
+        ("Id", "9223372036854775807", 2**63 - 1),
+        ("Id", "0", 0),
     ],
 )
 def test_values_that_fit(name: str, value: object, expected: object) -> None:
@@ -76,6 +79,17 @@ def test_values_that_fit(name: str, value: object, expected: object) -> None:
         ("Price", 1e300),
         ("Price", -1),
         ("Price", True),
+        ("Id", "9223372036854775808"),
+        ("Id", "9" * 5_000),
+        ("Id", "-1"),
+        ("Id", "+1"),
+        ("Id", "1.0"),
+        ("Id", "1_0"),
+        ("Id", " 1"),
+        ("Id", "\uff11"),
+        ("Id", "1\0"),
+        ("Id", "\ud800"),
+        ("Id", ""),
     ],
 )
 def test_values_that_do_not_fit(name: str, value: object) -> None:
@@ -98,4 +112,29 @@ def test_schemas_say_what_is_accepted() -> None:
         "type": "integer",
         "minimum": -(2**15),
         "maximum": 2**15 - 1,
+    }
+
+
+class NotePatch(Body):
+    """A field that may not be null, and one that may."""
+
+    title: Annotated[Text, Field(max_length=3)] | MISSING = MISSING
+    price: Price | MISSING | None = MISSING
+
+
+def test_what_a_body_leaves_out_is_missing_and_not_null() -> None:
+    assert NotePatch().model_dump() == {}
+    assert NotePatch(price=None).model_dump() == {"price": None}
+    for body, loc in ({"title": None}, ("title",)), ({"colour": "red"}, ("colour",)):
+        with pytest.raises(ValidationError) as refused:
+            NotePatch.model_validate(body)
+        assert [error["loc"] for error in refused.value.errors()] == [loc]
+    schema = NotePatch.model_json_schema()
+    assert schema["additionalProperties"] is False
+    assert "required" not in schema
+    assert schema["properties"]["title"] == {
+        "maxLength": 3,
+        "pattern": r"^[^\x00]*$",
+        "title": "Title",
+        "type": "string",
     }

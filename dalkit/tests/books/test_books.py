@@ -77,6 +77,7 @@ async def test_a_new_book_is_created_at_its_location(
     new = {"catalog": "LG-2", "title": "The Word for World Is Forest", "author_id": author.id}
     created = await client.post("/v1/books", json=new)
     assert created.status_code == 201
+    assert created.headers["location"] == f"/v1/books/{created.json()['id']}"
     found = await client.get(created.headers["location"])
     assert found.status_code == 200
     assert found.json() == created.json()
@@ -187,7 +188,20 @@ async def test_a_missing_book_is_a_problem(client: httpx.AsyncClient) -> None:
     assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("book_id", ["0", "-1", "one", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "book_id",
+    [
+        "0",
+        "-1",
+        "one",
+        "99999999999999999999",
+        "9" * 5_000,
+        "a" * 10_000,
+        "%00",
+        "%ED%A0%80",
+        "1.0",
+    ],
+)
 async def test_an_id_that_no_book_can_have_is_a_problem(
     client: httpx.AsyncClient, book_id: str
 ) -> None:

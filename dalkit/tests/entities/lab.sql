@@ -38,6 +38,25 @@ CREATE TABLE lab.part (id integer PRIMARY KEY, value text) PARTITION BY RANGE (i
 CREATE TABLE lab.part_1 PARTITION OF lab.part FOR VALUES FROM (0) TO (100);
 CREATE UNIQUE INDEX odd_label ON lab.odd (lower(label));
 CREATE TABLE lab.heap (a integer CONSTRAINT heap_a UNIQUE DEFERRABLE, b text NOT NULL);
+CREATE TABLE lab.edition (
+    book_id bigint,
+    number integer,
+    title text NOT NULL,
+    etag uuid NOT NULL DEFAULT gen_random_uuid(),
+    updated_at timestamp,
+    deleted_at timestamp,
+    PRIMARY KEY (book_id, number)
+);
+CREATE TABLE lab.note (
+    name text PRIMARY KEY,
+    body text,
+    version integer NOT NULL DEFAULT 1
+);
+CREATE TABLE lab.page (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    body text,
+    etag text NOT NULL GENERATED ALWAYS AS ('"' || body || ' %') STORED
+);
 CREATE VIEW lab.books_by_author AS
     SELECT author.id, author.name, count(book.id) AS number_of_books,
            1 / (0 * author.id) AS explosive

@@ -4,6 +4,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement
@@ -75,6 +76,33 @@ class BooksByAuthor(ReadEntity, table="lab.books_by_author"):
     id: int
     name: str
     number_of_books: int
+
+
+class Edition(Entity, table="lab.edition"):
+    """A composite key, an etag, and times without a time zone."""
+
+    book_id: int
+    number: int
+    title: str
+    etag: UUID = Field(exclude=True)
+    updated_at: datetime | None
+    deleted_at: datetime | None = Field(exclude=True)
+
+
+class Note(Entity, table="lab.note"):
+    """A key of text, and an etag that counts; rows are deleted for good."""
+
+    name: str
+    body: str | None
+    etag: int = Field(validation_alias="version", exclude=True)
+
+
+class Leaf(Entity, table="lab.page"):
+    """An etag that PostgreSQL computes, of characters that have no place in a header."""
+
+    id: UUID
+    body: str
+    etag: str
 
 
 Orderings = Literal[

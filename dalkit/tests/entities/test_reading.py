@@ -1,5 +1,6 @@
 """Reading rows as entities."""
 
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -7,10 +8,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import MultipleResultsFound
 
 from dalkit import TransactionManager
-from dalkit.data.columns import UnknownColumn
-from dalkit.data.rows import fetch_entities, fetch_entity
+from dalkit.entities import UnknownColumn, fetch_entities, fetch_entity
+from dalkit.web.problems import Problem
 
-from tests.entities.models import Author, Book, BooksByAuthor, Odd
+from tests.entities.models import Author, Book, BooksByAuthor, Edition, Odd
 
 
 async def test_a_row_is_found_by_its_primary_key(tx: TransactionManager) -> None:
@@ -23,6 +24,24 @@ async def test_a_composite_key_is_given_in_order(tx: TransactionManager) -> None
     made = await Odd.insert(tx, order=1, select="a")
     assert await Odd.get_by_pk(tx, 1, "a") == made
     assert await Odd.get_by_pk(tx, 1, "b") is None
+
+
+async def test_a_row_that_is_missing_or_deleted_is_a_problem(tx: TransactionManager) -> None:
+    made = await Edition.insert(tx, book_id=1, number=2, title="x")
+    assert await Edition.get_or_404(tx, 1, 2) == made
+    with pytest.raises(Problem) as missing:
+        await Edition.get_or_404(tx, 1, 3)
+    assert (missing.value.status_code, missing.value.detail) == (
+        404,
+        "There is no edition (1, 3).",
+    )
+    await Edition.update(tx, (1, 2), deleted_at=datetime(2026, 1, 1))  # noqa: DTZ001 - no time zone
+    with pytest.raises(Problem) as deleted:
+        await Edition.get_or_404(tx, 1, 2)
+    assert (deleted.value.status_code, deleted.value.detail) == (410, "Edition (1, 2) was deleted.")
+    author = await Author.insert(tx, name="Lem", country="PL")
+    with pytest.raises(Problem, match=f"There is no author {author.id + 1}."):
+        await Author.get_or_404(tx, author.id + 1)
 
 
 async def test_a_wrong_number_of_key_values_names_the_key(tx: TransactionManager) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from dalkit import TransactionManager
 from dalkit.paging import Page, QueryModel, page
-from dalkit.paging.page import with_parameters
+from dalkit.paging.page import relative_reference, with_parameters
 from dalkit.types import Filter, Int64, Text
 
 from tests.entities.models import Author, Book, BookQuery, BooksByAuthor
@@ -93,6 +93,34 @@ async def test_links_keep_the_other_parameters_once(browser: httpx.AsyncClient) 
     assert following["prev_url"].endswith(
         "?title__contains=B%6Fok&author_id__in=0&author_id__in=1&limit=1&offset=1"
     )
+
+
+async def test_links_are_relative_whatever_host_is_asked_for(
+    browser: httpx.AsyncClient, lists: FastAPI, tx: TransactionManager
+) -> None:
+    for host in ("evil.example", "evil.example/x?y#z", "[", ""):
+        response = await browser.get("/api/v1/books?limit=1", headers={"host": host})
+        assert response.json()["next_url"] == "/api/v1/books?limit=1&offset=1"
+
+
+@pytest.mark.parametrize("path", ["/v1/books", "/proxied/v1/books"])
+async def test_links_have_the_root_path_whether_or_not_the_proxy_took_it_off(
+    lists: FastAPI, browser: httpx.AsyncClient, path: str
+) -> None:
+    assert browser is not None  # there are books
+    transport = httpx.ASGITransport(lists, root_path="/proxied")
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as behind:
+        response = await behind.get(f"{path}?limit=1")
+    assert response.json()["next_url"] == "/proxied/v1/books?limit=1&offset=1"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("//evil.example/x", "/%2Fevil.example/x?a=%FF"), ("/\\e?#", "/%5Ce%3F%23?a=%FF")],
+)
+def test_a_path_is_never_taken_for_a_host(path: str, expected: str) -> None:
+    scope = {"type": "http", "path": path, "query_string": b"a=%FF", "headers": []}
+    assert relative_reference(Request(scope)) == expected
 
 
 @pytest.mark.parametrize(
