@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dalkit import TransactionManager
 from dalkit.data.columns import UnknownColumn
-from dalkit.fast.statements import Where
+from dalkit.data.statements import Where
 
 from tests.entities.models import Author, AuthorPatch, Book, Mood, Odd
 

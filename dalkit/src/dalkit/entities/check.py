@@ -29,6 +29,10 @@ WIDER = {int: (int, float, Decimal), float: (float, Decimal), Decimal: (Decimal,
 CONVERTING = (BeforeValidator, PlainValidator, WrapValidator)
 
 
+class _Converted:
+    """A type that a validator makes of whatever it gets."""
+
+
 class EntityMismatch(RuntimeError):
     """Entities or query models do not fit the database; `problems` has one sentence for each."""
 
@@ -126,13 +130,13 @@ def _annotation(field: FieldInfo) -> Any:
 
 
 def _types(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation allows; Any where a validator converts the value."""
+    """The types that an annotation allows; `_Converted` for one that a validator makes."""
     annotation = getattr(annotation, "__value__", annotation)  # type X = ...
     if get_origin(annotation) is Annotated:
         inner, *metadata = get_args(annotation)
         converts = any(isinstance(m, CONVERTING) and m.func is not iso_only for m in metadata)
         for one in _types(inner):
-            yield Any if converts and one is not NoneType else one
+            yield _Converted if converts and one is not NoneType else one
     elif get_origin(annotation) in (Union, UnionType):
         for member in get_args(annotation):
             yield from _types(member)
@@ -151,7 +155,7 @@ def _fits(kind: Any, of: TypeEngine[Any], *, reading: bool) -> bool:
     of, python_type = _base_type(of), _python_type(of)
     if kind is NoneType:
         return False
-    if kind in (Any, object) or isinstance(of, NullType | JSON):
+    if kind in (Any, object, _Converted) or isinstance(of, NullType | JSON):
         return True
     if isinstance(of, ARRAY):
         items = [one for item in get_args(kind)[:1] for one in _types(item)]

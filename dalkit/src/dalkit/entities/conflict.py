@@ -3,11 +3,13 @@
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, literal_column
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement, Executable, Table, literal_column
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.engine import Dialect
 
 from ..data.columns import column
+from ..data.statements import cached_per_table, insert_row
 from ..data.transaction import TransactionManager
 
 #: The extra column of an upsert's row that tells an inserted row from an updated one.
@@ -95,3 +97,17 @@ def created_flag(dialect: Dialect) -> ColumnElement[bool]:
     if version and version >= (18,):
         return literal_column("old.ctid").is_(None).label(CREATED)
     return (literal_column("xmax") == literal_column("0")).label(CREATED)
+
+
+@cached_per_table
+def upsert_row(
+    table: Table,
+    model: type[BaseModel],
+    names: tuple[str, ...],
+    target: Target,
+    update: tuple[str, ...] | None,
+    dialect: Dialect,
+) -> Executable:
+    """INSERT of one row with `on_conflict`; it returns the model's columns and `created_flag`."""
+    upsert = on_conflict(insert_row(table, model, names), names, target, update)
+    return upsert.returning(created_flag(dialect))

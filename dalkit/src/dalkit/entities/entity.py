@@ -4,29 +4,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, overload
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Executable, Insert, Select, Table, Update, delete, literal, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.engine import Dialect
+from sqlalchemy import Table
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 from starlette.requests import HTTPConnection
 
 from ..data.columns import column, values_of
-from ..data.rows import as_entities, columns_for, fetch_entities, fetch_entity
-from ..data.transaction import TransactionManager
-from ..fast.statements import (
+from ..data.rows import as_entities, fetch_entities, fetch_entity
+from ..data.statements import (
     Conditions,
-    Shape,
     Where,
-    cached_per_table,
-    conditions_on,
+    delete_rows,
+    insert_row,
     row_with,
-    value_binds,
+    select_rows,
+    update_rows,
     value_params,
 )
+from ..data.transaction import TransactionManager
 from ..paging.page import Page, page
 from ..paging.query import FilterModel
 from ..web.problems import Problem
-from .conflict import CREATED, Target, created_flag, on_conflict, target_of, target_over
+from .conflict import CREATED, Target, target_of, target_over, upsert_row
 from .insert_many import insert_many
 
 Values = Mapping[str, Any] | BaseModel
@@ -63,9 +61,7 @@ class ReadEntity(BaseModel):
         """The row with this primary key, or None; `get_by_pk(tx, a, b)` for a composite key."""
         table = cls.table_in(tx)
         where = row_with(table, pk)
-        return await fetch_entity(
-            tx, cls, _select_from(table, cls, where.shape, None), where.params
-        )
+        return await fetch_entity(tx, cls, select_rows(table, cls, where.shape, None), where.params)
 
     @classmethod
     async def get_or_404(cls, tx: TransactionManager, /, *pk: Any) -> Self:
@@ -91,9 +87,7 @@ class ReadEntity(BaseModel):
         table = cls.table_in(tx)
         where = Conditions.of(equal)
         # Two rows are enough to tell one from several.
-        found = await fetch_entities(
-            tx, cls, _select_from(table, cls, where.shape, 2), where.params
-        )
+        found = await fetch_entities(tx, cls, select_rows(table, cls, where.shape, 2), where.params)
         if len(found) > 1:
             raise MultipleResultsFound(
                 f"More than one row of {table.fullname} has these values of {', '.join(equal)}."
@@ -131,7 +125,7 @@ class Entity(ReadEntity):
         """Insert one row and return it with its defaults; all fields of a model are written."""
         table = cls.table_in(tx)
         row = values_of(table, values or {}) | values_of(table, more)
-        made = await tx.fetch_one(_insert_into(table, cls, tuple(row)), value_params(row))
+        made = await tx.fetch_one(insert_row(table, cls, tuple(row)), value_params(row))
         return cls.model_validate(made)
 
     @overload
@@ -179,7 +173,7 @@ class Entity(ReadEntity):
         """Delete the row with this primary key if `where` holds; tell whether there was one."""
         table = cls.table_in(tx)
         row = row_with(table, pk, where)
-        return await tx.fetch_one(_delete_from(table, row.shape), row.params) is not None
+        return await tx.fetch_one(delete_rows(table, row.shape), row.params) is not None
 
     @classmethod
     async def get_or_create(
@@ -258,9 +252,9 @@ class Entity(ReadEntity):
         """Update the rows that match, or only look for one when there is nothing to write."""
         if not row:
             return await fetch_entity(
-                tx, cls, _select_from(table, cls, where.shape, 2), where.params
+                tx, cls, select_rows(table, cls, where.shape, 2), where.params
             )
-        statement = _update_of(table, cls, tuple(row), where.shape)
+        statement = update_rows(table, cls, tuple(row), where.shape)
         return await fetch_entity(tx, cls, statement, value_params(row) | where.params)
 
     @classmethod
@@ -273,45 +267,6 @@ class Entity(ReadEntity):
         changed: tuple[str, ...] | None,
     ) -> tuple[Self, bool] | None:
         """The row that was inserted or updated and whether it was inserted, or None."""
-        statement = _upsert_into(table, cls, tuple(row), target, changed, tx.engine.dialect)
+        statement = upsert_row(table, cls, tuple(row), target, changed, tx.engine.dialect)
         made = await tx.fetch_one(statement, value_params(row))
         return None if made is None else (cls.model_validate(made), made[CREATED])
-
-
-@cached_per_table
-def _select_from(
-    table: Table, model: type[BaseModel], where: Shape, most: int | None
-) -> Select[Any]:
-    return select(*columns_for(model, table)).where(*conditions_on(table, where)).limit(most)
-
-
-@cached_per_table
-def _insert_into(table: Table, model: type[BaseModel], names: tuple[str, ...]) -> Insert:
-    return insert(table).values(value_binds(table, names)).returning(*columns_for(model, table))
-
-
-@cached_per_table
-def _update_of(
-    table: Table, model: type[BaseModel], names: tuple[str, ...], where: Shape
-) -> Update:
-    matching = update(table).where(*conditions_on(table, where))
-    return matching.values(value_binds(table, names)).returning(*columns_for(model, table))
-
-
-@cached_per_table
-def _delete_from(table: Table, where: Shape) -> Executable:
-    return delete(table).where(*conditions_on(table, where)).returning(literal(True))
-
-
-@cached_per_table
-def _upsert_into(
-    table: Table,
-    model: type[BaseModel],
-    names: tuple[str, ...],
-    target: Target,
-    changed: tuple[str, ...] | None,
-    dialect: Dialect,
-) -> Insert:
-    new = insert(table).values(value_binds(table, names))
-    columns = [*columns_for(model, table), created_flag(dialect)]
-    return on_conflict(new, names, target, changed).returning(*columns)

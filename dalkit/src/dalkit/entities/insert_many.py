@@ -11,8 +11,8 @@ from sqlalchemy.types import NullType
 
 from ..data.columns import plain, stored, unlimited, values_of
 from ..data.rows import columns_for
+from ..data.statements import cached_per_table
 from ..data.transaction import TransactionManager
-from ..fast.statements import cached_per_table
 
 
 async def insert_many(

@@ -13,9 +13,9 @@ from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, bin
 from starlette.requests import HTTPConnection
 
 from ..data.rows import column_names, columns_for
+from ..data.statements import Conditions, Shape, Where, cached_per_table, conditions_on
 from ..data.transaction import TransactionManager
 from ..fast.fastpath import Row
-from ..fast.statements import Conditions, Shape, Where, cached_per_table, conditions_on
 from .keyset import BadCursor, Cursor, Key, after
 from .query import DeclaredFilter, FilterModel, KeysetQueryModel, QueryModel
 

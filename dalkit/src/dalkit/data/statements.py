@@ -2,11 +2,28 @@
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar, TypeVarTuple
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple, cast
 
-from sqlalchemy import BindParameter, ColumnElement, FromClause, Table, and_, bindparam
+from pydantic import BaseModel
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Executable,
+    FromClause,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
 
-from ..data.columns import column, plain, stored, unlimited
+from .columns import column, plain, stored, unlimited
+from .rows import columns_for
 
 F = TypeVar("F", bound=FromClause)
 S = TypeVar("S")
@@ -48,15 +65,43 @@ def cached_per_table(build: Callable[[F, *Arguments], S]) -> Callable[[F, *Argum
     return cached
 
 
-def value_binds(table: Table, names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
-    """A bind parameter for each column to write; `value_params` has their values."""
-    return {
-        name: bindparam(f"v{i}", type_=stored(table.c[name].type)) for i, name in enumerate(names)
-    }
+@cached_per_table
+def select_rows(
+    table: Table, model: type[BaseModel], where: Shape, most: int | None
+) -> Select[Any]:
+    """SELECT of the columns of a model, of at most so many rows."""
+    return select(*columns_for(model, table)).where(*conditions_on(table, where)).limit(most)
+
+
+@cached_per_table
+def insert_row(table: Table, model: type[BaseModel], names: tuple[str, ...]) -> Insert:
+    """INSERT of these columns, whose values are `value_params`; it returns those of a model."""
+    new: Any = insert(table).values(_value_binds(table, names))
+    return cast(Insert, new.returning(*columns_for(model, table)))
+
+
+@cached_per_table
+def update_rows(
+    table: Table, model: type[BaseModel], names: tuple[str, ...], where: Shape
+) -> Update:
+    """UPDATE of these columns, whose values are `value_params`; it returns those of a model."""
+    matching = update(table).where(*conditions_on(table, where))
+    return matching.values(_value_binds(table, names)).returning(*columns_for(model, table))
+
+
+@cached_per_table
+def delete_rows(table: Table, where: Shape) -> Executable:
+    """DELETE, which returns true for each row."""
+    return delete(table).where(*conditions_on(table, where)).returning(literal(True))
+
+
+def _value_binds(table: Table, names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
+    types = {name: stored(table.c[name].type) for name in names}
+    return {name: bindparam(f"v{i}", type_=types[name]) for i, name in enumerate(names)}
 
 
 def value_params(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `value_binds`."""
+    """The values of a row to write."""
     return {f"v{i}": value for i, value in enumerate(values.values())}
 
 
@@ -95,11 +140,13 @@ def row_with(table: Table, pk: Any, where: Where = None) -> Conditions:
     key = _primary_key(table, pk if isinstance(pk, tuple) else (pk,))
     if where is None:
         return Conditions.of(key)
-    if isinstance(where, Mapping) and not where.keys() & key.keys():
+    if isinstance(where, ColumnElement):
+        further = [where]
+    elif not where.keys() & key.keys():
         return Conditions.of({**key, **where})
-    equal = [*key.items(), *(where.items() if isinstance(where, Mapping) else ())]
-    conditions = [column(table, name) == plain(value) for name, value in equal]
-    return Conditions.of(and_(*conditions, *(() if isinstance(where, Mapping) else (where,))))
+    else:
+        further = [column(table, name) == plain(value) for name, value in where.items()]
+    return Conditions.of(and_(*(table.c[name] == plain(v) for name, v in key.items()), *further))
 
 
 @cached_per_table
