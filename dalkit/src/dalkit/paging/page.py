@@ -50,7 +50,17 @@ async def page(
     _refuse_repeated(type(query), url)
     if not isinstance(query, QueryModel | KeysetQueryModel):
         raise TypeError(f"{type(query).__name__} must be a QueryModel or a KeysetQueryModel.")
-    listing = _Listing(tx, model, query, source, where)
+    filters, parameters = query.given()
+    conditions = Conditions.of(where)
+    listing = _Listing(
+        tx,
+        model,
+        source if isinstance(source, Table) else source.subquery("listed"),
+        _Asked(type(query), filters, conditions.shape),
+        getattr(query, "order_by", ""),
+        query.limit,
+        parameters | conditions.params,
+    )
     members = await (
         _cursor_page(listing, query, url)
         if isinstance(query, KeysetQueryModel)
@@ -72,7 +82,7 @@ async def _offset_page(listing: "_Listing", query: QueryModel, url: str) -> dict
     if query.count == "exact":
         # The last page tells the total by itself; other pages need a count.
         is_last = not more and (rows or not query.offset)
-        total = seen if is_last else max(await listing.count(), seen if rows else 0)
+        total = seen if is_last else max(await listing.total(), seen if rows else 0)
     before = max(0, min(query.offset, seen if total is None else total) - query.limit)
     following = query.offset + query.limit
     return {
@@ -107,7 +117,7 @@ async def _cursor_page(listing: "_Listing", query: KeysetQueryModel, url: str) -
 
     return {
         "results": results,
-        "total_count": await listing.count() if query.count == "exact" else None,
+        "total_count": await listing.total() if query.count == "exact" else None,
         "next_url": link(results[-1], to_previous=False) if results and has_next else None,
         "prev_url": link(results[0], to_previous=True) if results and has_prev else None,
     }
@@ -135,27 +145,20 @@ class _Start(NamedTuple):
     nulls: tuple[bool, ...]
 
 
-class _Listing:
+class _Listing(NamedTuple):
     """The rows of a table or of a statement that a query asks for."""
 
-    def __init__(
-        self,
-        tx: TransactionManager,
-        model: type[BaseModel],
-        query: FilterModel,
-        source: Table | Select[Any],
-        where: Where,
-    ) -> None:
-        self.order_by: str = getattr(query, "order_by", "")
-        self._tx, self._model, self._limit = tx, model, query.limit
-        self._source = source if isinstance(source, Table) else source.subquery("listed")
-        (filters, parameters), conditions = query.given(), Conditions.of(where)
-        self._asked = _Asked(type(query), filters, conditions.shape)
-        self._parameters = parameters | conditions.params
+    tx: TransactionManager
+    model: type[BaseModel]
+    source: FromClause
+    asked: _Asked
+    order_by: str
+    limit: int
+    parameters: dict[str, Any]
 
     def keys(self) -> list[Key]:
         """The keys of the ordering."""
-        return _keys(self._source, self._asked.query, self.order_by)
+        return _keys(self.source, self.asked.query, self.order_by)
 
     async def rows(self, parameters: dict[str, Any], cursor: Cursor | None = None) -> list[Row]:
         """The rows of a page in their order (backward: reversed), and one more if there is one."""
@@ -163,14 +166,14 @@ class _Listing:
         if cursor is not None:
             start = _Start(cursor.backward, tuple(value is None for value in cursor.values))
             parameters |= {f"k{i}": v for i, v in enumerate(cursor.values) if v is not None}
-        statement = _select_page(self._source, self._asked, self._model, self.order_by, start)
-        limit = {"limit": self._limit + 1}
-        return await self._tx.fetch_all(statement, self._parameters | parameters | limit)
+        statement = _select_page(self.source, self.asked, self.model, self.order_by, start)
+        limit = {"limit": self.limit + 1}
+        return await self.tx.fetch_all(statement, self.parameters | parameters | limit)
 
-    async def count(self) -> int:
+    async def total(self) -> int:
         """The number of all rows. A window count would cost three times the page."""
-        statement = _select_count(self._source, self._asked)
-        return int(await self._tx.fetch_value(statement, self._parameters))
+        statement = _select_count(self.source, self.asked)
+        return int(await self.tx.fetch_value(statement, self.parameters))
 
 
 @cached_per_table
