@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(names: Sequence[str], options: Options) -> None:
     if LOADED & set(names):
         choose(options.short)
-    with folder() as temporary, stage(options, temporary) as it:
+    with folder() as temporary, stage(temporary) as it:
         for name in names:
             _report(name, options, it)
 

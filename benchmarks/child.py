@@ -5,26 +5,24 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from .errors import BenchmarkError
 from .machine import on_server_core
-from .project import Project
-
-#: What the default answers name the package.
-PACKAGE = "my_service"
+from .stage import ROOT
 
 
-def run(program: str, project: Project, url: str = "", *arguments: object) -> Any:
+def run(
+    program: str, *arguments: object, folder: Path = ROOT, variables: Mapping[str, str] = {}
+) -> Any:
     """Return what the program's `main` returns; raises BenchmarkError with its output."""
-    if project.package != PACKAGE:
-        raise BenchmarkError(f"The programs import {PACKAGE}, not {project.package}.")
     command = [sys.executable, "-m", "benchmarks.child", program, *map(str, arguments)]
-    variables = {"DATABASE_URL": url, "PYTHONPATH": project.python_path}
     with on_server_core():
         done = subprocess.run(
             command,
-            cwd=project.folder,
+            cwd=folder,
             env={**os.environ, **variables},
             capture_output=True,
             text=True,

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .errors import BenchmarkError
 
@@ -21,12 +20,11 @@ class Options:
     cases: list[str] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
-    project: Path | None = None
 
     @property
     def writes(self) -> bool:
         """Whether the results are kept: what was measured in part is not."""
-        partial = self.only or self.cases or self.connections or self.settings or self.project
+        partial = self.only or self.cases or self.connections or self.settings
         return self.write and not (self.short or partial)
 
 
@@ -55,7 +53,6 @@ def parse(arguments: Sequence[str], groups: Iterable[str]) -> Options:
         metavar="KEY=VALUE",
         help="a variable of the service: `ours` with it is measured beside `ours` (http)",
     )
-    parser.add_argument("--project", type=Path, help="a rendered service, instead of a new one")
     found = vars(parser.parse_args(arguments))
     unknown = set(found["groups"]) - set(groups)
     if unknown or found["rounds"] < 1 or found["seconds"] <= 0:

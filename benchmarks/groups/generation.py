@@ -9,9 +9,8 @@ from tempfile import TemporaryDirectory
 from ..errors import BenchmarkError
 from ..machine import on_server_core
 from ..options import Options
-from ..project import ROOT
 from ..report import Plot, Result, Table
-from ..stage import Stage
+from ..stage import ROOT, Stage
 from ..statistics import Spread, ratios, short
 
 NOTE = "The default answers, a fresh process each time: render, run the hooks, write the files."

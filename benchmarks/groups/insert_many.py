@@ -19,7 +19,7 @@ order of the rows), without it executemany.
 def run(options: Options, it: Stage) -> Result:
     """Measure 10,000 rows."""
     rows, rounds = (100, 1) if options.short else (10_000, options.rounds)
-    found = run_program("insert_many", it.project, it.database("many"), rounds, rows)
+    found = run_program("insert_many", it.database("many"), rounds, rows)
     table = Table(
         f"insert_many of {rows:,} rows: SQLAlchemy's time by ours",
         ["returned", "wall", "CPU of the client", "ours ms", "SQLAlchemy ms"],

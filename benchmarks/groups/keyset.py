@@ -16,7 +16,7 @@ def run(options: Options, it: Stage) -> Result:
     """Measure tables of 10^3 to 10^6 rows."""
     sizes, pages, rounds = ([100, 1000], 20, 1) if options.short else (SIZES, 200, options.rounds)
     tables = [f"{size}={it.database(f'items{size}', size)}" for size in sizes]
-    turns = [run_program("keyset", it.project, "", pages, *tables) for _ in range(rounds)]
+    turns = [run_program("keyset", pages, *tables) for _ in range(rounds)]
     ways = {
         way: {size: [turn[str(size)][way] for turn in turns] for size in sizes}
         for way in ("cursor", "offset")

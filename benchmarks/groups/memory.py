@@ -1,6 +1,8 @@
 """The service's memory over many requests."""
 
-from ..http.comparison import ROWS, SCOPES
+from dalkit.dev.issuer import issuer
+
+from ..http.comparison import ROWS
 from ..http.load import Generator, choose
 from ..http.rounds import Plan, served
 from ..http.systems import System, generated
@@ -24,10 +26,10 @@ def run(options: Options, it: Stage) -> Result:
     total = 200_000
     if options.short:
         plan, total = Plan(list(CASES), [4], 1, 0.05, 1000, pool=2), 100
-    with it.project.tool("issuer").issuer() as issuer:
-        systems = generated(it.project, it.guarded, issuer, issuer.token(SCOPES))
+    with issuer() as tokens:
+        systems = generated(it.service, tokens)
         ours = next(system for system in systems if system.name == "ours_auth")
-        with served([ours], plan, it.database("memory", plan.rows), it.folder) as servers:
+        with served([ours], plan, it.service_database("memory", plan.rows), it.folder) as servers:
             sizes = _sizes(servers[ours.name], ours, plan, choose(options.short), total)
     first = sizes[0][1]
     table = Table(

@@ -38,7 +38,7 @@ def run(options: Options, it: Stage) -> Result:
         seconds: dict[str, list[float]] = {"plain": [], **{way: [] for way in WAYS}}
         for _ in range(rounds):
             for way, times in seconds.items():
-                times.append(run_program("reflection", it.project, url, way, number))
+                times.append(run_program("reflection", url, way, number))
         found[number] = seconds
     lines = [_line(number, way, found[number]) for number in numbers for way in WAYS]
     columns = ["tables", "ours", "ours by plain", "ours ms", "plain ms"]

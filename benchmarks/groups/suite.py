@@ -1,8 +1,6 @@
 """Tests a second with the generated fixtures, each test rolled back, beside empty tests."""
 
-import os
 from typing import Any
-from unittest.mock import patch
 
 from ..child import run as run_program
 from ..options import Options
@@ -49,15 +47,18 @@ down for all of them is left out.
 def run(options: Options, it: Stage) -> Result:
     """Measure some hundred tests of each kind."""
     number, rounds = (5, 1) if options.short else (600, options.rounds)
-    folder = it.project.folder / "tests" / "bench"
-    folder.mkdir(exist_ok=True)
+    folder = it.service.folder / "tests" / "bench"
+    folder.mkdir()
     found: dict[str, list[Any]] = {name: [] for name in TESTS}
     for name, test in TESTS.items():
         (folder / f"test_{name}.py").write_text(HEAD.format(number=number) + test)
-    with patch.dict(os.environ, {"TEST_DATABASE_URL": it.server.url("bench_test")}):
-        for _ in range(rounds):
-            for name, rates in run_program("suite", it.project, "", "tests/bench").items():
-                found[name].append(rates)
+    variables = {**it.service.variables, "TEST_DATABASE_URL": it.server.url("bench_test")}
+    for _ in range(rounds):
+        rates_of = run_program(
+            "suite", "tests/bench", folder=it.service.folder, variables=variables
+        )
+        for name, rates in rates_of.items():
+            found[name].append(rates)
     walls, cpus = ({name: [r[i] for r in rates] for name, rates in found.items()} for i in (0, 1))
     table = Table(
         "Tests a second",

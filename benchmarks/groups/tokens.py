@@ -17,10 +17,10 @@ key; ours finds it by the token's key id, checks more, and builds the user.
 """
 
 
-def run(options: Options, it: Stage) -> Result:
+def run(options: Options, _: Stage) -> Result:
     """Measure tokens a second."""
     number, rounds = (20, 1) if options.short else (5000, options.rounds)
-    found = run_program("tokens", it.project, "", rounds, number)
+    found = run_program("tokens", rounds, number)
     plain = found["jwt.decode"]
     table = Table(
         "Tokens a second",

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dalkit.dev.issuer import issuer
+
 from ..database import ask, forget_created
 from ..machine import describe_cores
 from ..options import Options, select
@@ -16,7 +18,6 @@ from .tables import plot, tables
 from .work import CASES
 
 ROWS = 100_000
-SCOPES = ("read:items", "write:items")
 #: Connections of the pool of every system; fewer than the load has in the saturated case.
 POOL, SMALL_POOL = 32, 10
 SATURATED_CASES = ("get", "page", "post")
@@ -57,10 +58,9 @@ class Comparison:
 def run(options: Options, it: Stage) -> Result:
     """Measure what the options choose; raises BenchmarkError."""
     plan = plan_of(options)
-    url = it.database("http", plan.rows)
-    with it.project.tool("issuer").issuer() as issuer:
-        ours = generated(it.project, it.guarded, issuer, issuer.token(SCOPES))
-        systems = chosen([*others(), *ours], options)
+    url = it.service_database("http", plan.rows)
+    with issuer() as tokens:
+        systems = chosen([*others(), *generated(it.service, tokens)], options)
         comparison = Comparison(systems, url, it.folder, choose(options.short))
         print(f"  {describe_cores()}", flush=True)
         found = comparison.measure(plan)

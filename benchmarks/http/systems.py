@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+
+from dalkit.dev.issuer import Issuer
 
 from ..options import Options, select
-from ..project import ROOT, Project
+from ..stage import ROOT, Service
 from .work import CASES
 
 REFERENCE, ORM = "bare", "fastapi_orm"
+#: Those that app.py asks for.
+SCOPES = ("read:books", "write:books")
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,10 @@ def others() -> list[System]:
     return [found[0], unsafe, *found[1:]]
 
 
-def generated(project: Project, guarded: Project, issuer: Any, token: str) -> list[System]:
+def generated(service: Service, issuer: Issuer) -> list[System]:
     """Return the generated service: as it is, quieter, and with a token to verify."""
     variables = {
+        **service.variables,
         "AUTH0_DEV_ISSUER": issuer.url,
         "AUTH0_AUDIENCE": issuer.audience,
         "LOG_LEVEL": "INFO",
@@ -62,11 +66,11 @@ def generated(project: Project, guarded: Project, issuer: Any, token: str) -> li
     plain = System(
         "ours",
         "ours",
-        f"{project.package}.main:app",
-        project.folder,
-        {**variables, "PYTHONPATH": project.python_path},
+        "benchmarks.systems.ours:app",
+        service.folder,
+        variables,
     )
-    quiet = {**plain.environment, "LOG_LEVEL": "WARNING"}
+    quiet = {**variables, "LOG_LEVEL": "WARNING"}
     return [
         plain,
         replace(plain, name="ours_quiet", title="ours, LOG_LEVEL=WARNING", environment=quiet),
@@ -74,9 +78,8 @@ def generated(project: Project, guarded: Project, issuer: Any, token: str) -> li
             plain,
             name="ours_auth",
             title="ours, with a token",
-            folder=guarded.folder,
-            environment={**variables, "PYTHONPATH": guarded.python_path},
-            headers={"Authorization": f"Bearer {token}"},
+            environment={**variables, "BENCH_GUARDED": "1"},
+            headers={"Authorization": f"Bearer {issuer.token(SCOPES)}"},
         ),
     ]
 

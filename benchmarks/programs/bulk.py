@@ -1,27 +1,28 @@
 """One load or export with the service's COPY, in a fresh process."""
 
 import asyncio
-import os
 import resource
 import sys
 import time
 from pathlib import Path
 
-from my_service.db import DataAccessLayer, TransactionManager
-from my_service.db.bulk import export, format_of_path, load
+from dalkit.bulk import export, format_of_path, load
+from dalkit.data import DataAccessLayer, TransactionManager
 from sqlalchemy import literal_column, select
 
 
-def main(way: str, names: str, small: str, large: str) -> dict[str, float]:
+def main(url: str, way: str, names: str, small: str, large: str) -> dict[str, float]:
     """Return the seconds for the large file, and the bytes by which the peak memory grew.
 
     `way` is load or export, `names` the columns. The small file makes the process warm.
     """
-    return asyncio.run(_measure(way, names.split(","), Path(small), Path(large)))
+    return asyncio.run(_measure(url, way, names.split(","), Path(small), Path(large)))
 
 
-async def _measure(way: str, names: list[str], small: Path, large: Path) -> dict[str, float]:
-    async with DataAccessLayer.connect(os.environ["DATABASE_URL"], only=["item"]) as dal:
+async def _measure(
+    url: str, way: str, names: list[str], small: Path, large: Path
+) -> dict[str, float]:
+    async with DataAccessLayer.connect(url, only=["item"]) as dal:
         async with dal.transaction(with_commit=False) as tx:
             await WAYS[way](tx, names, small, 1000)
         async with dal.transaction(with_commit=False) as tx:

@@ -2,31 +2,31 @@
 
 import asyncio
 import gc
-import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from my_service.db import DataAccessLayer
-from my_service.db.entities.insert_many import insert_many
-from my_service.items import Item
+from dalkit.data import DataAccessLayer
+from dalkit.entities.insert_many import insert_many
 from sqlalchemy import insert
+
+from ..items import Item
 
 Rows = list[dict[str, Any]]
 Write = Callable[[DataAccessLayer, Rows], Awaitable[object]]
 
 
-def main(rounds: str, number: str) -> dict[str, list[dict[str, float]]]:
+def main(url: str, rounds: str, number: str) -> dict[str, list[dict[str, float]]]:
     """Return wall and CPU seconds of each way, by round."""
-    return asyncio.run(_measure(int(rounds), int(number)))
+    return asyncio.run(_measure(url, int(rounds), int(number)))
 
 
-async def _measure(rounds: int, number: int) -> dict[str, list[dict[str, float]]]:
+async def _measure(url: str, rounds: int, number: int) -> dict[str, list[dict[str, float]]]:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
     given = [_row(i) for i in range(number)]
-    async with DataAccessLayer.connect(os.environ["DATABASE_URL"]) as dal:
+    async with DataAccessLayer.connect(url) as dal:
         for turn in range(rounds + 1):
             for name, write in WAYS.items():
                 gc.collect()  # so that none pays for what the one before left

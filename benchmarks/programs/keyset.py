@@ -8,24 +8,25 @@ from statistics import median
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from my_service.db import DataAccessLayer, TransactionManager
-from my_service.db.paging import KeysetQueryModel, QueryModel
-from my_service.db.types import Filter, Int64
-from my_service.items import Item
+from dalkit.data import DataAccessLayer, TransactionManager
+from dalkit.paging import KeysetQueryModel, QueryModel
+from dalkit.types import Filter, Int64
+
+from ..items import Item
 
 URL = "http://bench/v1/items"
 WARM_UP = 10  # pages
 Ask = Callable[[], Awaitable[None]]
 
 
-class Feed(KeysetQueryModel, entity=Item):  # type: ignore[misc, call-arg]
+class Feed(KeysetQueryModel, entity=Item):
     """Pages by cursor."""
 
     id__ge: Filter[Int64] = None
     order_by: Literal["id"] = "id"
 
 
-class Listed(QueryModel, entity=Item):  # type: ignore[misc, call-arg]
+class Listed(QueryModel, entity=Item):
     """Pages by offset."""
 
     order_by: Literal["id"] = "id"
@@ -69,7 +70,7 @@ async def _turns(asks: dict[str, Ask], pages: int) -> dict[str, float]:
 
 async def _ways(tx: TransactionManager, rows: int) -> dict[str, Ask]:
     first = await Item.page(tx, Feed(id__ge=max(1, rows // 2 - 20)), URL)
-    cursor = parse_qs(urlsplit(first.next_url).query)["cursor"][0]
+    cursor = parse_qs(urlsplit(str(first.next_url)).query)["cursor"][0]
     listed = Listed(offset=rows // 2, count="none")
     return {
         "cursor": lambda: _page(tx, Feed(cursor=cursor)),

@@ -1,22 +1,21 @@
 """One reflection in a fresh process, once the connection is open."""
 
 import asyncio
-import os
 import time
 
-from my_service.db import DataAccessLayer
-from my_service.db.engine import create_engine
+from dalkit.data import DataAccessLayer
+from dalkit.data.engine import create_engine
 from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-def main(way: str, number: str) -> float:
+def main(url: str, way: str, number: str) -> float:
     """Return the seconds that it takes; raises AssertionError when tables are missing."""
-    return asyncio.run(_measure(way, int(number)))
+    return asyncio.run(_measure(url, way, int(number)))
 
 
-async def _measure(way: str, number: int) -> float:
-    engine = create_engine(os.environ["DATABASE_URL"])
+async def _measure(url: str, way: str, number: int) -> float:
+    engine = create_engine(url)
     async with engine.connect() as conn:
         await conn.execute(text("SELECT 1"))
     started = time.perf_counter()

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import jwt
-from dev.issuer import Issuer, issuer
-from my_service.auth.auth0 import Auth0
+from dalkit.auth import Auth0
+from dalkit.dev.issuer import Issuer, issuer
 
 
 def main(rounds: str, number: str) -> dict[str, list[float]]:
@@ -16,8 +17,8 @@ def main(rounds: str, number: str) -> dict[str, list[float]]:
 
 async def _measure(rounds: int, number: int) -> dict[str, list[float]]:
     with issuer() as it:
-        names = {"api_audience": it.audience, "dev_issuer": it.url}
-        async with Auth0(**names) as known, Auth0(**names, cache_size=0) as forgetful:
+        auth0 = partial(Auth0, api_audience=it.audience, dev_issuer=it.url)
+        async with auth0() as known, auth0(cache_size=0) as forgetful:
             ways = {
                 "known": known.verify,
                 "new": forgetful.verify,
