@@ -7,9 +7,8 @@ from uuid import UUID
 from dalkit import ReadTransaction, Transaction
 from dalkit.entities import Entity
 from dalkit.paging import Page, QueryModel
-from dalkit.types import Filter, Float, Int32, Text, Timestamp
-from dalkit.web.problems import Problem
-from fastapi import APIRouter, Path, Query, Request
+from dalkit.types import Filter, Float, Id, Int32, Text, Timestamp
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 
@@ -49,7 +48,6 @@ class ItemQuery(QueryModel, entity=Item):
 
 
 ENTITIES = (Item, ItemQuery)
-ItemId = Annotated[int, Path(le=2**63 - 1)]
 router = APIRouter(prefix="/items", tags=["items"])
 
 
@@ -58,16 +56,13 @@ async def list_items(
     query: Annotated[ItemQuery, Query()], tx: ReadTransaction, request: Request
 ) -> Page[Item]:
     """Items that match every filter."""
-    return await Item.page(tx, query, request.url)
+    return await Item.page(tx, query, request)
 
 
-@router.get("/{item_id:int}")
-async def get_item(item_id: ItemId, tx: ReadTransaction) -> Item:
+@router.get("/{item_id}")
+async def get_item(item_id: Id, tx: ReadTransaction) -> Item:
     """One item."""
-    item = await Item.get_by_pk(tx, item_id)
-    if item is None:
-        raise Problem(404, f"There is no item {item_id}.")
-    return item
+    return await Item.get_or_404(tx, item_id)
 
 
 @router.post("", status_code=201)

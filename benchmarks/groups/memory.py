@@ -6,7 +6,7 @@ from ..http.comparison import ROWS
 from ..http.load import Generator, choose
 from ..http.rounds import Plan, served
 from ..http.systems import System, generated
-from ..http.work import CASES, HOST, requests
+from ..http.work import CASES, requests
 from ..options import Options
 from ..report import Plot, Result, Table
 from ..server import Server
@@ -58,7 +58,7 @@ def _sizes(
 
 def _turn(server: Server, ours: System, plan: Plan, generator: Generator, seed: int) -> int:
     """Send every kind of request for a while; return how many."""
-    headers = {"Content-Type": "application/json", **ours.headers, "Host": HOST}
+    headers = {"Content-Type": "application/json", **ours.headers}
     server.forget_log()
     sent = 0
     for case in plan.cases:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import BenchmarkError
-from .work import HOST, ITEMS, Request, requests
+from .work import ITEMS, Request, requests
 
 #: Requests of each kind that are compared.
 SAMPLE = 20
@@ -32,7 +32,7 @@ def sample(case: str, rows: int) -> list[Request]:
 def ask(port: int, work: Sequence[Request], headers: Mapping[str, str]) -> list[Answer]:
     """Return the answers of one server."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    sent = {"Content-Type": "application/json", **headers, "Host": HOST}
+    sent = {"Content-Type": "application/json", **headers}
     answers = []
     try:
         for request in work:

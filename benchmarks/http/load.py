@@ -134,7 +134,7 @@ def _own(
 def _message(request: Request, headers: Mapping[str, str]) -> bytes:
     """Return the request as it is sent."""
     body = request.body.encode()
-    lines = [f"{request.method} {request.path} HTTP/1.1"]
+    lines = [f"{request.method} {request.path} HTTP/1.1", "Host: 127.0.0.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}"] if body else []
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -11,7 +11,7 @@ from ..server import Server, stopped
 from .equality import check
 from .load import Generator, Load
 from .systems import System
-from .work import HOST, ITEMS, Request, requests
+from .work import ITEMS, Request, requests
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Bench:
     ) -> Measured:
         server = self.servers[system.name]
         server.forget_log()
-        headers = {"Content-Type": "application/json", **system.headers, "Host": HOST}
+        headers = {"Content-Type": "application/json", **system.headers}
         before = server.cpu()
         try:
             load = self.generator.run(server.port, work, headers, connections, seconds)

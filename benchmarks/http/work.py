@@ -8,8 +8,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 ITEMS = "/v1/items"
-#: Absolute links in answers name it, so that they are the same for all.
-HOST = "bench"
 
 
 class Request(NamedTuple):

@@ -67,8 +67,7 @@ async def their_entities(dal: DataAccessLayer, rows: Rows) -> object:
 async def our_rows(dal: DataAccessLayer, rows: Rows) -> object:
     """Return the rows as dicts."""
     async with dal.transaction(with_commit=False) as tx:
-        table = dal.get_table("item")
-        return await insert_many(tx, table, rows, list(table.c))
+        return await insert_many(tx, dal.get_table("item"), rows, Item)
 
 
 async def their_rows(dal: DataAccessLayer, rows: Rows) -> object:

@@ -55,11 +55,10 @@ async def _page(scope: Scope) -> dict[str, Any]:
         rows = await connection.fetch(SELECT_PAGE, *filters, limit + 1, offset)
         if asked.get("count") != "none":
             total = await connection.fetchval(SELECT_COUNT, *filters)
-    host = dict(scope["headers"])[b"host"].decode()
     return {
         "results": [dict(row) for row in rows[:limit]],
         "total_count": total,
-        **links(f"http://{host}{ITEMS}", query, limit, offset, len(rows) > limit, total),
+        **links(ITEMS, query, limit, offset, len(rows) > limit, total),
     }
 
 

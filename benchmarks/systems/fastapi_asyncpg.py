@@ -79,8 +79,8 @@ async def list_items(
         rows = await connection.fetch(SELECT_PAGE, *filters, limit + 1, offset)
         if count == "exact":
             total = await connection.fetchval(SELECT_COUNT, *filters)
-    url = str(request.url.replace(query=""))
-    around = links(url, request.url.query, limit, offset, len(rows) > limit, total)
+    url = request.url
+    around = links(url.path, url.query, limit, offset, len(rows) > limit, total)
     results = [Item(**row) for row in rows[:limit]]
     return ItemPage(results=results, total_count=total, **around)
 

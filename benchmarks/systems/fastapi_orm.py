@@ -111,8 +111,8 @@ async def list_items(
     if count == "exact":
         counted = found.with_only_columns(func.count(), maintain_column_froms=True)
         total = await session.scalar(counted)
-    url = str(request.url.replace(query=""))
-    around = links(url, request.url.query, limit, offset, len(rows) > limit, total)
+    url = request.url
+    around = links(url.path, url.query, limit, offset, len(rows) > limit, total)
     return {"results": rows[:limit], "total_count": total, **around}
 
 

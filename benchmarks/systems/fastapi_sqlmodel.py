@@ -84,8 +84,8 @@ def list_items(
     rows = session.exec(page.limit(limit + 1).offset(offset)).all()
     if count == "exact":
         total = session.exec(select(func.count()).select_from(Item).where(*filters)).one()
-    address = str(request.url.replace(query=""))
-    around = links(address, request.url.query, limit, offset, len(rows) > limit, total)
+    address = request.url
+    around = links(address.path, address.query, limit, offset, len(rows) > limit, total)
     return {"results": rows[:limit], "total_count": total, **around}
 
 

@@ -17,17 +17,17 @@ INSERT = f"INSERT INTO item ({WRITTEN}) VALUES ($1, $2, $3, $4, $5, $6, $7) RETU
 
 
 def links(
-    url: str, query: str, limit: int, offset: int, more: bool, total: int | None
+    path: str, query: str, limit: int, offset: int, more: bool, total: int | None
 ) -> dict[str, str | None]:
     """Return the members of a page that lead to its neighbours; past the end, to the last one."""
     kept = [(name, value) for name, value in parse_qsl(query) if name != "offset"]
     before = max(0, min(offset, offset if total is None else total) - limit)
     return {
-        "next_url": _link(url, kept, offset + limit) if more else None,
-        "prev_url": _link(url, kept, before) if offset else None,
+        "next_url": _link(path, kept, offset + limit) if more else None,
+        "prev_url": _link(path, kept, before) if offset else None,
     }
 
 
-def _link(url: str, kept: Iterable[tuple[str, str]], offset: int) -> str:
+def _link(path: str, kept: Iterable[tuple[str, str]], offset: int) -> str:
     added = [("offset", str(offset))] if offset else []
-    return f"{url}?{urlencode([*kept, *added])}"
+    return f"{path}?{urlencode([*kept, *added])}"
