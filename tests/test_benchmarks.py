@@ -11,15 +11,20 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
+from dalkit.dev.issuer import issuer
 
 from benchmarks.__main__ import GROUPS
 from benchmarks.errors import BenchmarkError
 from benchmarks.http.equality import check
 from benchmarks.http.load import Generator
+from benchmarks.http.rounds import Plan, served
+from benchmarks.http.systems import generated
 from benchmarks.http.work import CASES, requests
 from benchmarks.options import parse
 from benchmarks.report import update
+from benchmarks.stage import stage
 
 from .baking import ROOT
 
@@ -96,6 +101,22 @@ def test_without_wrk_nothing_is_measured_and_the_remedy_is_named() -> None:
     ended = benchmarks("http", PATH="")
     assert ended.returncode == 2
     assert "apt-get install wrk" in ended.stderr
+
+
+def test_ours_is_the_generated_service_and_one_of_it_asks_for_a_token(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)  # root runs Postgres as another user
+    with stage(tmp_path) as it, issuer() as tokens:
+        systems = [one for one in generated(it.service, tokens) if one.name != "ours_quiet"]
+        url = it.service_database("ours", 10)
+        plan = Plan(["get"], [1], rounds=1, seconds=1, rows=10, pool=2, pinned=False)
+        with served(systems, plan, url, tmp_path) as servers:
+            port = servers["ours"].port
+            assert httpx.get(f"http://127.0.0.1:{port}/v1/items/1").json()["id"] == 1
+            assert httpx.get(f"http://127.0.0.1:{port}/v1/books").status_code == 401
+            assert '"route":"/v1/items/{item_id}","status":200' in servers["ours"].log_tail()
+            guarded = f"http://127.0.0.1:{servers['ours_auth'].port}/v1/items/1"
+            assert httpx.get(guarded).status_code == 401
+            assert httpx.get(guarded, headers=systems[1].headers).json()["id"] == 1
 
 
 def test_a_system_that_answers_something_else_is_found_out() -> None:
