@@ -1,1 +1,1 @@
-"""How fast the generated service is beside what people pick instead; run `make bench`."""
+"""How fast the library and a service of it are beside what people pick; run `make bench`."""

@@ -1,1 +1,1 @@
-"""The other groups: each has a `run(options, folder)`."""
+"""The other groups: each has a `run(options, stage)`."""

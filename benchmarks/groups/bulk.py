@@ -21,7 +21,7 @@ from ..stage import Stage
 from ..statistics import Spread, ratios, short
 
 NAMES = "code,name,quantity,weight,category,active,created_at"
-#: The staging table that the service makes.
+#: The staging table that the library makes.
 STAGING = [
     "CREATE TEMPORARY TABLE staging (LIKE item INCLUDING CONSTRAINTS) ON COMMIT DROP",
     "ALTER TABLE staging DROP COLUMN id",
@@ -108,7 +108,7 @@ def _ours(files: Files, way: str, rows: int) -> Any:
 def _check(files: Files) -> None:
     """Both exports are the same file."""
     if not filecmp.cmp(files.path("psql.csv"), files.path("ours.csv"), shallow=False):
-        raise BenchmarkError("The CSV that the service exported is not the one of psql.")
+        raise BenchmarkError("The CSV that the library exported is not the one of psql.")
 
 
 def _ratio(ours: list[Any], psql: list[float]) -> Spread:

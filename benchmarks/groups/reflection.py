@@ -21,11 +21,11 @@ CREATE TABLE t{number} (
 );
 CREATE INDEX ON t{number} (parent_id, name)
 """
-WAYS = {"ready": "until it can start", "used": "and every table used"}
+WAYS = {"ready": "until a service can start", "used": "and every table used"}
 NOTE = """
 Every time in a fresh process, with an open connection. A table has 7 columns, a primary, a
-unique and a foreign key, a check and an index. The service builds a table when it is first
-used: so both the time until it can start, and the time until all of them were used.
+unique and a foreign key, a check and an index. The library builds a table when it is first
+used: so both the time until a service can start, and the time until all of them were used.
 """
 
 

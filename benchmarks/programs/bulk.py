@@ -1,4 +1,4 @@
-"""One load or export with the service's COPY, in a fresh process."""
+"""One load or export with the library's COPY, in a fresh process."""
 
 import asyncio
 import resource

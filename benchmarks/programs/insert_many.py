@@ -1,4 +1,4 @@
-"""10,000 rows in one go: the service's insert_many and SQLAlchemy's insertmanyvalues, in turn."""
+"""10,000 rows in one go: the library's insert_many and SQLAlchemy's insertmanyvalues, in turn."""
 
 import asyncio
 import gc

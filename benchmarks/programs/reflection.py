@@ -36,7 +36,7 @@ async def plain(engine: AsyncEngine) -> int:
 
 
 async def ready(engine: AsyncEngine) -> None:
-    """Ours, until the service can start."""
+    """Ours, until a service can start."""
     await DataAccessLayer().reflect(engine)
 
 
