@@ -50,6 +50,10 @@ def test_the_replica_is_held_to_the_same() -> None:
         ("DATABASE_POOL_SIZE", "many", "DATABASE_POOL_SIZE: Input should be a valid integer"),
         ("DATABASE_POOL_TIMEOUT", "60", "DATABASE_POOL_TIMEOUT: Input should be less than"),
         ("ENVIRONMENT", "prod", "ENVIRONMENT: Input should be 'local', 'testing'"),
+        ("SLACK_ENVIRONMENTS", "prod", "SLACK_ENVIRONMENTS: Input should be 'local', 'testing'"),
+        ("SLACK_ENVIRONMENTS", '["staging", "prod"]', "SLACK_ENVIRONMENTS: Input should be"),
+        ("SLACK_ENVIRONMENTS", '["staging"', "SLACK_ENVIRONMENTS: Write a,b or a JSON list"),
+        ("CORS_ORIGINS", "[1]", "CORS_ORIGINS: Input should be a valid string"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: Input should be"),
     ],
 )
@@ -81,3 +85,12 @@ def test_an_empty_variable_is_an_unset_one_and_lists_are_comma_separated(
     settings = Settings(_env_file=None)
     assert settings.database_url is None
     assert settings.trusted_hosts == ["a.example", "b.example"]
+
+
+@pytest.mark.parametrize("value", ["staging,production", ' ["staging", "production"]'])
+def test_a_list_may_be_json(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SLACK_ENVIRONMENTS", value)
+    monkeypatch.setenv("TRUSTED_HOSTS", value)
+    settings = Settings(_env_file=None)
+    assert settings.slack_environments == ["staging", "production"]
+    assert settings.trusted_hosts == ["staging", "production"]

@@ -1,5 +1,6 @@
 """The environment variables of the platform, typed; also read from `.env`."""
 
+import json
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -8,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .data.urls import async_url
 
 CommaSeparated = Annotated[list[str], NoDecode]
+Environment = Literal["local", "testing", "staging", "production"]
 PLACEHOLDERS = {"", "change-me", "changeme", "example", "password", "postgres", "secret"}
 ENCRYPTED = {"require", "verify-ca", "verify-full"}
 
@@ -26,7 +28,7 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
     )
 
-    environment: Literal["local", "testing", "staging", "production"] = "local"
+    environment: Environment = "local"
 
     database_url: SecretStr | None = None
     database_read_url: SecretStr | None = None
@@ -47,8 +49,8 @@ class Settings(BaseSettings):
     auth0_dev_issuer: str | None = None
 
     slack_webhook_url: SecretStr | None = None
-    slack_environments: CommaSeparated = ["staging", "production"]
-    slack_include_body: bool = False
+    slack_environments: Annotated[list[Environment], NoDecode] = ["staging", "production"]
+    slack_exception_text: bool = False
 
     max_body_size: int = Field(1_048_576, ge=0)
     cors_origins: CommaSeparated = []
@@ -79,7 +81,13 @@ class Settings(BaseSettings):
         return self
 
 
-def _parts(text: str) -> list[str]:
+def _parts(text: str) -> Any:
+    """The items of `a,b` or `["a", "b"]`."""
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise ValueError("Write a,b or a JSON list.") from None
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

@@ -39,7 +39,9 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
     entities = [entity for resource in RESOURCES for entity in resource.ENTITIES]
     database = Database(settings, entities=entities, dal=dal)
     auth0 = Auth0.from_settings(settings, user_model=User)
-    notifier = SlackNotifier.from_settings(settings, service="my-service", version="0.1.0")
+    notifier = SlackNotifier.from_settings(
+        settings, service="my-service", version="0.1.0", authentication=auth0, package=__package__
+    )
     shutdown = Shutdown(settings.shutdown_delay)
 
     @asynccontextmanager

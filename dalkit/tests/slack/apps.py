@@ -8,16 +8,15 @@ import httpx
 from fastapi import FastAPI
 from fastapi.middleware import Middleware
 
-from dalkit.slack import SlackNotifier
+from dalkit.slack import AlertMiddleware, SlackNotifier
 from dalkit.slack.delivery import Pace
-from dalkit.slack.middleware import AlertMiddleware
 from dalkit.slack.report import Origin
 from dalkit.web import problem_handlers
 
 from tests.middleware.apps import middleware
 
 ORIGIN = Origin("books", "1.2.3", "testing")
-QUICK = Pace(interval=0.0, timeout=0.3, tries=3, pause=0.01, drain=1.0)
+QUICK = Pace(interval=0.0, tries=3, pause=0.01, drain=10.0)
 
 
 def notifier_for(url: str | None, **options: Any) -> SlackNotifier:

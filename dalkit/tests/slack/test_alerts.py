@@ -1,22 +1,33 @@
 """Which errors reach Slack, and that nobody else notices."""
 
 import asyncio
+import gc
+import json
+import sys
+import sysconfig
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request
+from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from structlog.testing import capture_logs
 
+import dalkit
 from dalkit.slack import SlackNotifier
-from dalkit.slack.report import Incident
+from dalkit.slack import notifier as notifier_module
+from dalkit.slack.delivery import Job
+from dalkit.slack.report import own_code
 
-from .apps import alerting_app, calling, notifier_for
+from .apps import QUICK, alerting_app, calling, notifier_for
 from .fake_slack import Answer, FakeSlack
 
 
@@ -156,7 +167,9 @@ async def test_every_member_of_a_group_is_named_in_one_message(fake_slack: FakeS
     async with notifier, calling(app) as client:
         await client.get("/")
     [text] = fake_slack.texts
-    assert all(name in text for name in ("ValueError: a", "KeyError: 'b'", "OSError: c"))
+    assert "ExceptionGroup" in text
+    assert "All 3" in text
+    assert all(name in text for name in ("ValueError\\n", "KeyError\\n", "OSError\\n"))
 
 
 async def test_a_database_outage_is_one_alert(fake_slack: FakeSlack) -> None:
@@ -206,7 +219,8 @@ async def test_the_response_does_not_depend_on_slack(fake_slack: FakeSlack, mood
     expected, _ = await response_of(notifier_for(None))
     urls = {"down": "http://127.0.0.1:9/", "off": None}
     fake_slack.answer = SLACK_MOODS.get(mood, Answer())
-    notifier = notifier_for(urls.get(mood, fake_slack.url))
+    pace = replace(QUICK, timeout=0.3, drain=1.0)
+    notifier = notifier_for(urls.get(mood, fake_slack.url), pace=pace)
     got, seconds = await response_of(notifier)
     if notifier.delivery is not None:
         fake_slack.closing.set()
@@ -238,7 +252,7 @@ async def test_a_bug_in_the_reporter_does_not_hide_the_error(
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Incident, "report", broken)
+    monkeypatch.setattr(notifier_module, "describe", broken)
     notifier = notifier_for(fake_slack.url)
     app = alerting_app(notifier)
 
@@ -258,11 +272,11 @@ class Unspeakable(Exception):
 
 
 async def test_an_exception_that_cannot_be_printed_is_reported(fake_slack: FakeSlack) -> None:
-    async with notifier_for(fake_slack.url) as notifier:
-        notifier.report({"type": "http", "method": "GET"}, Unspeakable())
-    [text] = fake_slack.texts
-    assert "Unspeakable" in text
-    assert "cannot be shown" in text
+    for asked_for in (True, False):
+        async with notifier_for(fake_slack.url, exception_text=asked_for) as notifier:
+            notifier.report({"type": "http", "method": "GET"}, Unspeakable())
+    assert ["Unspeakable" in text for text in fake_slack.texts] == [True, True]
+    assert ["cannot be shown" in text for text in fake_slack.texts] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -294,19 +308,174 @@ async def test_an_alert_tells_who_did_what_where(fake_slack: FakeSlack) -> None:
     assert all(fact in text for fact in ("user|ada", "ValueError", "broken", "in fail"))
 
 
-async def test_a_garbage_token_is_not_read(fake_slack: FakeSlack) -> None:
-    """A public route that fails: nobody was verified, so nobody is named, and nothing leaks."""
-    notifier = notifier_for(fake_slack.url)
+class Authentication:
+    """Verifies `good` tokens in its own time, the way Auth0 does."""
+
+    def __init__(self, slowly: bool = False) -> None:
+        self.asked: list[str] = []
+        self.slowly = slowly
+
+    async def verify(self, token: str) -> Any:
+        self.asked.append(token)
+        if self.slowly:
+            await asyncio.Event().wait()
+        if not token.startswith("good"):
+            raise ValueError("invalid token")
+        return SimpleNamespace(sub="user|ada")
+
+
+HEADERS = {
+    "Bearer good": "user|ada",
+    "bearer  good ": "user|ada",
+    "Bearer bad": None,
+    "Bearer": None,
+    "Basic good": None,
+    "Bearer good" + "x" * 8200: None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda header: header[:12])
+async def test_the_user_of_a_verified_token_is_named_on_any_route(
+    fake_slack: FakeSlack, header: str
+) -> None:
+    authentication = Authentication()
+    notifier = notifier_for(fake_slack.url, authentication=authentication)
     app = alerting_app(notifier)
 
     @app.get("/")
     async def fail() -> None:
         raise ValueError("broken")
 
-    garbage = "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.x"
-    async with notifier, calling(app, Authorization=garbage) as client:
-        assert (await client.get("/")).status_code == 500
+    async with notifier, calling(app, Authorization=header) as client:
+        for _ in range(3):
+            assert (await client.get("/")).status_code == 500
+            await fake_slack.received(1)
+    alert, at_the_end = fake_slack.texts
+    for text in (alert, at_the_end):
+        assert ("user|ada" in text) is bool(HEADERS[header])
+        assert "good" not in text
+    assert len(authentication.asked) <= 1  # once a message, not once an error
+
+
+async def test_two_authorization_headers_name_nobody(fake_slack: FakeSlack) -> None:
+    authentication = Authentication()
+    headers = [(b"authorization", b"Bearer good")] * 2
+    async with notifier_for(fake_slack.url, authentication=authentication) as notifier:
+        notifier.report({"type": "http", "method": "GET", "headers": headers}, ValueError())
+    assert authentication.asked == []
+
+
+async def test_a_user_whom_the_route_has_verified_is_not_verified_again(
+    fake_slack: FakeSlack,
+) -> None:
+    authentication = Authentication()
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "headers": [(b"authorization", b"Bearer good")],
+        "state": {"user_sub": "user|grace"},
+    }
+    async with notifier_for(fake_slack.url, authentication=authentication) as notifier:
+        notifier.report(scope, ValueError())
+    assert authentication.asked == []
+    assert "user|grace" in fake_slack.texts[0]
+
+
+async def test_a_slow_issuer_delays_no_response_and_names_nobody(
+    fake_slack: FakeSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier_module, "_PATIENCE", 0.2)
+    authentication = Authentication(slowly=True)
+    notifier = notifier_for(fake_slack.url, authentication=authentication)
+    app = alerting_app(notifier)
+
+    @app.get("/")
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async with notifier, calling(app, Authorization="Bearer good") as client:
+        await client.get("/")
+        assert fake_slack.messages == []
     [text] = fake_slack.texts
-    assert "User" not in text
-    assert "eyJ" not in text
-    assert "admin" not in text
+    assert "*User*" not in text
+
+
+async def test_a_token_is_let_go_once_its_message_is_sent(fake_slack: FakeSlack) -> None:
+    token = f"good, and not an interned string: {id(fake_slack)}"
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    notifier = notifier_for(fake_slack.url, authentication=Authentication())
+    async with notifier:
+        notifier.report({"type": "http", "method": "GET", "headers": headers}, ValueError())
+        await fake_slack.received(1)
+        del headers
+        assert notifier.delivery is not None
+        while not notifier.delivery.sent:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+        jobs = [item for item in gc.get_objects() if isinstance(item, Job)]
+        assert jobs == []
+
+
+async def test_the_trace_is_named(fake_slack: FakeSlack) -> None:
+    tracer = TracerProvider().get_tracer(__name__)
+    async with notifier_for(fake_slack.url) as notifier:
+        with tracer.start_as_current_span("request") as span:
+            notifier.report({"type": "http", "method": "GET"}, ValueError())
+    [text] = fake_slack.texts
+    assert format(span.get_span_context().trace_id, "032x") in text
+
+
+async def test_alerts_need_no_opentelemetry(
+    fake_slack: FakeSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("opentelemetry", "opentelemetry.trace", "opentelemetry.metrics"):
+        monkeypatch.setitem(sys.modules, name, None)
+    async with notifier_for(fake_slack.url) as notifier:
+        notifier.report({"type": "http", "method": "GET"}, ValueError())
+    assert "*Trace id*" not in fake_slack.texts[0]
+
+
+OWNERS = {  # file, and whether it is the owner's when their package is my_service
+    "/home/ada/my-service/src/my_service/books/router.py": True,
+    "/app/.venv/lib/python3.13/site-packages/my_service/books/router.py": True,
+    "/usr/lib/python3/dist-packages/my_service/app.py": True,
+    "/app/.venv/lib/python3.13/site-packages/my_service_client/client.py": False,
+    "/app/.venv/lib/python3.13/site-packages/fastapi/routing.py": False,
+    "/app/.venv/lib/python3.13/site-packages/my_service/vendored/site-packages/x.py": False,
+    f"{sysconfig.get_path('stdlib')}/asyncio/tasks.py": False,
+    f"{sysconfig.get_path('stdlib')}/site-packages/my_service/app.py": True,
+    f"{Path(dalkit.__file__).parent}/web/problems.py": False,
+    "<frozen importlib._bootstrap>": False,
+    "<string>": False,
+    r"C:\services\.venv\Lib\site-packages\my_service\app.py": True,
+}
+
+
+@pytest.mark.parametrize("file", OWNERS)
+def test_the_owner_s_code_is_known_wherever_it_is_installed(file: str) -> None:
+    assert bool(own_code("my_service.app").match(file)) is OWNERS[file]
+    elsewhere = "-packages" not in file
+    assert bool(own_code(None).match(file)) is (OWNERS[file] and elsewhere)
+
+
+async def test_every_frame_is_the_owner_s_and_none_is_plumbing(fake_slack: FakeSlack) -> None:
+    """Fifty levels of middleware, routing and thread pool are around each handler."""
+    notifier = notifier_for(fake_slack.url)
+    app = alerting_app(notifier)
+
+    def look_up() -> None:
+        json.loads("{")
+
+    @app.get("/")
+    def fail() -> None:
+        look_up()
+
+    async with notifier, calling(app) as client:
+        await client.get("/")
+    [message] = fake_slack.messages
+    [traceback] = [b["text"]["text"] for b in message["blocks"] if "```" in str(b)][:1]
+    places = [line for line in traceback.splitlines() if " in " in line]
+    assert [place.partition(" in ")[2] for place in places] == ["fail", "look_up"]
+    assert all("tests/slack/test_alerts.py:" in place for place in places)
+    assert 'json.loads("{")' in traceback

@@ -10,16 +10,17 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from dalkit.slack.delivery import STEADY, Delivery, Job
-from dalkit.slack.webhook import Payload, retry_after
+from dalkit.slack.delivery import STEADY, Delivery, Job, Payload, retry_after
 
 from .apps import QUICK
 from .fake_slack import Answer, FakeSlack
 
 
 def job(text: str = "a message") -> Job:
-    payload: Payload = {"text": text}
-    return Job(lambda: payload)
+    async def payload() -> Payload:
+        return {"text": text}
+
+    return Job(payload)
 
 
 def test_the_steady_pace_is_slack_s() -> None:
@@ -30,7 +31,7 @@ def test_the_steady_pace_is_slack_s() -> None:
 async def test_messages_keep_their_distance(fake_slack: FakeSlack) -> None:
     times: list[float] = []
 
-    def timed() -> Payload:
+    async def timed() -> Payload:
         times.append(monotonic())
         return {"text": "a message"}
 
@@ -101,7 +102,7 @@ async def test_it_recovers_with_the_slack_that_it_serves(fake_slack: FakeSlack) 
 
 async def test_a_hanging_slack_does_not_stop_the_worker(fake_slack: FakeSlack) -> None:
     fake_slack.answers = [Answer(delay=60)]
-    delivery = Delivery(fake_slack.url, replace(QUICK, timeout=0.05, tries=1))
+    delivery = Delivery(fake_slack.url, replace(QUICK, timeout=0.5, tries=1))
     delivery.start()
     for text in ("lost", "sent"):
         delivery.put(job(text), delivery.alerts)
@@ -112,7 +113,7 @@ async def test_a_hanging_slack_does_not_stop_the_worker(fake_slack: FakeSlack) -
 async def test_a_message_that_cannot_be_made_does_not_stop_the_worker(
     fake_slack: FakeSlack,
 ) -> None:
-    def broken() -> Payload:
+    async def broken() -> Payload:
         raise ZeroDivisionError
 
     delivery = Delivery(fake_slack.url, QUICK)

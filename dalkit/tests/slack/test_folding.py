@@ -1,13 +1,11 @@
 """Storms: what is the same is told once, what is different is bounded."""
 
 import asyncio
-from collections.abc import Callable
 
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from dalkit.slack import SlackNotifier
-from dalkit.slack.folding import Folding
 
 from .apps import alerting_app, calling, notifier_for
 from .fake_slack import Answer, FakeSlack
@@ -40,72 +38,61 @@ async def test_200_identical_errors_are_one_message_and_a_count(fake_slack: Fake
         assert len(fake_slack.messages) == 1
     _, at_the_end = fake_slack.texts
     assert "199 more" in at_the_end
+    assert "again" in at_the_end
 
 
-class Alarms:
-    """Stands in for `loop.call_later`: `ring()` is the end of a window."""
-
-    def __init__(self) -> None:
-        self.set: list[Callable[[], None]] = []
-
-    def __call__(self, seconds: float, ring: Callable[[], None]) -> "Alarms":
-        self.set.append(ring)
-        return self
-
-    def cancel(self) -> None:
-        self.set.clear()
-
-    def ring(self) -> None:
-        ringing, self.set = self.set, []
-        for alarm in ringing:
-            alarm()
-
-
-def test_a_lasting_error_is_told_about_once_a_window() -> None:
-    alarms, told = Alarms(), list[int]()
-    folding = Folding(60, lambda entry: told.append(entry.take()), alarms)
-    folding.open("key", 0)
-    for repeats in (3, 5):
-        for _ in range(repeats):
-            assert folding.repeated("key", 0)
-        alarms.ring()
-    assert told == [3, 5]
-
-
-def test_after_a_quiet_window_an_error_is_news() -> None:
-    alarms, told = Alarms(), list[int]()
-    folding = Folding(60, lambda entry: told.append(entry.take()), alarms)
-    folding.open("key", 0)
-    alarms.ring()
-    assert not folding.repeated("key", 0)
-    assert told == []
-    assert alarms.set == []
-
-
-def test_closing_tells_what_was_not_told() -> None:
-    alarms, told = Alarms(), list[int]()
-    folding = Folding(60, lambda entry: told.append(entry.take()), alarms)
-    folding.open("quiet", 0)
-    folding.open("loud", 0)
-    folding.repeated("loud", 0)
-    folding.close()
-    assert told == [1]
-    assert alarms.set == []
-
-
-def test_a_thousand_errors_are_remembered() -> None:
-    folding = Folding(60, lambda entry: None, Alarms())
-    for number in range(1500):
-        folding.open(number, 0)
-    assert folding.repeated(999, 0)
-    assert not folding.repeated(1000, 0)
-
-
-async def test_200_texts_of_one_error_are_a_few_messages(fake_slack: FakeSlack) -> None:
+async def test_200_texts_of_one_error_are_the_same_error(fake_slack: FakeSlack) -> None:
+    """What an exception says is not looked at, so it makes no difference."""
     notifier = notifier_for(fake_slack.url)
     async with notifier, calling(storm(notifier)) as client:
+        await client.get("/texts/0")
+        await fake_slack.received(1)
         await asyncio.gather(*(client.get(f"/texts/{n}") for n in range(200)))
-    assert 2 <= len(fake_slack.messages) <= 6
+    _, at_the_end = fake_slack.texts
+    assert "200 more" in at_the_end
+
+
+async def test_a_lasting_error_is_told_about_once_a_window_and_is_news_after_a_quiet_one(
+    fake_slack: FakeSlack,
+) -> None:
+    notifier = notifier_for(fake_slack.url, window=0.2)
+    async with notifier, calling(storm(notifier)) as client:
+        await client.get("/same")
+        await fake_slack.received(1)
+        for told, repeats in ((2, 3), (3, 5)):
+            await asyncio.gather(*(client.get("/same") for _ in range(repeats)))
+            assert f"{repeats} more in the last 0.2 s" in str(
+                (await fake_slack.received(told))[told - 1]
+            )
+        while notifier._seen:
+            await asyncio.sleep(0.01)
+        await client.get("/same")
+    assert len(fake_slack.messages) == 4
+    assert "again" not in fake_slack.texts[3]
+
+
+async def test_errors_outside_the_owner_s_code_are_told_apart_by_their_routes(
+    fake_slack: FakeSlack,
+) -> None:
+    """Otherwise every broken response model would be one error, in the framework."""
+    notifier = notifier_for(fake_slack.url)
+    app = alerting_app(notifier)
+    for path in ("/one", "/other"):
+        app.get(path, response_model=int)(lambda: "no number")
+    async with notifier, calling(app) as client:
+        for path in ("/one", "/other", "/one"):
+            await client.get(path)
+    assert ["GET /one" in text for text in fake_slack.texts][:2] == [True, False]
+    assert len([text for text in fake_slack.texts if "again" not in text]) == 2
+
+
+async def test_a_thousand_errors_are_remembered(fake_slack: FakeSlack) -> None:
+    async with notifier_for(fake_slack.url, queue_size=2000) as notifier:
+        for n in range(1500):
+            notifier.report(
+                {"type": "http", "method": "GET"}, type(f"Error{n}", (Exception,), {})()
+            )
+        assert len(notifier._seen) == 1000
 
 
 async def test_200_distinct_errors_fill_the_queue_and_the_rest_is_counted(

@@ -1,6 +1,6 @@
 """Token buckets, on a clock of the test's own."""
 
-from dalkit.slack.limits import Rate, ReportLimits
+from dalkit.slack.forwarding import ReportLimits
 
 
 class Clock:
@@ -13,7 +13,7 @@ class Clock:
 
 def test_a_bucket_fills_up_again() -> None:
     clock = Clock()
-    limits = ReportLimits(user=Rate(2, 60), everybody=Rate(100, 60), clock=clock)
+    limits = ReportLimits(user=2, everybody=100, clock=clock)
     assert [limits.retry_after("ada") for _ in range(3)] == [0, 0, 30]
     clock.now += 29
     assert limits.retry_after("ada") == 1
@@ -24,12 +24,12 @@ def test_a_bucket_fills_up_again() -> None:
 
 
 def test_users_do_not_share_a_bucket_but_everybody_shares_one() -> None:
-    limits = ReportLimits(user=Rate(1, 60), everybody=Rate(3, 60), clock=Clock())
+    limits = ReportLimits(user=1, everybody=3, clock=Clock())
     assert [limits.retry_after(f"user {n}") for n in range(4)] == [0, 0, 0, 20]
 
 
 def test_a_thousand_users_are_remembered() -> None:
-    limits = ReportLimits(user=Rate(1, 60), everybody=Rate(10**6, 1), clock=Clock())
+    limits = ReportLimits(user=1, everybody=10**6, clock=Clock())
     for n in range(5000):
         limits.retry_after(f"user {n}")
     assert len(limits._users) == 1000

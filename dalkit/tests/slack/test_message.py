@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalkit.slack.message import again, alert
-from dalkit.slack.report import Incident, Report
+from dalkit.slack.report import Report, describe, own_code
 from dalkit.slack.text import fence, fit
 
 from .apps import ORIGIN
@@ -25,9 +24,18 @@ def raised(error: Exception) -> Exception:
         return exc
 
 
-def report_of(error: BaseException, **state: str) -> Report:
+OWN = own_code(None)
+NOTES = [f"Seen {10**9} more times meanwhile.", f"{10**9} other alerts were dropped."]
+
+
+def report_of(error: BaseException, *, text: bool = True, **state: str) -> Report:
     scope: Any = {"type": "http", "method": "GET", "headers": [], "state": state}
-    return Incident(scope, error, 500, b"").report(ORIGIN, include_body=True)
+    return describe(error, scope, 500, ORIGIN, OWN, text)
+
+
+def section(report: Report, word: str) -> str:
+    """The text of the first section that holds `word`."""
+    return next(text for _, text, _ in report.sections if word in text)
 
 
 def texts(value: Any) -> list[str]:
@@ -110,8 +118,8 @@ def test_every_exception_fits(name: str) -> None:
     error = HOSTILE[name]()
     started = perf_counter()
     report = report_of(raised(error), user_sub="u" * 5000, request_id="i" * 64, route="/r" * 3000)
-    assert_slack_takes(alert(report, repeats=10**9, dropped=10**9))
-    assert_slack_takes(again(report, repeats=10**9, window=60))
+    assert_slack_takes(report.payload(NOTES))
+    assert_slack_takes(report.payload(NOTES, short=True))
     assert perf_counter() - started < 0.5
 
 
@@ -155,7 +163,7 @@ def test_nothing_breaks_out_of_a_code_block(text: str, limit: int) -> None:
 )
 def test_no_mention_and_no_link_can_be_injected(attack: str) -> None:
     error = raised(type(attack, (Exception,), {})(f"``` {attack} ```"))
-    everything = texts(alert(report_of(error, user_sub=attack, route=attack))["blocks"])
+    everything = texts(report_of(error, user_sub=attack, route=attack).payload([])["blocks"])
     for text in everything:
         assert attack not in text
         assert re.search(r"<[!@#]|<\w+:|@(channel|here)|\w://", text, re.IGNORECASE) is None
@@ -163,14 +171,14 @@ def test_no_mention_and_no_link_can_be_injected(attack: str) -> None:
 
 def test_nothing_is_looked_up_or_unfurled() -> None:
     """`verbatim` keeps Slack from linking names and URLs that it finds in a text."""
-    payload = alert(report_of(ValueError("x")), repeats=1)
+    payload = report_of(ValueError("x")).payload(NOTES)
     written = json.dumps(payload)
     assert written.count('"mrkdwn"') == written.count('"verbatim": true')
     assert (payload["unfurl_links"], payload["unfurl_media"]) == (False, False)
 
 
 def test_a_recursion_is_trimmed_to_its_ends() -> None:
-    traceback = report_of(recursion()).traceback
+    traceback = section(report_of(recursion()), "in dive")
     assert re.search(r"… 19\d\d more …", traceback)
     assert traceback.count("in dive") < 20
     assert traceback.endswith('raise ValueError("at the bottom")')
@@ -186,14 +194,14 @@ def test_causes_are_named() -> None:
     with pytest.raises(ValueError, match="consequence") as caught:
         fail()
     report = report_of(caught.value)
-    assert report.error == "ValueError"
-    assert report.causes[0].startswith("KeyError: 'the cause' (")
-    assert report.place is not None
-    assert "in fail" in report.place
+    assert "ValueError" in report.title
+    assert "in fail" in report.facts["Place"]
+    assert section(report, "KeyError: 'the cause' (").endswith("in fail)")
+    assert section(report_of(caught.value, text=False), "KeyError (").endswith("in fail)")
 
 
 def test_an_error_that_came_too_late_for_its_handler_is_told_as_itself() -> None:
     """Starlette wraps it into a RuntimeError that says nothing."""
     late = RuntimeError("Caught handled exception, but response already started.")
     late.__cause__ = KeyError("the error")
-    assert report_of(late).error == "KeyError"
+    assert report_of(late).title == "testing: KeyError in books"

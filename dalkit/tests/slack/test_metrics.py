@@ -6,11 +6,11 @@ import weakref
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from dalkit.slack.delivery import Delivery, Job
-from dalkit.slack.metrics import observe_delivery
+from dalkit.slack.delivery import Delivery, observe_delivery
 
 from .apps import QUICK
 from .fake_slack import FakeSlack
+from .test_delivery import job
 
 
 def measured(reader: InMemoryMetricReader) -> dict[tuple[str, ...], float]:
@@ -34,8 +34,8 @@ async def test_queue_drops_and_results_are_measured(fake_slack: FakeSlack) -> No
     delivery = Delivery(fake_slack.url, QUICK, alerts=2, reports=1)
     observe_delivery(delivery, MeterProvider([reader]))
     for _ in range(5):
-        delivery.put(Job(dict), delivery.alerts)
-    delivery.put(Job(dict), delivery.reports)
+        delivery.put(job(), delivery.alerts)
+    delivery.put(job(), delivery.reports)
     queued = measured(reader)
     delivery.start()
     await delivery.stop()

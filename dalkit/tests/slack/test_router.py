@@ -9,14 +9,13 @@ import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import Depends, FastAPI, HTTPException, Request
 
-from dalkit.slack import SlackNotifier
-from dalkit.slack.limits import Rate, ReportLimits
-from dalkit.slack.router import slack_router
+from dalkit.slack import SlackNotifier, slack_router
+from dalkit.slack.forwarding import ReportLimits
 
 from .apps import alerting_app, notifier_for
 from .fake_slack import Answer, FakeSlack
 
-GENEROUS = ReportLimits(user=Rate(1000, 60), everybody=Rate(1000, 60))
+GENEROUS = ReportLimits(user=1000, everybody=1000)
 
 
 def text(content: str, kind: str = "mrkdwn") -> dict[str, Any]:
@@ -150,7 +149,7 @@ async def test_a_large_body_is_refused(fake_slack: FakeSlack, announced: bool) -
 
 
 async def test_each_user_has_a_limit(fake_slack: FakeSlack) -> None:
-    limits = ReportLimits(user=Rate(2, 60), everybody=Rate(100, 60))
+    limits = ReportLimits(user=2, everybody=100)
     async with forwarding(notifier_for(fake_slack.url), limits) as client:
         report = {"blocks": [section()]}
         statuses = [(await client.post("/slack", json=report)).status_code for _ in range(3)]
@@ -163,7 +162,7 @@ async def test_each_user_has_a_limit(fake_slack: FakeSlack) -> None:
 
 
 async def test_everybody_together_has_a_limit(fake_slack: FakeSlack) -> None:
-    limits = ReportLimits(user=Rate(100, 60), everybody=Rate(2, 60))
+    limits = ReportLimits(user=100, everybody=2)
     async with forwarding(notifier_for(fake_slack.url), limits) as client:
         statuses = [
             (

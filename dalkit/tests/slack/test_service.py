@@ -86,6 +86,24 @@ async def test_sql_and_parameters_are_not_reported(
     assert "[parameters" not in text
 
 
+async def test_the_user_is_named_on_a_route_that_asks_for_none(
+    alerting: Settings, db: DataAccessLayer, fake_slack: FakeSlack, authorization: dict[str, str]
+) -> None:
+    """The token is verified by Auth0, over HTTP, when the message is made."""
+    app = create_app(alerting, dal=db)
+
+    @app.get("/open")
+    async def open_to_all() -> None:
+        raise ValueError("broken")
+
+    forged = {"Authorization": authorization["Authorization"][:-8] + "AAAAAAAA"}
+    for headers in (authorization, forged, {}):
+        async with calling(app, headers) as client:
+            assert (await client.get("/open")).status_code == 500
+    assert ["user|ada" in text for text in fake_slack.texts] == [True, False, False]
+    assert authorization["Authorization"][7:40] not in "".join(fake_slack.texts)
+
+
 async def test_an_outage_of_the_database_is_one_alert(
     alerting: Settings, fake_slack: FakeSlack
 ) -> None:

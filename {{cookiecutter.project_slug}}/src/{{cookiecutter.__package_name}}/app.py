@@ -52,7 +52,13 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
 {%- endif %}
 {%- if cookiecutter.use_slack %}
     notifier = SlackNotifier.from_settings(
-        settings, service=about["Name"], version=about["Version"]{% if cookiecutter.use_auth0 %}, authentication=auth0{% endif %}
+        settings,
+        service=about["Name"],
+        version=about["Version"],
+{%- if cookiecutter.use_auth0 %}
+        authentication=auth0,
+{%- endif %}
+        package=__package__,
     )
 {%- endif %}
     shutdown = Shutdown(settings.shutdown_delay)

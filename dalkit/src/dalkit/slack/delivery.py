@@ -1,17 +1,26 @@
-"""The queue in front of Slack and the one worker that empties it."""
+"""The queue in front of Slack, the one worker that empties it, and the webhook it posts to."""
 
 import asyncio
+import json
+import math
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from time import monotonic
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from time import monotonic, time
+from typing import Any
+from weakref import ref
 
 import httpx
 import structlog
-
-from .webhook import Payload, is_worth_a_retry, open_client, post, retry_after
+from pydantic import BaseModel
 
 logger = structlog.get_logger(__name__)
+
+Payload = dict[str, Any]
+_TIMEOUT = 5.0
+_LONGEST_WAIT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +28,7 @@ class Pace:
     """How fast and how stubbornly messages are sent. Seconds."""
 
     interval: float = 1.0  # Slack allows one message a second per webhook
-    timeout: float = 5.0
+    timeout: float = _TIMEOUT
     tries: int = 3
     pause: float = 1.0  # before the second try; doubled before each further one
     drain: float = 5.0
@@ -30,30 +39,19 @@ STEADY = Pace()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A message to send; `payload` is called at that moment. `done` gets the HTTP status or 0."""
+    """A message to send; `payload` makes it at that moment. `done` gets the HTTP status or 0."""
 
-    payload: Callable[[], Payload]
+    payload: Callable[[], Awaitable[Payload]]
     done: asyncio.Future[int] | None = None
 
 
+@dataclass(slots=True, eq=False)
 class Lane:
     """A bounded queue of jobs that counts what it turns away."""
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.jobs: deque[Job] = deque()
-        self.dropped = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Tell whether the next job would be dropped."""
-        return len(self.jobs) >= self.capacity
-
-    def drop(self) -> None:
-        """Count a job that found no place; every power of two is logged, a storm is not."""
-        self.dropped += 1
-        if self.dropped & (self.dropped - 1) == 0:
-            logger.warning("slack_messages_dropped", total=self.dropped, capacity=self.capacity)
+    capacity: int
+    jobs: deque[Job] = field(default_factory=deque)
+    dropped: int = 0
 
 
 class Delivery:
@@ -63,20 +61,25 @@ class Delivery:
     """
 
     def __init__(self, url: str, pace: Pace, *, alerts: int = 100, reports: int = 20) -> None:
-        self.alerts = Lane(alerts)
-        self.reports = Lane(reports)
-        self.sent = 0
-        self.failed = 0
-        self._url = url
-        self._pace = pace
+        self.alerts, self.reports = Lane(alerts), Lane(reports)
+        self.sent = self.failed = 0
+        self._url, self._pace = url, pace
         self._wake = asyncio.Event()
         self._stopping = False
         self._worker: asyncio.Task[None] | None = None
 
+    def accepts(self, lane: Lane) -> bool:
+        """Tell whether the lane has room for a job; one that finds none is counted as dropped."""
+        if not self._stopping and len(lane.jobs) < lane.capacity:
+            return True
+        lane.dropped += 1
+        if lane.dropped & (lane.dropped - 1) == 0:  # every power of two: a storm is not logged
+            logger.warning("slack_messages_dropped", total=lane.dropped, capacity=lane.capacity)
+        return False
+
     def put(self, job: Job, lane: Lane) -> bool:
         """Queue the job and return True, or count it as dropped. Never waits."""
-        if self._stopping or lane.is_full:
-            lane.drop()
+        if not self.accepts(lane):
             return False
         lane.jobs.append(job)
         self._wake.set()
@@ -106,27 +109,26 @@ class Delivery:
             logger.warning("slack_messages_not_sent", total=len(left))
 
     async def _work(self) -> None:
-        async with open_client(self._pace.timeout) as client:
+        async with httpx.AsyncClient(timeout=self._pace.timeout) as client:
             while job := await self._next():
                 started = monotonic()
                 await self._send(client, job)
+                del job  # it may hold a token
                 await asyncio.sleep(max(0.0, started + self._pace.interval - monotonic()))
 
     async def _next(self) -> Job | None:
-        while True:
-            for lane in (self.alerts, self.reports):
-                if lane.jobs:
-                    return lane.jobs.popleft()
+        while not (jobs := self.alerts.jobs or self.reports.jobs):
             if self._stopping:
                 return None
             self._wake.clear()
             await self._wake.wait()
+        return jobs.popleft()
 
     async def _send(self, client: httpx.AsyncClient, job: Job) -> None:
         """Send one job; whatever goes wrong is counted and logged, and the worker lives on."""
         status = 0
         try:
-            status = await self._try(client, job.payload())
+            status = await self._try(client, await job.payload())
         except Exception as exc:  # noqa: BLE001
             # Logged without the text: httpx's carry the webhook's URL.
             logger.error("slack_message_failed", error=type(exc).__name__)
@@ -139,22 +141,87 @@ class Delivery:
             logger.error("slack_message_not_delivered", status=status)
 
     async def _try(self, client: httpx.AsyncClient, payload: Payload) -> int:
-        """Return Slack's last status, or 0 when it never answered."""
-        response = None
-        for attempt in range(self._pace.tries):
-            if attempt:
-                pause = self._pace.pause * 2 ** (attempt - 1)
-                await asyncio.sleep(retry_after(response, pause))
-            try:
-                response = await post(client, self._url, payload)
-            except (httpx.HTTPError, TimeoutError):
-                response = None
-                continue
-            if not is_worth_a_retry(response):
+        """Return Slack's last status, or 0 when it did not answer."""
+        status, pause = 0, self._pace.pause
+        for left in reversed(range(self._pace.tries)):
+            response = None
+            with suppress(httpx.HTTPError, TimeoutError):
+                response = await _post(client, self._url, payload)
+            status = response.status_code if response is not None else 0
+            if not left or (0 < status < 500 and status != 429):  # which no retry changes
                 break
-        return response.status_code if response is not None else 0
+            await asyncio.sleep(retry_after(response, pause))
+            pause *= 2
+        return status
 
 
 def _resolve(job: Job, status: int) -> None:
     if job.done is not None and not job.done.done():
         job.done.set_result(status)
+
+
+async def send_slack_message(
+    url: str,
+    *,
+    blocks: Sequence[BaseModel | Payload],
+    text: str | None = None,
+    client: httpx.AsyncClient | None = None,
+) -> httpx.Response:
+    """Send blocks (dicts, or a SlackLogger's models) at once and return Slack's answer.
+
+    Dicts are sent as they are: escape what users typed into them. `text` is what notifications
+    show. Raises httpx.HTTPError or TimeoutError when Slack cannot be reached.
+    """
+    plain = [b.model_dump(exclude_none=True) if isinstance(b, BaseModel) else b for b in blocks]
+    payload: Payload = {"blocks": plain} | ({} if text is None else {"text": text})
+    if client is not None:
+        return await _post(client, url, payload)
+    async with httpx.AsyncClient(timeout=_TIMEOUT) as own:
+        return await _post(own, url, payload)
+
+
+async def _post(client: httpx.AsyncClient, url: str, payload: Payload) -> httpx.Response:
+    """Post once, in three times the client's timeout: httpx's is per read, a server may drip."""
+    content = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
+    async with asyncio.timeout(3 * (client.timeout.read or _TIMEOUT)):
+        return await client.post(url, content=content, headers={"content-type": "application/json"})
+
+
+def retry_after(response: httpx.Response | None, default: float) -> float:
+    """Return how many seconds to wait: Retry-After if it makes sense (RFC 9110, 10.2.3), capped."""
+    value = response.headers.get("retry-after", "") if response is not None else ""
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time()
+        except (ValueError, TypeError, OverflowError):
+            seconds = math.nan
+    return min(seconds, _LONGEST_WAIT) if 0 <= seconds < math.inf else default
+
+
+def observe_delivery(delivery: Delivery, provider: Any = None) -> None:
+    """Export the queue's length and what became of the messages, where OpenTelemetry is installed.
+
+    It costs nothing without a meter provider, and keeps no hold of `delivery`.
+    """
+    try:
+        from opentelemetry.metrics import Observation, get_meter  # noqa: PLC0415  (an extra)
+    except ImportError:
+        return
+    alive = ref(delivery)
+
+    def lengths(_: Any) -> Iterator[Observation]:
+        if (it := alive()) is not None:
+            yield Observation(len(it.alerts.jobs), {"slack.lane": "alert"})
+            yield Observation(len(it.reports.jobs), {"slack.lane": "report"})
+
+    def outcomes(_: Any) -> Iterator[Observation]:
+        if (it := alive()) is not None:
+            dropped = it.alerts.dropped + it.reports.dropped
+            for outcome, count in (("sent", it.sent), ("failed", it.failed), ("dropped", dropped)):
+                yield Observation(count, {"slack.outcome": outcome})
+
+    meter = get_meter(__name__, meter_provider=provider)
+    meter.create_observable_gauge("slack.queue.length", [lengths], unit="{message}")
+    meter.create_observable_counter("slack.messages", [outcomes], unit="{message}")

@@ -2,77 +2,102 @@
 
 import asyncio
 from collections.abc import Collection, Hashable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
-from starlette.requests import Request
-from starlette.types import Scope
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from starlette.exceptions import HTTPException, WebSocketException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from ..settings import Settings
-from . import exceptions, message
-from .delivery import STEADY, Delivery, Job, Pace
-from .folding import Entry, Folding
-from .metrics import observe_delivery
-from .report import UNNAMED, Incident, Origin, Report
-from .webhook import Payload
+from .delivery import STEADY, Delivery, Job, Pace, Payload, observe_delivery
+from .report import UNNAMED, Origin, Report, describe, fingerprint, leaves, own_code
 
 logger = structlog.get_logger(__name__)
 
-_OUTAGE: Hashable = "outage"
+# They carry a status, or the client went away: nobody needs to hear of them.
+_REFUSALS = (HTTPException, WebSocketException)
+_INVALID = (RequestValidationError, WebSocketRequestValidationError)
+_EXPECTED = (*_REFUSALS, *_INVALID, ClientDisconnect, WebSocketDisconnect)
+_MOST_SEEN = 1000
+_MOST_HEADERS, _LONGEST_HEADER = 100, 8_200
+_PATIENCE = 2.0  # seconds to verify a token
+
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """An error in its window; `repeats` counts what no message has told yet."""
+
+    report: Report
+    repeats: int = 0
+    timer: asyncio.TimerHandle | None = None
 
 
 class SlackNotifier:
-    """Reports unexpected errors to a Slack webhook.
+    """Reports unexpected errors to a Slack webhook; equal ones within `window` seconds are counted.
 
     Enter it in the lifespan (`async with`): leaving it sends what is queued. Without that it
     starts on first use and nothing is drained. `environments_trigger` names the environments that
-    alert, None means all. `authentication` needs no looking at: it leaves the verified user's
-    `sub` in `request.state.user_sub`, and no token is decoded again for a report.
+    alert, None means all. `authentication` (an Auth0) names the user of a token that no route has
+    asked for. `package` is the owner's (`__package__`): its code is shown wherever it is installed.
+    `exception_text` adds the first 500 characters of the exception, without secrets.
     """
 
     def __init__(
         self,
         webhook_url: str | None,
-        authentication: object | None = None,
+        authentication: Any = None,
         environments_trigger: Collection[str] | None = None,
         *,
         environtments_trigger: Collection[str] | None = None,  # the spelling of older code
         origin: Origin = UNNAMED,
-        include_body: bool = False,
+        package: str | None = None,
+        exception_text: bool = False,
         window: float = 60.0,
         queue_size: int = 100,
         pace: Pace = STEADY,
     ) -> None:
+        self.delivery = Delivery(webhook_url, pace, alerts=queue_size) if webhook_url else None
+        self._authentication = authentication
         if environments_trigger is None:
             environments_trigger = environtments_trigger
-        self.authentication = authentication
-        self.delivery = Delivery(webhook_url, pace, alerts=queue_size) if webhook_url else None
         self._environments = environments_trigger
-        self._origin = origin
-        self._include_body = include_body
-        self._window = window
-        self._folding = Folding(window, self._tell_repeats)
+        self._origin, self._own, self._window = origin, own_code(package), window
+        self._with_text = exception_text
+        self._seen: dict[Hashable, Seen] = {}
         self._dropped_told = 0
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, service: str, version: str) -> Self:
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        service: str,
+        version: str,
+        authentication: Any = None,
+        package: str | None = None,
+    ) -> Self:
         """Return the one that SLACK_* describe; without SLACK_WEBHOOK_URL it sends nothing."""
         url = settings.slack_webhook_url
         return cls(
-            webhook_url=url.get_secret_value() if url else None,
-            environments_trigger=settings.slack_environments,
+            url.get_secret_value() if url else None,
+            authentication,
+            settings.slack_environments,
             origin=Origin(service, version, settings.environment),
-            include_body=settings.slack_include_body,
+            package=package,
+            exception_text=settings.slack_exception_text,
         )
 
     @property
     def source(self) -> str:
         """The service, its version and its environment."""
-        origin = self._origin
-        return f"{origin.service} {origin.version} ({origin.environment})"
+        return f"{self._origin.service} {self._origin.version} ({self._origin.environment})"
 
     async def __aenter__(self) -> Self:
         if self.delivery is not None:
@@ -86,8 +111,12 @@ class SlackNotifier:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._folding.close()
         if self.delivery is not None:
+            for seen in self._seen.values():
+                if seen.timer is not None:
+                    seen.timer.cancel()
+                self._tell_repeats(self.delivery, seen)
+            self._seen.clear()
             await self.delivery.stop()
 
     async def slack_notify(self, request: Request, err: BaseException, environment: str) -> None:
@@ -101,18 +130,27 @@ class SlackNotifier:
         *,
         environment: str | None = None,
         status: int = 500,
-        body: bytes = b"",
         outage: bool = False,
     ) -> None:
         """Queue an alert about `error`. Never waits, never raises.
 
-        `status` is what the client got, `body` what was read of the request. All errors reported
-        with `outage=True` are one within a window, whatever they are.
+        `status` is what the client got. All errors reported with `outage=True` are one within a
+        window, whatever they are.
         """
         try:
-            origin = replace(self._origin, environment=environment or self._origin.environment)
-            if self._is_worth_it(error, origin, outage):
-                self._tell(Incident(scope, error, status, body), origin, outage)
+            origin = self._origin._replace(environment=environment or self._origin.environment)
+            alerts = self._environments is None or origin.environment in self._environments
+            expected = not outage and all(isinstance(leaf, _EXPECTED) for leaf in leaves(error))
+            if self.delivery is None or not alerts or expected:
+                return
+            key = "outage" if outage else fingerprint(error, scope, self._own)
+            if (seen := self._seen.get(key)) is not None:
+                seen.repeats += 1
+                return
+            self.delivery.start()
+            if self.delivery.accepts(self.delivery.alerts):
+                report = describe(error, scope, status, origin, self._own, self._with_text)
+                self._tell(self.delivery, key, report, scope)
         except Exception:
             # The request's own exception is on its way up: a bug in here must not take its place.
             logger.exception("slack_report_failed")
@@ -124,44 +162,105 @@ class SlackNotifier:
         """
         if self.delivery is None:
             return None
+
+        async def ready() -> Payload:
+            return payload
+
         self.delivery.start()
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        queued = self.delivery.put(Job(lambda: payload, done), self.delivery.reports)
-        return done if queued else None
+        return done if self.delivery.put(Job(ready, done), self.delivery.reports) else None
 
-    def _is_worth_it(self, error: BaseException, origin: Origin, outage: bool) -> bool:
-        if self._environments is not None and origin.environment not in self._environments:
-            return False
-        return outage or not exceptions.is_expected(error)
+    def _tell(self, delivery: Delivery, key: Hashable, report: Report, scope: Scope) -> None:
+        seen = Seen(report)
+        if len(self._seen) < _MOST_SEEN:
+            self._seen[key] = seen
+            self._open_window(delivery, key, seen)
+        named = self._authentication is None or "User" in report.facts
+        token = "" if named else _bearer_token(scope)
+        delivery.put(Job(partial(self._alert, seen, token)), delivery.alerts)
 
-    def _tell(self, incident: Incident, origin: Origin, outage: bool) -> None:
-        delivery = self.delivery
-        if delivery is None:
-            return
-        key, variant = (_OUTAGE, 0) if outage else incident.fingerprint()
-        if self._folding.repeated(key, variant):
-            return
-        if delivery.alerts.is_full:
-            delivery.alerts.drop()
-            return
-        delivery.start()
-        entry = self._folding.open(key, variant)
-        report = entry.report = incident.report(origin, include_body=self._include_body)
-        delivery.put(Job(partial(self._alert, report, entry)), delivery.alerts)
+    def _open_window(self, delivery: Delivery, key: Hashable, seen: Seen) -> None:
+        """A lasting error is told about once a window; after a quiet one it is news again."""
 
-    def _tell_repeats(self, entry: Entry) -> None:
-        if self.delivery is not None and entry.report is not None:
-            self.delivery.put(Job(partial(self._again, entry.report, entry)), self.delivery.alerts)
+        def end() -> None:
+            if not seen.repeats:
+                del self._seen[key]
+                return
+            self._open_window(delivery, key, seen)
+            self._tell_repeats(delivery, seen)
 
-    def _alert(self, report: Report, entry: Entry) -> Payload:
-        return message.alert(report, repeats=entry.take(), dropped=self._take_dropped())
+        seen.timer = asyncio.get_running_loop().call_later(self._window, end)
 
-    def _again(self, report: Report, entry: Entry) -> Payload:
-        repeats, dropped = entry.take(), self._take_dropped()
-        return message.again(report, repeats=repeats, window=self._window, dropped=dropped)
+    def _tell_repeats(self, delivery: Delivery, seen: Seen) -> None:
+        if seen.repeats:
+            delivery.put(Job(partial(self._again, seen)), delivery.alerts)
 
-    def _take_dropped(self) -> int:
-        """Return how many alerts were dropped since the last message said so."""
+    async def _alert(self, seen: Seen, token: str) -> Payload:
+        if token and (user := await self._user(token)):
+            seen.report.facts["User"] = user
+        repeats, seen.repeats = seen.repeats, 0
+        notes = [f"Seen {repeats} more times meanwhile."] if repeats else []
+        return seen.report.payload([*notes, *self._dropped()])
+
+    async def _again(self, seen: Seen) -> Payload:
+        notes = [f"{seen.repeats} more in the last {self._window:g} s.", *self._dropped()]
+        seen.repeats = 0
+        report = seen.report._replace(title=f"{seen.report.title}, again")
+        return report.payload(notes, short=True)
+
+    async def _user(self, token: str) -> str | None:
+        """Whose token it is; None when it proves nothing, or nobody can tell soon enough."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return str((await self._authentication.verify(token)).sub)[:200]
+        except Exception as refusal:  # noqa: BLE001  (whatever a verifier may raise)
+            logger.info("slack_user_not_named", error=type(refusal).__name__)
+            return None
+
+    def _dropped(self) -> list[str]:
+        """Say how many alerts were dropped since the last message said so."""
         total = self.delivery.alerts.dropped if self.delivery else 0
         untold, self._dropped_told = total - self._dropped_told, total
-        return untold
+        return [f"{untold} other alerts were dropped: the queue was full."] if untold else []
+
+
+def _bearer_token(scope: Scope) -> str:
+    """The token of the only Authorization header among the first hundred, or an empty string."""
+    headers = islice(scope.get("headers", ()), _MOST_HEADERS)
+    found = [value for name, value in headers if name == b"authorization"]
+    if len(found) != 1 or len(found[0]) > _LONGEST_HEADER:
+        return ""
+    scheme, _, token = found[0].partition(b" ")
+    return token.strip(b" ").decode("latin-1") if scheme.lower() == b"bearer" else ""
+
+
+class AlertMiddleware:
+    """The outermost middleware: whatever comes by is what the app could not handle.
+
+    The response, if there is one, is already sent when an error gets here. A handler that answers
+    503 because the database is out leaves the cause in `request.state.outage`.
+    """
+
+    def __init__(self, app: ASGIApp, notifier: SlackNotifier) -> None:
+        self.app, self.notifier = app, notifier
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app; report what it raises, and raise it again."""
+        if self.notifier.delivery is None or scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception as error:
+            self.notifier.report(scope, error, status=status)
+            raise
+        if outage := (scope.get("state") or {}).get("outage"):
+            self.notifier.report(scope, outage, status=status, outage=True)

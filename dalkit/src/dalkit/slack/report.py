@@ -1,107 +1,199 @@
-"""Everything an alert says about one failed request, redacted."""
+"""What an alert says of an error: names and places. Its text only where the owner asks for it."""
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Hashable, Iterator
+from itertools import islice
+from pathlib import Path
+from traceback import FrameSummary, StackSummary, walk_tb
+from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
-from . import exceptions
-from .body import describe_body
-from .known_values import known_values
-from .redaction import redact, redact_source
+from ..data.sqlstate import sqlstate_of
+from .text import escape, fence, fit, mask
 
-_MOST_LEAVES = 10
+_LONGEST_TEXT, _LONGEST_LINE = 500, 200
+_MOST_CAUSES, _MOST_MEMBERS = 5, 10
+_HEAD, _TAIL = 3, 9  # levels of a traceback
+_LATE = ("Caught handled exception, but response already started.",)
+_DALKIT = re.escape(str(Path(__file__).parents[1]) + os.sep)
+_STDLIB = re.escape(str(Path(os.__file__).parent) + os.sep)
+_INSTALLED = r"(?:site|dist)-packages[\\/]"
+
+# Slack's limits: 50 blocks, 150 characters a header, 3000 a section, 2000 a field, about 10,000 in
+# all. These stay below together; Slack counts UTF-16 units, Python code points: hence the margin.
+_HEADER, _FIELD, _TEXT, _LIST, _TRACEBACK = 140, 200, 1_200, 1_300, 2_600
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The service that reports."""
 
-    service: str
-    version: str
-    environment: str
+    service: str = "service"
+    version: str = ""
+    environment: str = ""
 
 
-UNNAMED = Origin("service", "", "")
+UNNAMED = Origin()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Plain text, already without secrets; message.py turns it into blocks."""
+class Report(NamedTuple):
+    """What is said of a failed request: short texts, and no value that the request brought."""
 
-    origin: Origin
-    error: str
-    message: str
-    place: str | None
-    traceback: str
-    causes: tuple[str, ...]
-    leaves: tuple[str, ...]
-    request: str
-    status: str
-    request_id: str | None
-    user: str | None
-    body: str | None
+    title: str
+    facts: dict[str, str]
+    sections: list[tuple[str, str, int]]  # caption, text, and how long it may get
 
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """What happened, before anything was read out of it: cheap to make for every error."""
-
-    scope: Scope
-    error: BaseException
-    status: int
-    body: bytes
-
-    def fingerprint(self) -> tuple[Hashable, int]:
-        """Return what makes two errors the same (type and place), and a hash of the text."""
-        error = exceptions.unwrap(self.error)
-        place = exceptions.place(exceptions.frames(error.__traceback__))
-        return (exceptions.type_name(error), place), hash(exceptions.message(error))
-
-    def report(self, origin: Origin, *, include_body: bool) -> Report:
-        """Return the redacted description. Costs about a millisecond; made once per window."""
-        known = known_values(self.scope, self.body)
-        error = exceptions.unwrap(self.error)
-        levels = exceptions.frames(error.__traceback__)
-        place = exceptions.place(levels)
-
-        def said(exc: BaseException) -> str:
-            return redact(exceptions.message(exc), known)
-
-        def summary(exc: BaseException) -> str:
-            where = exceptions.place(exceptions.frames(exc.__traceback__))
-            return f"{exceptions.type_name(exc)}: {said(exc)[:300]}" + (
-                f" ({where.place})" if where else ""
-            )
-
-        members = exceptions.leaves(error) if isinstance(error, BaseExceptionGroup) else []
-        more = len(members) - _MOST_LEAVES
-        state: Mapping[str, str] = self.scope.get("state") or {}
-        route = state.get("route") or getattr(self.scope.get("route"), "path", "no route")
-        return Report(
-            origin=origin,
-            error=exceptions.type_name(error),
-            message=said(error),
-            place=place.place if place else None,
-            traceback=_traceback(levels),
-            causes=tuple(summary(cause) for cause in exceptions.chain(error)),
-            leaves=tuple(summary(leaf) for leaf in members[:_MOST_LEAVES])
-            + ((f"and {more} more",) if more > 0 else ()),
-            request=f"{self.scope.get('method', 'WebSocket')} {route}",
-            status=str(self.status),
-            request_id=state.get("request_id"),
-            user=state.get("user_sub"),
-            body=describe_body(self.scope, self.body) if include_body else None,
-        )
+    def payload(self, notes: list[str], *, short: bool = False) -> dict[str, Any]:
+        """Return a message for Slack of about 9,000 characters at most; `short` has only facts."""
+        title = fit(self.title, _HEADER)
+        facts = [_text(f"*{name}*\n{fit(value, _FIELD)}") for name, value in self.facts.items()]
+        blocks: list[dict[str, Any]] = [
+            {"type": "header", "text": {"type": "plain_text", "text": title}},
+            {"type": "section", "fields": facts},
+        ]
+        for caption, text, limit in () if short else self.sections:
+            blocks.append({"type": "section", "text": _text(caption + fence(text, limit))})
+        if notes:
+            blocks.append({"type": "context", "elements": [_text(escape(" ".join(notes)))]})
+        return {"text": title, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
-def _traceback(levels: list[exceptions.Frame]) -> str:
-    head, left_out, tail = exceptions.trim(levels)
-    lines = [_level(level) for level in head]
-    if left_out:
-        lines.append(f"… {left_out} more …")
-    return "\n".join(lines + [_level(level) for level in tail])
+def _text(text: str) -> dict[str, Any]:
+    # verbatim: Slack must not look for URLs, channels and names to link.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
-def _level(level: exceptions.Frame) -> str:
-    return f"{level.place}\n    {redact_source(level.source)}"
+def own_code(package: str | None) -> re.Pattern[str]:
+    """Return what matches the names of the owner's files.
+
+    Those are neither dalkit's nor the standard library's nor installed, but for those of `package`:
+    in a container's image that is installed, too.
+    """
+    but = rf"(?!{re.escape(package.partition('.')[0])}[\\/])" if package else ""
+    library = rf"<|{_DALKIT}|{_STDLIB}(?!{_INSTALLED})|.*[\\/]{_INSTALLED}{but}"
+    return re.compile(rf"(?!{library})", re.DOTALL)
+
+
+def _frames(exc: BaseException, own: re.Pattern[str]) -> list[FrameSummary]:
+    """The levels of its traceback that are the owner's, or else the innermost; no locals."""
+    levels = StackSummary.extract(walk_tb(exc.__traceback__), lookup_lines=False)
+    return [level for level in levels if own.match(level.filename)] or levels[-1:]
+
+
+def _place(level: FrameSummary) -> str:
+    """`books/router.py:42 in create_book`, the path shortened to its last three parts."""
+    path = "/".join(level.filename.replace("\\", "/").split("/")[-3:])
+    return f"{path}:{level.lineno} in {level.name}"
+
+
+def leaves(exc: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions of a group, however deeply nested; `exc` itself when it is none."""
+    todo = [exc]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, BaseExceptionGroup):
+            todo.extend(reversed(item.exceptions))
+        else:
+            yield item
+
+
+def _unwrap(exc: BaseException) -> BaseException:
+    """The error behind Starlette's RuntimeError, raised when the error's handler came too late."""
+    late = type(exc) is RuntimeError and exc.args == _LATE
+    return (exc.__cause__ if late else None) or exc
+
+
+def _name(exc: BaseException) -> str:
+    cls = type(exc)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
+
+
+def _route(scope: Scope) -> str:
+    """The template of the path; the path itself may hold anything."""
+    state = scope.get("state") or {}
+    return str(state.get("route") or getattr(scope.get("route"), "path", "no route"))
+
+
+def fingerprint(exc: BaseException, scope: Scope, own: re.Pattern[str]) -> Hashable:
+    """Return what makes two errors the same: the type, and the owner's place or else the route."""
+    exc = _unwrap(exc)
+    levels = _frames(exc, own)
+    is_own = levels and own.match(levels[-1].filename)
+    return _name(exc), _place(levels[-1]) if is_own else _route(scope)
+
+
+def describe(
+    exc: BaseException, scope: Scope, status: int, origin: Origin, own: re.Pattern[str], text: bool
+) -> Report:
+    """Return the report. Whatever is quoted in it was cut before it was looked at."""
+    exc = _unwrap(exc)
+    causes = list(islice(_causes(exc), _MOST_CAUSES))
+    members = list(leaves(exc)) if isinstance(exc, BaseExceptionGroup) else []
+    shown = members[:_MOST_MEMBERS]
+    levels = _frames(exc, own)
+
+    def summary(one: BaseException) -> str:
+        said = f": {_said(one)}" if text else ""
+        return _name(one) + said + "".join(f" ({_place(it)})" for it in _frames(one, own)[-1:])
+
+    state = scope.get("state") or {}
+    facts = {
+        "Request": f"{str(scope.get('method', 'WebSocket'))[:20]} {_route(scope)}",
+        "Status": status,
+        "Place": "".join(map(_place, levels[-1:])),
+        "SQLSTATE": next(filter(None, map(sqlstate_of, (exc, *causes, *shown))), None),
+        "User": state.get("user_sub"),
+        "Request id": state.get("request_id"),
+        "Trace id": _trace_id(),
+        "Version": origin.version,
+    }
+    sections = [
+        ("", _said(exc) if text else "", _TEXT),
+        (f"*All {len(members)}*\n", "\n".join(map(summary, shown)), _LIST),
+        ("", _traceback(levels, own), _TRACEBACK),
+        ("*Caused by*\n", "\n".join(map(summary, causes)), _LIST),
+    ]
+    return Report(
+        f"{origin.environment}: {_name(exc)[:_HEADER]} in {origin.service}",
+        {name: str(value)[:_FIELD] for name, value in facts.items() if value},
+        [section for section in sections if section[1]],
+    )
+
+
+def _said(exc: BaseException) -> str:
+    try:
+        return mask(str(exc)[:_LONGEST_TEXT])
+    except Exception as bug:  # noqa: BLE001  (whatever a __str__ may raise)
+        return f"(its text cannot be shown: {type(bug).__name__})"
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    seen = {id(exc)}
+    while cause := exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__):
+        if id(cause) in seen:
+            return
+        seen.add(id(cause))
+        yield (exc := cause)
+
+
+def _traceback(levels: list[FrameSummary], own: re.Pattern[str]) -> str:
+    """The first and the last levels, each with its line of code where that is the owner's."""
+    left_out = len(levels) - _HEAD - _TAIL
+    lines = []
+    for number, level in enumerate(levels):
+        if number < _HEAD or number >= _HEAD + left_out:
+            code = (level.line or "")[:_LONGEST_LINE] if own.match(level.filename) else ""
+            lines.append(_place(level) + (f"\n    {mask(code)}" if code else ""))
+        elif number == _HEAD:
+            lines.append(f"… {left_out} more …")
+    return "\n".join(lines)
+
+
+def _trace_id() -> str | None:
+    try:
+        from opentelemetry.trace import get_current_span  # noqa: PLC0415  (an extra)
+    except ImportError:
+        return None
+    context = get_current_span().get_span_context()
+    return format(context.trace_id, "032x") if context.is_valid else None

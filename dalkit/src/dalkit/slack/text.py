@@ -43,3 +43,33 @@ def fence(text: str, limit: int) -> str:
     """Return `text` as a code block of at most `limit` characters that it cannot break out of."""
     inner = fit(text.replace("`", "'"), limit - 2 * len(_FENCE) - 2)
     return f"{_FENCE}\n{inner}\n{_FENCE}"
+
+
+_NAMED = (
+    r"[\w-]{0,40}(?:passw(?:or)?d|passphrase|pwd|secret|token|(?:api|access|private)[-_]?key"
+    r"|credential|signature|session|cookie)[\w-]{0,40}[\"']?"
+)
+_VENDORS = "eyJ|[spr]k[-_](?:live|test|proj|ant)|xox[a-z]-|gh[pousr]_|github_pat_|glpat-|AKIA|AIza"
+_SECRETS = [
+    re.compile(expression, re.IGNORECASE | re.DOTALL)
+    for expression in (
+        r"(-----BEGIN ).*",
+        r"((?:authorization|cookie)[\"']?\s{0,4}[=:])[^\n]*",
+        r"(://)(?:[^\s'\"<>]*@|[^\s:/@]*:[^\s/@]*[^\s/@\d][^\s/@]*\Z)",  # or cut before the @
+        r"(\bhooks\.slack\.com/)[^\s'\"]+",
+        r"(\b(?:bearer|basic)\s)\s*(?:[\w.~+/=-]{6,}|[\w.~+/=-]+\Z)",
+        rf"()\b(?:{_VENDORS})[\w.-]{{4,}}",
+        rf"({_NAMED}\s{{0,4}}[=:,]\s{{0,4}})b?(?:\"[^\"]*\"?|'[^']*'?)",
+        rf"({_NAMED}(?:=|:\s?))[^\s'\",;&)\]\[]+",  # not `token = ...`, which is code
+    )
+]
+
+
+def mask(text: str) -> str:
+    """Return `text`, or a line of code, without what looks like a secret.
+
+    Cut it first: a search may take quadratic time.
+    """
+    for secret in _SECRETS:
+        text = secret.sub(r"\1[redacted]", text)
+    return text

@@ -1,0 +1,212 @@
+"""POST /slack: a front end reports its errors, in blocks that cannot pretend to be another's."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from math import ceil
+from time import monotonic
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.params import Depends as DependsParam
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ..ratelimit import TokenBucket
+from .delivery import Payload
+from .notifier import SlackNotifier
+from .text import fit
+
+_LONGEST_IN_ALL = 10_000
+_LONGEST_BODY = 16_384
+_MOST_USERS = 1000
+_PATIENCE = 20.0
+
+
+def _fit(limit: int) -> AfterValidator:
+    """Cut to `limit` only what escaping made longer; a longer input is refused before."""
+    return AfterValidator(lambda text: fit(text, limit))
+
+
+class _Strict(BaseModel):
+    """No other member: no channel, user name, icon, image, link or button."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _PlainText(_Strict):
+    type: Literal["plain_text"]
+    text: Annotated[str, Field(min_length=1, max_length=3000), _fit(3000)]
+
+
+class _Markdown(_Strict):
+    """Text with Slack's formatting, but no mention, link or name that Slack looks up."""
+
+    type: Literal["mrkdwn"]
+    text: Annotated[str, Field(min_length=1, max_length=3000), _fit(3000)]
+    verbatim: Literal[True] = True
+
+
+class _Title(_Strict):
+    type: Literal["plain_text"]
+    text: Annotated[str, Field(min_length=1, max_length=150), _fit(150)]
+
+
+_Text = Annotated[_PlainText | _Markdown, Field(discriminator="type")]
+_Texts = Annotated[list[_Text], Field(min_length=1, max_length=10)]
+
+
+class _Header(_Strict):
+    type: Literal["header"]
+    text: _Title
+
+
+class _Section(_Strict):
+    """A paragraph, or up to ten short ones side by side."""
+
+    type: Literal["section"]
+    text: _Text | None = None
+    fields: _Texts | None = None
+
+    @model_validator(mode="after")
+    def _has_content(self) -> Self:
+        if self.text is None and self.fields is None:
+            raise ValueError("a section needs text or fields")
+        if any(len(field.text) > 2000 for field in self.fields or ()):
+            raise ValueError("a field takes 2000 characters")
+        return self
+
+
+class _Context(_Strict):
+    type: Literal["context"]
+    elements: _Texts
+
+
+class _Divider(_Strict):
+    type: Literal["divider"]
+
+
+class SlackLogger(_Strict):
+    """What a front end may send to POST /slack: blocks of the kinds that can describe an error.
+
+    Every text is escaped when it is validated.
+    """
+
+    blocks: Annotated[
+        list[Annotated[_Header | _Section | _Context | _Divider, Field(discriminator="type")]],
+        Field(min_length=1, max_length=50),
+    ]
+
+    @model_validator(mode="after")
+    def _fits_a_message(self) -> Self:
+        texts: list[Any] = []
+        for block in self.blocks:
+            texts.append(getattr(block, "text", None))
+            texts.extend(getattr(block, "fields", None) or getattr(block, "elements", None) or ())
+        if sum(len(text.text) for text in texts if text is not None) > _LONGEST_IN_ALL:
+            raise ValueError(f"a message takes {_LONGEST_IN_ALL} characters in all")
+        return self
+
+
+class ReportLimits:
+    """`user` reports a minute of each user, the least recent of 1000 forgotten first, and
+    `everybody` of all of them together.
+    """
+
+    def __init__(
+        self, *, user: int = 5, everybody: int = 20, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._user, self._clock = user, clock
+        self._users: dict[str, TokenBucket] = {}
+        self._everybody = self._bucket(everybody)
+
+    def retry_after(self, user: str) -> int:
+        """Return 0 when `user` may report now, otherwise whole seconds until it makes sense."""
+        bucket = self._users.pop(user, None) or self._bucket(self._user)
+        self._users[user] = bucket
+        if len(self._users) > _MOST_USERS:
+            del self._users[next(iter(self._users))]
+        return ceil(bucket.wait() or self._everybody.wait())
+
+    def _bucket(self, rate: int) -> TokenBucket:
+        return TokenBucket(burst=rate, every=60 / rate, clock=self._clock)
+
+
+def slack_router(
+    notifier: SlackNotifier,
+    *,
+    source: str | None = None,
+    dependencies: Sequence[DependsParam] = (),
+    limits: ReportLimits | None = None,
+) -> APIRouter:
+    """Return the router with `POST /slack`; `dependencies` guard it.
+
+    `source` is named under every forwarded report; without it, the notifier's service is.
+    """
+    limits, source = limits or ReportLimits(), source or notifier.source
+    router = APIRouter(tags=["slack"], dependencies=dependencies)
+
+    async def within_limits(request: Request) -> None:
+        if notifier.delivery is None:
+            raise HTTPException(503, "Slack is not configured: SLACK_WEBHOOK_URL is not set.")
+        if seconds := limits.retry_after(_reporter(request)):
+            raise _refused("Too many reports.", retry_after=seconds)
+        if len(await request.body()) > _LONGEST_BODY:  # Slack would not take it either
+            raise HTTPException(413, f"A report takes {_LONGEST_BODY} bytes.")
+
+    @router.post(
+        "/slack",
+        status_code=204,
+        dependencies=[Depends(within_limits)],
+        responses={
+            400: {"description": "Not JSON"},
+            429: {"description": "Too many reports"},
+            502: {"description": "Not sent"},
+            503: {"description": "Slack is not configured"},
+        },
+    )
+    async def forward_slack_logger(
+        payload: SlackLogger,
+        request: Request,
+        wait: Annotated[bool, Query(description="Answer only when Slack has accepted it")] = False,
+    ) -> None:
+        """Forward a report to Slack; without `wait` it is queued and sent within seconds."""
+        done = notifier.forward(_message(payload, request, source))
+        if done is None:
+            raise _refused("Too many reports are waiting.", retry_after=30)
+        if wait:
+            await _accepted(done)
+
+    return router
+
+
+def _refused(detail: str, *, retry_after: int) -> HTTPException:
+    return HTTPException(429, detail, {"Retry-After": str(retry_after)})
+
+
+def _reporter(request: Request) -> str:
+    """Return the verified user, or the client's address where nobody is verified."""
+    client = request.client.host if request.client else "unknown"
+    return getattr(request.state, "user_sub", None) or client
+
+
+def _message(payload: SlackLogger, request: Request, source: str) -> Payload:
+    """Return the client's blocks with a footer that they cannot forge."""
+    user = fit(_reporter(request), 200)
+    request_id = fit(str(getattr(request.state, "request_id", "")), 100)
+    footer = f"Reported by {user} to {fit(source, 100)}, request {request_id}"
+    return {
+        "text": f"A report from {user}",
+        "blocks": [block.model_dump(exclude_none=True) for block in payload.blocks],
+        "attachments": [{"fallback": footer, "footer": footer}],
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+
+
+async def _accepted(done: asyncio.Future[int]) -> None:
+    """Return when Slack took the message. Raises 502, without any word of Slack's answer."""
+    try:
+        status = await asyncio.wait_for(done, _PATIENCE)
+    except TimeoutError:
+        raise HTTPException(502, "Slack has not accepted the report yet.") from None
+    if status != 200:
+        raise HTTPException(502, f"Slack refused the report (HTTP {status or 'no answer'}).")
