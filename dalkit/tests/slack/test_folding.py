@@ -55,20 +55,29 @@ async def test_200_texts_of_one_error_are_the_same_error(fake_slack: FakeSlack) 
 async def test_a_lasting_error_is_told_about_once_a_window_and_is_news_after_a_quiet_one(
     fake_slack: FakeSlack,
 ) -> None:
-    notifier = notifier_for(fake_slack.url, window=0.2)
+    notifier = notifier_for(fake_slack.url)
     async with notifier, calling(storm(notifier)) as client:
         await client.get("/same")
         await fake_slack.received(1)
+        [(key, seen)] = notifier._seen.items()
         for told, repeats in ((2, 3), (3, 5)):
             await asyncio.gather(*(client.get("/same") for _ in range(repeats)))
-            assert f"{repeats} more in the last 0.2 s" in str(
-                (await fake_slack.received(told))[told - 1]
-            )
-        while notifier._seen:
-            await asyncio.sleep(0.01)
+            notifier._end_window(key, seen)
+            assert f"{repeats} more in the last 60 s" in str((await fake_slack.received(told))[-1])
+        notifier._end_window(key, seen)
+        assert notifier._seen == {}
         await client.get("/same")
     assert len(fake_slack.messages) == 4
     assert "again" not in fake_slack.texts[3]
+
+
+async def test_a_window_ends_by_itself(fake_slack: FakeSlack) -> None:
+    async with notifier_for(fake_slack.url, window=0.01) as notifier:
+        notifier.report({"type": "http", "method": "GET"}, ValueError())
+        assert len(notifier._seen) == 1
+        async with asyncio.timeout(5):
+            while notifier._seen:
+                await asyncio.sleep(0.01)
 
 
 async def test_errors_outside_the_owner_s_code_are_told_apart_by_their_routes(

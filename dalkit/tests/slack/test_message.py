@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -116,11 +116,11 @@ HOSTILE: dict[str, Callable[[], Exception]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_every_exception_fits(name: str) -> None:
     error = HOSTILE[name]()
-    started = perf_counter()
+    started = process_time()
     report = report_of(raised(error), user_sub="u" * 5000, request_id="i" * 64, route="/r" * 3000)
     assert_slack_takes(report.payload(NOTES))
     assert_slack_takes(report.payload(NOTES, short=True))
-    assert perf_counter() - started < 0.5
+    assert process_time() - started < 0.5
 
 
 @settings(max_examples=50, deadline=None)

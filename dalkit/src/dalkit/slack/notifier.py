@@ -115,7 +115,7 @@ class SlackNotifier:
             for seen in self._seen.values():
                 if seen.timer is not None:
                     seen.timer.cancel()
-                self._tell_repeats(self.delivery, seen)
+                self._tell_repeats(seen)
             self._seen.clear()
             await self.delivery.stop()
 
@@ -174,26 +174,26 @@ class SlackNotifier:
         seen = Seen(report)
         if len(self._seen) < _MOST_SEEN:
             self._seen[key] = seen
-            self._open_window(delivery, key, seen)
+            self._open_window(key, seen)
         named = self._authentication is None or "User" in report.facts
         token = "" if named else _bearer_token(scope)
         delivery.put(Job(partial(self._alert, seen, token)), delivery.alerts)
 
-    def _open_window(self, delivery: Delivery, key: Hashable, seen: Seen) -> None:
+    def _open_window(self, key: Hashable, seen: Seen) -> None:
+        loop = asyncio.get_running_loop()
+        seen.timer = loop.call_later(self._window, self._end_window, key, seen)
+
+    def _end_window(self, key: Hashable, seen: Seen) -> None:
         """A lasting error is told about once a window; after a quiet one it is news again."""
+        if not seen.repeats:
+            del self._seen[key]
+            return
+        self._open_window(key, seen)
+        self._tell_repeats(seen)
 
-        def end() -> None:
-            if not seen.repeats:
-                del self._seen[key]
-                return
-            self._open_window(delivery, key, seen)
-            self._tell_repeats(delivery, seen)
-
-        seen.timer = asyncio.get_running_loop().call_later(self._window, end)
-
-    def _tell_repeats(self, delivery: Delivery, seen: Seen) -> None:
-        if seen.repeats:
-            delivery.put(Job(partial(self._again, seen)), delivery.alerts)
+    def _tell_repeats(self, seen: Seen) -> None:
+        if seen.repeats and self.delivery is not None:
+            self.delivery.put(Job(partial(self._again, seen)), self.delivery.alerts)
 
     async def _alert(self, seen: Seen, token: str) -> Payload:
         if token and (user := await self._user(token)):

@@ -46,7 +46,7 @@ def fence(text: str, limit: int) -> str:
 
 
 _NAMED = (
-    r"[\w-]{0,40}(?:passw(?:or)?d|passphrase|pwd|secret|token|(?:api|access|private)[-_]?key"
+    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|(?:api|access|private)[-_]?key"
     r"|credential|signature|session|cookie)[\w-]{0,40}[\"']?"
 )
 _VENDORS = "eyJ|[spr]k[-_](?:live|test|proj|ant)|xox[a-z]-|gh[pousr]_|github_pat_|glpat-|AKIA|AIza"
