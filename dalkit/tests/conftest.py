@@ -13,7 +13,7 @@ pytest_plugins = [
     "dalkit.testing",
     "tests.entities.fixtures",
     "tests.fast.fixtures",
-    "tests.migrations.fixtures",
+    "tests.schema.fixtures",
     "tests.slack.fixtures",
 ]
 

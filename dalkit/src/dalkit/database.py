@@ -1,35 +1,49 @@
-"""Connects the service to its database, and goes on trying while it cannot."""
+"""Connects the service to its database, goes on trying while it cannot, and says what is wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import gc
+import logging
+import multiprocessing
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Self
 
+import asyncpg
 import structlog
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from . import DataAccessLayer
+from .data.dal import DataAccessLayer
 from .data.engine import engine_from
+from .data.errors import DatabaseUnreachable
+from .data.faults import address, unreachable
+from .data.urls import DatabaseUrlError, async_url
 from .entities import EntityMismatch, check_entities
 from .observe.otel import observe
-from .schema.revisions import head_revision, is_known, schema_revision
-from .settings import Settings
-from .web.garbage import frozen_garbage
+from .schema.revisions import Status, compare, console_script, head_revision
+from .settings import BadSetting, Settings
 
 #: Seconds between two attempts while the database cannot be used.
 RETRY_INTERVAL = 1.0
+#: Seconds that /readyz gives the database to say its revision.
+PATIENCE = 2.0
+#: Allocations before a collection of each generation. Python's own are made for short scripts: a
+#: request would be interrupted by several collections, and now and then by one of everything.
+GC_THRESHOLDS = (50_000, 20, 100)
+NOT_READY = "The database is not ready; trying again."
 log = structlog.get_logger(__name__)
-
-
-class NotReady(Exception):
-    """The database answers, but its schema is not the one this code was written for."""
 
 
 class Database:
     """The engines and the tables of a service, for the `async with` of its lifespan.
 
     `dal` can be handed on before. One that is passed in stays its owner's, and is used as it is.
+    Raises BadSetting for a URL that is no good. Entering never waits for a database that is away or
+    not migrated yet: the tables are reflected as soon as it is. It ends the process, with one
+    sentence, when `entities` do not fit the schema that this code was written for; where no server
+    runs, as in a test, it raises EntityMismatch.
     """
 
     def __init__(
@@ -40,124 +54,211 @@ class Database:
         self._settings = settings
         self._entities = entities
         self._stack = AsyncExitStack()
+        self._revision: str | None = None  # that the tables were reflected at
+        self._said: object = None
+        self._reflecting: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[str | None] | None = None
+        for name, url in {
+            "DATABASE_URL": settings.database_url,
+            "DATABASE_READ_URL": settings.database_read_url,
+        }.items():
+            try:
+                async_url(url.get_secret_value() if url else "postgresql://")
+            except DatabaseUrlError as error:
+                raise BadSetting(f"{name}: {error}") from None
 
     async def __aenter__(self) -> Self:
-        if self._is_own:
-            await self._stack.enter_async_context(with_engines(self.dal, self._settings))
-        self._stack.enter_context(observe(self.dal))
-        if self._is_own:
-            await self._stack.enter_async_context(with_tables(self.dal, self._entities))
-            self._stack.enter_context(frozen_garbage())
+        async with AsyncExitStack() as stack:
+            if self._is_own:
+                await stack.enter_async_context(_engines(self.dal, self._settings))
+            stack.enter_context(observe(self.dal))
+            stack.push_async_callback(self._stop)
+            if self._is_own and self.dal.engines:
+                try:
+                    if not await self._reflect():
+                        self._reflect_in_background()
+                except (EntityMismatch, LookupError) as error:
+                    _end_the_server(str(error))
+                    raise
+            if self._is_own:
+                stack.enter_context(tuned_gc())
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
     async def problem(self) -> str:
-        """Why the service cannot work with its database; empty when it can."""
-        return await schema_problem(self.dal, self._entities)
+        """Return why the service cannot work with its database; empty when it can.
+
+        The database is asked over a connection of its own, one at a time, so that it does not wait
+        for requests. Raises DatabaseUnreachable when there is no answer within PATIENCE.
+        """
+        if not self.dal.engines:
+            return "DATABASE_URL is not set."
+        if self._asking is None or self._asking.done():
+            url = self.dal.engine.url
+            self._asking = asyncio.create_task(_ask_revision(url))
+        revision = await asyncio.shield(self._asking)
+        if behind := self._behind(revision):
+            return behind
+        if self._is_own and revision != self._revision:
+            self._reflect_in_background()
+        if not self.dal.is_reflected:
+            return "The tables are being reflected."
+        try:
+            check_entities(self.dal, self._entities)
+        except EntityMismatch as error:
+            self._say(log.error, str(error))
+            return f"The models do not fit the tables{_newer(revision)}; the log names each field."
+        return ""
+
+    def _behind(self, revision: str | None) -> str:
+        """Return what has to be done before this code can use the schema; empty for nothing."""
+        script = console_script(type(self._settings))
+        remedy = f"run `{script} db sync`" if script else "run `alembic upgrade head`"
+        needed = f"this code needs {head_revision()}: {remedy}."
+        match compare(revision):
+            case Status.NO_INFO:
+                return f"The database is not migrated, {needed}"
+            case Status.UPGRADE_AVAILABLE:
+                return f"The schema is at revision {revision}, {needed}"
+        return ""
+
+    async def _reflect(self) -> bool:
+        """Reflect and check; False, with one line in the log, when the database is not ready.
+
+        Raises EntityMismatch when the schema is this code's and the entities do not fit it.
+        """
+        url = self.dal.engine.url
+        try:
+            revision = await _ask_revision(url)
+            if behind := self._behind(revision):
+                self._say(log.warning, NOT_READY, reason=f"{address(url)}: {behind}")
+                return False
+            await self.dal.refresh()
+        except DatabaseUnreachable as error:
+            self._say(log.warning, NOT_READY, reason=str(error))
+            return False
+        except (OSError, SQLAlchemyError) as error:
+            self._say(log.warning, NOT_READY, reason=unreachable(error, url) or str(error))
+            return False
+        self._revision = revision
+        try:
+            check_entities(self.dal, self._entities)
+        except EntityMismatch as error:
+            if not _newer(revision):
+                raise
+            self._say(log.error, str(error))
+            return True
+        if _newer(revision):
+            event = "The schema is newer than this code, and the models fit it."
+            log.warning(event, revision=revision, expected=head_revision())
+        return True
+
+    def _reflect_in_background(self) -> None:
+        if self._reflecting is None or self._reflecting.done():
+            self._reflecting = asyncio.create_task(self._reflect_when_ready())
+
+    async def _reflect_when_ready(self) -> None:
+        while True:
+            try:
+                if await self._reflect():
+                    self._say(log.info, "The database is ready.")
+                    return
+            except (EntityMismatch, LookupError) as error:
+                self._say(log.error, str(error))
+            except Exception:
+                log.exception("The database could not be looked at; trying again.")
+            await asyncio.sleep(RETRY_INTERVAL)
+
+    def _say(self, log_as: Callable[..., object], event: str, **values: str) -> None:
+        """Log what was not the last thing to be logged: it is found out again every second."""
+        if self._said != (event, values):
+            self._said = event, values
+            log_as(event, **values)
+
+    async def _stop(self) -> None:
+        for task in filter(None, (self._reflecting, self._asking)):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+def _newer(revision: str | None) -> str:
+    """Return where a schema is that is newer than this code, empty when it is not."""
+    if compare(revision) is not Status.NEWER:
+        return ""
+    return f" at revision {revision}, newer than this code's {head_revision()}"
+
+
+async def _ask_revision(url: URL) -> str | None:
+    """Return the revision of the database, None without one, over a connection of its own.
+
+    Raises DatabaseUnreachable, with host, database and remedy, also when it takes too long.
+    """
+    arguments, options = url.get_dialect()().create_connect_args(url)
+    options = {k: v for k, v in options.items() if k != "prepared_statement_cache_size"}
+    options |= {"statement_cache_size": 0, "server_settings": {"application_name": "readiness"}}
+    try:
+        async with asyncio.timeout(PATIENCE):
+            conn = await asyncpg.connect(*arguments, **options)
+            try:
+                # In a transaction, as behind PgBouncer each statement may meet another server.
+                await conn.execute("BEGIN READ ONLY")
+                found = await conn.fetchval("SELECT to_regclass('alembic_version')::text")
+                rows = await conn.fetch("SELECT version_num FROM alembic_version") if found else ()
+                await conn.execute("ROLLBACK")
+                await conn.close()
+            finally:
+                conn.terminate()  # at once, whatever became of it; nothing after close()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnreachable(unreachable(error, url) or str(error)) from error
+    return ", ".join(sorted(row["version_num"] for row in rows)) or None
 
 
 @asynccontextmanager
-async def with_engines(dal: DataAccessLayer, settings: Settings) -> AsyncIterator[None]:
+async def _engines(dal: DataAccessLayer, settings: Settings) -> AsyncIterator[None]:
     """Give `dal` the configured engines, and dispose of them at the end; nothing is connected."""
     if settings.database_url is None:
         log.warning("DATABASE_URL is not set: every request that needs the database answers 503.")
         yield
         return
-    engine = engine_from(settings)
-    url = settings.database_read_url
-    replica = engine_from(settings, url=url) if url else None
-    dal.use(engine, replica=replica, schemas=settings.database_schemas or None)
-    try:
-        yield
-    finally:
-        await _disposed(engine, replica)
-
-
-@asynccontextmanager
-async def with_tables(dal: DataAccessLayer, entities: Sequence[type]) -> AsyncIterator[None]:
-    """Reflect `dal` and check it against `entities`, now or as soon as the database is ready.
-
-    Raises EntityMismatch when an entity does not fit the migrated database.
-    """
-    retrying = None
-    try:
-        if dal.engines and not await _reflected(dal, entities):
-            retrying = asyncio.create_task(_reflect_when_ready(dal, entities))
-        yield
-    finally:
-        await _stopped(retrying)
-
-
-async def schema_problem(dal: DataAccessLayer, entities: Sequence[type]) -> str:
-    """Why the service cannot work with its database; empty when it can.
-
-    Raises what `db.faults` maps to 503 when the database does not answer.
-    """
-    async with dal.transaction(with_commit=False) as transaction:
-        revision = await schema_revision(await transaction.connection())
-    if revision != head_revision():
-        return _behind_or_ahead(revision)
-    if not dal.is_reflected:
-        return "The tables are being reflected."
-    try:
-        check_entities(dal, entities)
-    except EntityMismatch as error:
-        log.error(str(error))
-        return "The models do not fit the tables; the log names each field."
-    return ""
-
-
-def _behind_or_ahead(revision: str | None) -> str:
-    needed = f"this code needs {head_revision()}"
-    if revision is None:
-        return f"The database is not migrated, {needed}: run `db sync`."
-    if is_known(revision):
-        return f"The schema is at revision {revision}, {needed}: run `db sync`."
-    return f"The schema is at revision {revision}, {needed}: it is newer; deploy its code."
-
-
-async def _reflected(dal: DataAccessLayer, entities: Sequence[type]) -> bool:
-    """Reflect and check; False, with one line in the log, when the database is not ready."""
-    try:
-        async with dal.engine.connect() as conn:
-            revision = await schema_revision(conn)
-        if revision != head_revision():
-            raise NotReady(_behind_or_ahead(revision))
-        await dal.refresh()
-    except (OSError, SQLAlchemyError, NotReady) as error:
-        log.warning("The database is not ready; trying again.", reason=_reason(error))
-        return False
-    check_entities(dal, entities)
-    return True
-
-
-async def _reflect_when_ready(dal: DataAccessLayer, entities: Sequence[type]) -> None:
-    while True:
-        await asyncio.sleep(RETRY_INTERVAL)
-        try:
-            if await _reflected(dal, entities):
-                log.info("The database is ready.")
-                return
-        except (EntityMismatch, LookupError) as error:
-            log.error(str(error))
-        except Exception:
-            log.exception("The database could not be looked at; trying again.")
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error) or type(error).__name__
-
-
-async def _stopped(task: asyncio.Task[None] | None) -> None:
-    if task is not None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _disposed(*engines: AsyncEngine | None) -> None:
     async with AsyncExitStack() as stack:
-        for engine in filter(None, engines):
-            stack.push_async_callback(engine.dispose)
+        engine = engine_from(settings)
+        stack.push_async_callback(engine.dispose)
+        replica = None
+        if settings.database_read_url is not None:
+            replica = engine_from(settings, url=settings.database_read_url.get_secret_value())
+            stack.push_async_callback(replica.dispose)
+        dal.use(engine, replica=replica, schemas=settings.database_schemas or None)
+        yield
+
+
+def _end_the_server(sentence: str) -> None:
+    """End the process of a server with one sentence and status 1; elsewhere do nothing.
+
+    A server logs the traceback of whatever the lifespan raises, and ends with a status of its own.
+    An exit that is raised in a callback of the event loop goes past it, as at an import.
+    """
+    if not callable(signal.getsignal(signal.SIGTERM)):  # only a server gives SIGTERM a handler
+        return
+    logging.getLogger("uvicorn.error").disabled = True
+    print(sentence, file=sys.stderr)  # noqa: T201
+    # The parent of several workers takes any other status than 3 for a crash, and tries again.
+    status = 3 if multiprocessing.parent_process() else 1
+    asyncio.get_running_loop().call_soon(sys.exit, status)
+
+
+@contextmanager
+def tuned_gc() -> Iterator[None]:
+    """Leave everything that is there now to the end of the block out of garbage collections."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -12,9 +12,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from dalkit.schema.naming import NAMING_CONVENTION
+from dalkit.schema import NAMING_CONVENTION
 
-metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
+metadata = sa.MetaData(naming_convention=NAMING_CONVENTION, info={"revision": "0001"})
 
 
 class AuthorColumns(sa.TypedColumns):

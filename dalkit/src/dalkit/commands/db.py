@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..schema import typed_tables
-from ..schema.sync import Status, SyncResult, manager_from_config, status, sync
+from ..schema import Status, SyncResult, manager_from_config, status, sync, typed_tables
 from ..settings import Settings
 from .run import CommandFailedError, run
 
@@ -18,8 +17,8 @@ SYNCED = {
 }
 STATUS = {
     Status.UP_TO_DATE: (0, "The database is up to date."),
-    Status.UPGRADE_AVAILABLE: (3, "The database is behind the migrations: run `db sync`."),
-    Status.NO_INFO: (4, "The database has no schema yet: run `db sync`."),
+    Status.UPGRADE_AVAILABLE: (3, "The database is behind the migrations: run `{} db sync`."),
+    Status.NO_INFO: (4, "The database has no schema yet: run `{} db sync`."),
 }
 
 
@@ -29,38 +28,77 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
 
     @app.command("sync")
     def sync_command() -> None:
-        """Create the schema or upgrade it to the newest migration."""
-        typer.echo(SYNCED[run(sync(settings()))])
+        """Create the schema or upgrade it to the newest migration.
+
+        With ENVIRONMENT=local the typed tables are written again if they are behind it.
+        """
+        config = settings()
+        typer.echo(SYNCED[run(sync(config))])
+        if config.environment == "local" and _bring_up_to_date(config, tables):
+            typer.echo(f"Wrote {tables}, which was behind the database.")
 
     @app.command("status")
-    def status_command() -> None:
+    def status_command(context: typer.Context) -> None:
         """Say whether an upgrade is due; exit status 0 if not, 3 if so, 4 without a schema."""
         code, message = STATUS[run(status(settings()))]
-        typer.echo(message)
+        typer.echo(message.format(_program(context)))
         raise typer.Exit(code)
 
     @app.command("tables")
     def tables_command(
+        context: typer.Context,
         output: Annotated[Path, typer.Option(help="The file to write.")] = tables,
         check: Annotated[
             bool, typer.Option("--check", help="Only compare; 1 if it differs.")
         ] = False,
     ) -> None:
         """Write the typed tables from the migrated database."""
+        program = _program(context)
         text = run(_render(settings()))
+        if text is None:
+            typer.echo(f"The database is not up to date: run `{program} db sync` first.", err=True)
+            raise typer.Exit(1)
         if check and (not output.exists() or output.read_text("utf-8") != text):
-            typer.echo(f"{output} is not what the database has: run `db tables`.", err=True)
+            typer.echo(
+                f"{output} is not what the database has: run `{program} db tables`.", err=True
+            )
             raise typer.Exit(1)
         if not check:
-            output.write_text(text, "utf-8")
+            run(_write(output, text))
             typer.echo(f"Wrote {output}.")
 
     return app
 
 
-async def _render(settings: Settings) -> str:
-    manager = manager_from_config(settings)
+def _program(context: typer.Context) -> str:
+    """Return the command that was typed, such as my-service."""
+    return context.find_root().info_name or ""
+
+
+async def _render(config: Settings) -> str | None:
+    """Return the text of the typed tables; None when the database is behind the migrations."""
+    manager = manager_from_config(config)
     if await manager.status() is not Status.UP_TO_DATE:
-        raise CommandFailedError("The database is behind the migrations: run `db sync` first.")
+        return None
     async with manager.migration_connection() as connection:
-        return await connection.run_sync(typed_tables.render, settings.database_schemas or [None])
+        return await connection.run_sync(typed_tables.render, config.database_schemas or [None])
+
+
+def _bring_up_to_date(config: Settings, tables: Path) -> bool:
+    """Write the typed tables if they were written from an earlier revision; return whether.
+
+    Those of this revision stay as they are: whoever edited them is about to propose a migration.
+    """
+    written = typed_tables.revision_in(tables.read_text("utf-8")) if tables.exists() else None
+    text = run(_render(config)) if written else None
+    if text is None or typed_tables.revision_in(text) == written:
+        return False
+    run(_write(tables, text))
+    return True
+
+
+async def _write(path: Path, text: str) -> None:
+    try:
+        typed_tables.write(path, text)
+    except OSError as error:
+        raise CommandFailedError(f"{path} cannot be written: {error.strerror}.") from None

@@ -1,1 +1,19 @@
 """The schema: its revision, its migrations and the typed tables written from it."""
+
+from .environment import migrate
+from .lock import migration_lock
+from .manager import DatabaseManager, SyncResult, manager_from_config, status, sync
+from .revisions import NAMING_CONVENTION, Status, SyncError
+
+__all__ = [
+    "NAMING_CONVENTION",
+    "DatabaseManager",
+    "Status",
+    "SyncError",
+    "SyncResult",
+    "manager_from_config",
+    "migrate",
+    "migration_lock",
+    "status",
+    "sync",
+]

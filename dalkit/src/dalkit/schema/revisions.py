@@ -1,7 +1,9 @@
 """The schema's revision: which one the migrations end with, which one the database has."""
 
 import os
+from enum import Enum
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from alembic.config import Config
@@ -9,11 +11,28 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+#: Names of constraints and indexes, the same in every database, so that errors can be mapped.
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
 
 
 class SyncError(CommandError):
     """The schema cannot be brought up to date; the message says why and what to do."""
+
+
+class Status(Enum):
+    """How the database compares with the migrations."""
+
+    NO_INFO = "no info"
+    UPGRADE_AVAILABLE = "upgrade available"
+    UP_TO_DATE = "up to date"
+    NEWER = "newer"  # at a revision that these migrations do not have
 
 
 def alembic_config(migrations_path: Path | str | None = None) -> Config:
@@ -60,17 +79,25 @@ def _newest(config: Config) -> str | None:
     return heads[0] if heads else None
 
 
-def is_known(revision: str, config: Config | None = None) -> bool:
-    """Return whether the migrations have this revision; if not, newer code has made it."""
-    scripts = ScriptDirectory.from_config(config or alembic_config())
-    return revision in {script.revision for script in scripts.walk_revisions()}
-
-
-async def schema_revision(connection: AsyncConnection) -> str | None:
-    """Return the revision that the database has, None if it was never migrated."""
-    return await connection.run_sync(revision_of)
+def compare(revision: str | None, config: Config | None = None) -> Status:
+    """Return how the revision that a database has compares with the newest of the migrations."""
+    if revision == head_revision(config):
+        return Status.UP_TO_DATE
+    if revision is None:
+        return Status.NO_INFO
+    scripts = ScriptDirectory.from_config(config or alembic_config()).walk_revisions()
+    is_known = revision in {script.revision for script in scripts}
+    return Status.UPGRADE_AVAILABLE if is_known else Status.NEWER
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return what `schema_revision` does, for a synchronous connection."""
+    """Return the revision that the database has, None if it was never migrated."""
     return ", ".join(sorted(MigrationContext.configure(connection).get_current_heads())) or None
+
+
+def console_script(settings: type) -> str | None:
+    """Return the command of the distribution that these settings are of, None without one."""
+    package = settings.__module__.partition(".")[0]
+    scripts = entry_points(group="console_scripts")
+    names = [script.name for script in scripts if script.value.partition(".")[0] == package]
+    return names[0] if names and package != __name__.partition(".")[0] else None

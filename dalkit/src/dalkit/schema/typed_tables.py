@@ -1,15 +1,24 @@
 """Write the module of typed tables: what Postgres has, as SQLAlchemy's TypedColumns."""
 
 import builtins
+import datetime as dt
+import decimal
 import keyword
 import re
-from collections.abc import Iterable
+import runpy
+import unicodedata
+import uuid
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Inspector, inspect
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, MetaData, Table, TypedColumns, inspect, types
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.types import TypeEngine
 
-from .column_source import column_source
-from .python_source import IMPORTS, call, literal
-from .table_source import constraints_and_indexes
+from .revisions import SyncError, revision_of
 
 DOCSTRING = '''"""The database's tables, typed: written by `db tables`, compared by alembic.
 
@@ -18,63 +27,350 @@ the migration, upgrade, and run `db tables` again. A class types a reflected tab
 `dal.get_table("name").with_cols(NameColumns)`; for a view that is its only use.
 """
 '''
+WIDTH = 100
+# What the written module imports where it needs it, and what it calls its own.
+IMPORTS = {
+    "dt": "import datetime as dt",
+    "Decimal": "from decimal import Decimal",
+    "Any": "from typing import Any",
+    "UUID": "from uuid import UUID",
+}
+OWN = {"NAMING_CONVENTION", "metadata", "outside", "pg", "sa", *IMPORTS}
+PYTHON_TYPES = {
+    bool: "bool",
+    bytes: "bytes",
+    dt.date: "dt.date",
+    dt.datetime: "dt.datetime",
+    dt.time: "dt.time",
+    dt.timedelta: "dt.timedelta",
+    decimal.Decimal: "Decimal",
+    float: "float",
+    int: "int",
+    str: "str",
+    uuid.UUID: "UUID",
+}
+_FOREIGN_KEY_OPTIONS = ("ondelete", "onupdate", "deferrable", "initially", "match")
+
+Key = tuple[str | None, str]  # the schema of a table, None being the default, and its name
 
 
 def render(connection: Connection, schemas: Iterable[str | None] = (None,)) -> str:
     """Return the module's text for the tables and views of `schemas`, None being the default."""
-    inspector = inspect(connection)
-    body = ""
-    for named in schemas:
-        schema = None if named == inspector.default_schema_name else named
-        tables = set(inspector.get_table_names(schema)) - {"alembic_version"}
-        views = inspector.get_view_names(schema) + inspector.get_materialized_view_names(schema)
-        for name in sorted(tables):
-            body += _columns(inspector, name, schema) + _table(inspector, name, schema)
-        body += "".join(_columns(inspector, name, schema) for name in sorted(views))
-    metadata = "\nmetadata = sa.MetaData(naming_convention=NAMING_CONVENTION)\n"
-    return f"{DOCSTRING}\n{_imports(body)}{metadata}{body}"
+    return _Module(connection, schemas).text()
 
 
-def _imports(body: str) -> str:
-    """Return the imports that the body needs, in ruff's order."""
-    used = [line for name, line in IMPORTS.items() if re.search(rf"\[{name}\b", body)]
-    standard = "".join(f"{line}\n" for line in used) + "\n" * bool(used)
-    dialect = "from sqlalchemy.dialects import postgresql as pg\n" if "pg." in body else ""
-    own = "\nfrom .db.schema.naming import NAMING_CONVENTION\n"
-    return standard + "import sqlalchemy as sa\n" + dialect + own
+def revision_in(text: str) -> str | None:
+    """Return the revision that the text of a module was written from."""
+    found = re.search(r'"revision": "([^"]*)"', text)
+    return found and found[1]
 
 
-def _columns(inspector: Inspector, name: str, schema: str | None) -> str:
-    """Return the class for a table or view."""
-    key = inspector.get_pk_constraint(name, schema)["constrained_columns"]
-    lines = [column_source(column, key) for column in inspector.get_columns(name, schema)]
-    docstring = f'    """Columns of {_qualified(name, schema)}."""\n\n'
-    return f"\n\nclass {_class(name, schema)}(sa.TypedColumns):\n{docstring}{''.join(lines)}"
+def write(path: Path, text: str) -> None:
+    """Replace the module at `path`; leaves it and raises SyncError for text that does not work."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, "utf-8")
+    try:
+        metadata: MetaData = runpy.run_path(str(new))["metadata"]
+        _ = metadata.sorted_tables  # finds what foreign keys refer to
+        new.replace(path)
+    except Exception as error:
+        raise SyncError(
+            f"{path.name} would not import, and is as it was ({type(error).__name__}: {error}). "
+            "That is a defect of dalkit: report it with the table's definition."
+        ) from error
+    finally:
+        new.unlink(missing_ok=True)
 
 
-def _table(inspector: Inspector, name: str, schema: str | None) -> str:
-    """Return the table's assignment."""
-    options = {"schema": literal(schema)} if schema else {}
-    if comment := inspector.get_table_comment(name, schema)["text"]:
-        options["comment"] = literal(comment)
-    parts = constraints_and_indexes(inspector, name, schema)
-    variable = _identifier(_qualified(name, schema))
-    arguments = [literal(name), "metadata", _class(name, schema), *parts]
-    before = f"{variable} = "
-    return f"\n\n{before}{call('sa.Table', *arguments, **options, before=before)}\n"
+class _Module:
+    """What is known of the database while its module is written."""
+
+    def __init__(self, connection: Connection, schemas: Iterable[str | None]) -> None:
+        self._inspector = inspector = inspect(connection)
+        impl: Any = MigrationContext.configure(connection).impl
+        self._leave_out_serial = impl.autogen_column_reflect
+        self._revision = revision_of(connection)
+        self._used = OWN | {*dir(builtins), *keyword.kwlist}
+        self._attributes_of: dict[Key, dict[str, str]] = {}
+        self._outside: dict[Key, tuple[str, dict[str, str]]] = {}
+        self._tables: list[Key] = []
+        self._views: list[Key] = []
+        for named in schemas:
+            schema = None if named == inspector.default_schema_name else named
+            tables = set(inspector.get_table_names(schema)) - {"alembic_version"}
+            views = inspector.get_view_names(schema) + inspector.get_materialized_view_names(schema)
+            self._tables += [(schema, name) for name in sorted(tables)]
+            self._views += [(schema, name) for name in sorted(views)]
+
+    def text(self) -> str:
+        """Return the whole module."""
+        body = "".join(self._class_and_table(*key) for key in self._tables)
+        body += "".join(self._class(*key)[1] for key in self._views)
+        used = [line for name, line in IMPORTS.items() if re.search(rf"\[{name}\b", body)]
+        dialect = ["from sqlalchemy.dialects import postgresql as pg"] if "pg." in body else []
+        imports = [*used, *[""] * bool(used), "import sqlalchemy as sa", *dialect, ""]
+        own = "from dalkit.schema import NAMING_CONVENTION\n"
+        info = f'{{"revision": {literal(self._revision or "")}}}'
+        before = "metadata = "
+        made = call("sa.MetaData", naming_convention="NAMING_CONVENTION", info=info, before=before)
+        head = "\n".join([DOCSTRING, *imports, own, before + made, ""])
+        return head + "".join(self._stubs()) + body
+
+    def _stubs(self) -> Iterator[str]:
+        """Yield the tables that only foreign keys lead to; alembic does not look at them."""
+        if self._outside:
+            yield "# Tables that foreign keys refer to, and that are not compared.\n"
+            yield "outside = sa.MetaData()\n"
+        for (schema, name), (variable, columns) in self._outside.items():
+            parts = [
+                call("sa.Column", literal(column), key=literal(key))
+                for column, key in columns.items()
+            ]
+            before = f"{variable} = "
+            source = call(
+                "sa.Table", literal(name), "outside", *parts, **_schema(schema), before=before
+            )
+            yield f"{before}{source}\n"
+
+    def _class_and_table(self, schema: str | None, name: str) -> str:
+        class_name, source = self._class(schema, name)
+        options = _schema(schema)
+        if comment := self._inspector.get_table_comment(name, schema)["text"]:
+            options["comment"] = literal(comment)
+        before = f"{self._unique(_qualified(schema, name))} = "
+        parts = self._constraints_and_indexes(schema, name)
+        table = call(
+            "sa.Table", literal(name), "metadata", class_name, *parts, **options, before=before
+        )
+        return f"{source}\n\n{before}{table}\n"
+
+    def _class(self, schema: str | None, name: str) -> tuple[str, str]:
+        """Return the name and the source of the class for a table or view."""
+        words = re.split(r"[\W_]+", _qualified(schema, name))
+        capitals = "".join(word[:1].upper() + word[1:] for word in words) + "Columns"
+        class_name = self._unique("T" * capitals[0].isdigit() + capitals, "2")
+        key = self._inspector.get_pk_constraint(name, schema)["constrained_columns"]
+        attributes = self._attributes(schema, name)
+        lines = []
+        for column in self._inspector.get_columns(name, schema):
+            # Leaves out what alembic leaves out of its comparison, too: the default of a serial.
+            self._leave_out_serial(self._inspector, Table(name, MetaData()), column)
+            lines.append(_column(column, attributes[column["name"]], is_key=column["name"] in key))
+        docstring = literal(f"Columns of {_qualified(schema, name)}.").strip("'\"")
+        head = f'\n\nclass {class_name}(sa.TypedColumns):\n    """{docstring}"""\n\n'
+        return class_name, head + "".join(lines)
+
+    def _unique(self, name: str, mark: str = "_") -> str:
+        """Return an identifier that the module has not used yet."""
+        plain = _identifier(name)
+        while plain in self._used:
+            plain += mark
+        self._used.add(plain)
+        return plain
+
+    def _attributes(self, schema: str | None, table: str) -> dict[str, str]:
+        """Return the key of each column in `table.c`: its name where that can be written so."""
+        if (schema, table) not in self._attributes_of:
+            keys: dict[str, str] = {}
+            names = [column["name"] for column in self._inspector.get_columns(table, schema)]
+            for name in names:
+                key = name if _is_attribute(name) else _identifier(name).strip("_") + "_"
+                key = key if _is_attribute(key) else f"n_{key}"
+                while key in keys.values() or (key != name and key in names):
+                    key += "_"
+                keys[name] = key
+            self._attributes_of[schema, table] = keys
+        return self._attributes_of[schema, table]
+
+    def _constraints_and_indexes(self, schema: str | None, table: str) -> Iterator[str]:
+        """Yield each as an argument of sa.Table, indented for one argument a line."""
+        inspector, keys = self._inspector, self._attributes(schema, table)
+        indented = partial(call, before="    ")
+        for item in _by_name(inspector.get_foreign_keys(table, schema)):
+            yield self._foreign_key(item, keys)
+        for item in _by_name(inspector.get_unique_constraints(table, schema)):
+            columns = [literal(keys[name]) for name in item["column_names"]]
+            name = literal(item["name"])
+            yield indented("sa.UniqueConstraint", *columns, name=name, **_dialect(item, keys))
+        for item in _by_name(inspector.get_check_constraints(table, schema)):
+            # conv: the name is complete, the naming convention must not prefix it again.
+            name = f"sa.schema.conv({literal(item['name'])})"
+            options = _dialect(item, keys)
+            yield indented("sa.CheckConstraint", sql(item["sqltext"]), name=name, **options)
+        for item in _by_name(inspector.get_indexes(table, schema)):
+            if "duplicates_constraint" not in item:
+                options = ({"unique": "True"} if item["unique"] else {}) | _dialect(item, keys)
+                columns = [*self._index_columns(item, keys)]
+                yield indented("sa.Index", literal(item["name"]), *columns, **options)
+
+    def _foreign_key(self, item: Any, keys: dict[str, str]) -> str:
+        schema, table = item["referred_schema"], item["referred_table"]
+        schema = None if schema == self._inspector.default_schema_name else schema
+        theirs = self._attributes(schema, table)
+        columns = [theirs[name] for name in item["referred_columns"]]
+        if (schema, table) in self._tables and "." not in table:
+            targets = [literal(f"{_qualified(schema, table)}.{column}") for column in columns]
+        else:
+            if (schema, table) not in self._outside:
+                self._outside[schema, table] = self._unique(_qualified(schema, table)), {}
+            variable, known = self._outside[schema, table]
+            known |= {name: theirs[name] for name in item["referred_columns"]}
+            targets = [f"{variable}.c.{column}" for column in columns]
+        given = item["options"]
+        return call(
+            "sa.ForeignKeyConstraint",
+            _list(literal(keys[name]) for name in item["constrained_columns"]),
+            _list(targets),
+            name=literal(item["name"]),
+            **{name: literal(given[name]) for name in _FOREIGN_KEY_OPTIONS if given.get(name)},
+            before="    ",
+        )
+
+    def _index_columns(self, item: Any, keys: dict[str, str]) -> Iterator[str]:
+        quote = self._inspector.dialect.identifier_preparer.quote
+        for name in item.get("expressions", item["column_names"]):
+            order = " ".join(item.get("column_sorting", {}).get(name, ()))
+            is_column = name in item["column_names"]
+            if is_column and not order:
+                yield literal(keys[name])
+            else:
+                expression = quote(name) if is_column else name
+                order = order.replace("_", " ").upper()
+                yield call("sa.text", sql(f"{expression} {order}".rstrip()))
 
 
-def _qualified(name: str, schema: str | None) -> str:
-    return f"{schema}.{name}" if schema else name
+def _column(column: Any, attribute: str, *, is_key: bool) -> str:
+    """Return the line for a column as the inspector describes it."""
+    name = column["name"]
+    value = python_type(column["type"]) + (" | None" if column["nullable"] else "")
+    arguments = [literal(name)] * (attribute != name) + [type_source(column["type"])]
+    if identity := column.get("identity"):
+        steps = {key: str(identity[key]) for key in ("start", "increment") if identity[key] != 1}
+        cycle = {"cycle": "True"} if identity["cycle"] else {}
+        arguments += [call("sa.Identity", always=str(identity["always"]), **steps, **cycle)]
+    if computed := column.get("computed"):
+        persisted = str(computed["persisted"])
+        arguments += [call("sa.Computed", sql(computed["sqltext"]), persisted=persisted)]
+    options = {"primary_key": "True"} if is_key else {}
+    if (default := column.get("default")) is not None:
+        # As alembic writes it. It has Postgres compare other texts, and nextval() always differs.
+        default = re.sub(r"^(nextval\('.+?')::regclass\)", r"\1)", default)
+        options["server_default"] = call("sa.text", sql(default))
+    if column.get("comment") is not None:
+        options["comment"] = literal(column["comment"])
+    before = f"    {attribute}: sa.Named[{value}] = "
+    return before + call("sa.Column", *arguments, **options, before=before) + "\n"
+
+
+def _is_attribute(name: str) -> bool:
+    """Whether `table.c.<name>` can be written, and is neither a method nor hides a type."""
+    if name != _identifier(name) or keyword.iskeyword(name) or name.startswith("__"):
+        return False
+    # A column called `bytes` would stand for the type in the annotations below it.
+    taken = OWN | {"list", *PYTHON_TYPES.values()}
+    return name not in taken and not hasattr(TypedColumns, name)
 
 
 def _identifier(name: str) -> str:
-    """Return a name for the module's variable that shadows neither a builtin nor the imports."""
-    plain = re.sub(r"\W", "_", name)
-    taken = plain in {"sa", "pg", "metadata", *IMPORTS, *dir(builtins), *keyword.kwlist}
-    return plain + "_" if taken else plain
+    """Return the name with what Python cannot have in one replaced; Python reads NFKC of it."""
+    plain = re.sub(r"\W", "_", unicodedata.normalize("NFKC", name))
+    return plain if plain.isidentifier() else f"n_{plain}"
 
 
-def _class(name: str, schema: str | None) -> str:
-    words = re.split(r"[\W_]+", _qualified(name, schema))
-    return "".join(word[:1].upper() + word[1:] for word in words) + "Columns"
+def _qualified(schema: str | None, name: str) -> str:
+    return f"{schema}.{name}" if schema else name
+
+
+def _by_name(items: list[Any]) -> list[Any]:
+    return sorted(items, key=lambda item: item["name"])
+
+
+def _dialect(item: Any, keys: dict[str, str]) -> dict[str, str]:
+    """Return the options for Postgres (where, using, include, ...) that are set."""
+    options = {k: v for k, v in item.get("dialect_options", {}).items() if v}
+    return {name: _option(name, value, keys) for name, value in options.items()}
+
+
+def _option(name: str, value: Any, keys: dict[str, str]) -> str:
+    if name == "postgresql_where":
+        return call("sa.text", sql(value))
+    if isinstance(value, list):
+        return _list(literal(keys[column]) for column in value)
+    if isinstance(value, dict):
+        pairs = ((literal(keys.get(k, k)), literal(v)) for k, v in value.items())
+        return "{" + ", ".join(f"{k}: {v}" for k, v in pairs) + "}"
+    return literal(value)
+
+
+def _list(sources: Iterable[str]) -> str:
+    return "[" + ", ".join(sources) + "]"
+
+
+def _schema(schema: str | None) -> dict[str, str]:
+    return {"schema": literal(schema)} if schema else {}
+
+
+def literal(value: object) -> str:
+    """Return the source of a value; strings in the quotes that ruff prefers."""
+    if not isinstance(value, str):
+        return repr(value)
+    quote = "'" if value.count('"') > value.count("'") else '"'
+    plain = (c if c.isprintable() and c != "\\" else _escaped(c) for c in value)
+    return quote + "".join(plain).replace(quote, "\\" + quote) + quote
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def sql(value: str) -> str:
+    """Return the source of a piece of SQL, in which a colon before a word is no bind parameter."""
+    return literal(re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", value))
+
+
+def call(function: str, /, *arguments: str, before: str = "", **keywords: str) -> str:
+    """Return the source of a call, on one line if that fits, else with one argument a line.
+
+    `before` is what stands before it on its line; its leading blanks are the indentation. That is
+    the layout that ruff format leaves alone.
+    """
+    parts = [*arguments, *(f"{key}={source}" for key, source in keywords.items())]
+    line = f"{function}({', '.join(parts)})"
+    if len(before) + len(line) <= WIDTH and "\n" not in line:
+        return line
+    indent = " " * (len(before) - len(before.lstrip()))
+    inner = "".join(f"{indent}    {part},\n" for part in parts)
+    return f"{function}(\n{inner}{indent})"
+
+
+def type_source(kind: TypeEngine[Any]) -> str:
+    """Return the source of a reflected type; of one that SQLAlchemy does not know, a stand-in."""
+    match kind:
+        case types.NullType():
+            return "sa.types.UserDefinedType[Any]()"
+        case pg.ARRAY():
+            return f"pg.ARRAY({type_source(kind.item_type)})"
+        case pg.ENUM():
+            labels = [literal(label) for label in kind.enums]
+            return call("pg.ENUM", *labels, name=literal(kind.name), **_schema(kind.schema))
+        case pg.DOMAIN():
+            base = type_source(kind.data_type)
+            return call("pg.DOMAIN", literal(kind.name), base, **_schema(kind.schema))
+        case pg.JSON() | pg.HSTORE():
+            return f"pg.{type(kind).__name__}()"
+        case _:
+            module = "pg" if hasattr(pg, type(kind).__name__) else "sa"
+            return f"{module}." + repr(kind).replace("'", '"')
+
+
+def python_type(kind: TypeEngine[Any]) -> str:
+    """Return the source of the type that asyncpg's values have, Any where it varies."""
+    match kind:
+        case pg.ARRAY():
+            return f"list[{python_type(kind.item_type)}]"
+        case pg.DOMAIN():
+            return python_type(kind.data_type)
+    try:
+        return PYTHON_TYPES.get(kind.python_type, "Any")
+    except NotImplementedError:
+        return "Any"

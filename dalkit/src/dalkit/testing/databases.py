@@ -16,7 +16,7 @@ from sqlalchemy import URL, make_url
 from ..data.dal import DataAccessLayer
 from ..dev.postgres import cluster, temporary_cluster
 from ..dev.project import find_project
-from ..schema.sync import sync
+from ..schema import sync
 from ..settings import Settings
 
 SERVER = "TEST_SERVER_URL"

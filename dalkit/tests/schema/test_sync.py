@@ -11,23 +11,21 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy import URL, QueuePool, make_url, text
 
 from dalkit.data.engine import create_engine
-from dalkit.schema.sync import (
+from dalkit.schema import (
     DatabaseManager,
     Status,
     SyncError,
     SyncResult,
-    alembic_config,
-    head_revision,
     manager_from_config,
-    schema_revision,
     status,
     sync,
 )
+from dalkit.schema.revisions import alembic_config, head_revision, revision_of
 from dalkit.settings import Settings
 from dalkit.testing.databases import create_database, drop_database, named
 
-from tests.migrations.fixtures import AddMigration
-from tests.paths import PROJECT
+from tests.paths import SERVICE
+from tests.schema.fixtures import AddMigration
 
 
 class Database(BaseModel):
@@ -168,12 +166,12 @@ async def test_the_revision_can_be_read_on_any_connection(
     for url, expected in ((empty_database, None), (fresh_database, head_revision())):
         engine = create_engine(url)
         async with engine.connect() as connection:
-            assert await schema_revision(connection) == expected
+            assert await connection.run_sync(revision_of) == expected
         await engine.dispose()
 
 
 def configs(url: str) -> list[Any]:
-    migrations = PROJECT / "migrations"
+    migrations = SERVICE / "migrations"
     return [
         url,
         make_url(url),
@@ -221,7 +219,7 @@ def test_a_config_without_a_url_says_what_to_set(config: Any) -> None:
         manager_from_config(config)
 
 
-def test_alembic_ini_is_that_of_the_variable_then_of_the_folder_then_of_the_checkout(
+def test_alembic_ini_is_that_of_the_variable_then_of_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def found() -> Path:
@@ -231,8 +229,10 @@ def test_alembic_ini_is_that_of_the_variable_then_of_the_folder_then_of_the_chec
         (tmp_path / folder).mkdir()
     for folder in ("here", "named"):
         (tmp_path / folder / "alembic.ini").write_text("[alembic]\n")
+    monkeypatch.delenv("ALEMBIC_CONFIG")
     monkeypatch.chdir(tmp_path / "empty")
-    assert found() == PROJECT / "alembic.ini"
+    with pytest.raises(SyncError, match=r"empty/alembic\.ini: set ALEMBIC_CONFIG"):
+        found()
     monkeypatch.chdir(tmp_path / "here")
     assert found() == tmp_path / "here" / "alembic.ini"
     monkeypatch.setenv("ALEMBIC_CONFIG", str(tmp_path / "named" / "alembic.ini"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, Connection
 
+from dalkit.schema import manager_from_config
 from dalkit.schema.revisions import alembic_config, head_revision
-from dalkit.schema.upgrade import migration_connection
 from dalkit.testing.databases import create_database, drop_database, named
 
 from tests.paths import SERVICE
@@ -104,7 +104,7 @@ def in_process(checkout: Path, empty_database: str) -> InProcess:
             config.attributes["connection"] = connection
             act(config, *arguments, **options)
 
-        async with migration_connection(empty_database) as connection:
+        async with manager_from_config(empty_database).migration_connection() as connection:
             await connection.run_sync(with_connection)
 
     return run

@@ -1,6 +1,9 @@
 """The migrations go up and down, from the command line and from inside a running event loop."""
 
+import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,15 +12,15 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 from alembic import command
-from sqlalchemy import Connection, inspect, make_url
+from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from dalkit.data.engine import create_engine
-from dalkit.schema.naming import NAMING_CONVENTION
+from dalkit.schema import NAMING_CONVENTION, SyncError, sync
 from dalkit.schema.revisions import alembic_config
-from dalkit.schema.sync import sync
 
-from tests.migrations.fixtures import AddMigration, Alembic, InProcess
+from tests.paths import PROJECT
+from tests.schema.fixtures import AddMigration, Alembic, InProcess
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +66,9 @@ def test_two_processes_may_upgrade_at_once(alembic: Alembic) -> None:
 
 def test_sql_is_printed_without_a_database(alembic: Alembic) -> None:
     sql = alembic("upgrade", "head", "--sql", url="").stdout
-    assert sql.startswith("BEGIN;")
+    assert sql.startswith(
+        "SET lock_timeout = '5000ms';\n\nSET statement_timeout = '0ms';\n\nBEGIN;"
+    )
     assert "INSERT INTO alembic_version" in sql
 
 
@@ -154,3 +159,77 @@ async def test_names_follow_the_convention(fresh_database: str) -> None:
 def _unconventional(names: Iterable[str]) -> list[str]:
     prefixes = "|".join(NAMING_CONVENTION)
     return [name for name in names if not re.match(rf"({prefixes})_\w+$", name)]
+
+
+async def test_a_new_migration_has_the_next_number_and_is_formatted(
+    alembic: Alembic, checkout: Path
+) -> None:
+    """Without a database; what it is called does not break the file."""
+    message = 'say "hi" \\o/'
+    for number in ("0002", "0003"):
+        result = alembic("revision", "-m", message, url="")
+        assert (result.returncode, result.stderr) == (0, ""), result.stdout
+        [file] = (checkout / "migrations" / "versions").glob(f"{number}_*.py")
+        written = file.read_text()
+        docstring = ast.get_docstring(ast.parse(written))
+        assert docstring == f"{message[:1].upper()}{message[1:]}."
+        assert f'revision = "{number}"' in written
+        run_ruff("check", file)
+        run_ruff("format --check", file)
+
+
+def run_ruff(command: str, file: Path) -> None:
+    config = ["--config", str(PROJECT / "pyproject.toml")]
+    arguments = [sys.executable, "-m", "ruff", *command.split(), *config, str(file)]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+async def test_autogenerate_refuses_a_file_of_tables_that_is_behind(
+    alembic: Alembic, add_migration: AddMigration, empty_database: str, checkout: Path
+) -> None:
+    """Not one that was edited since it was written from this very revision."""
+    add_migration("0002", body='op.execute("CREATE TABLE two (id int PRIMARY KEY)")')
+    await sync(empty_database)
+    for arguments in (("revision", "--autogenerate", "-m", "drop two"), ("check",)):
+        result = alembic(*arguments)
+        assert result.returncode != 0
+        assert "Traceback" not in result.stderr
+        assert (
+            "tables.py was written from revision 0001, and the database is at 0002"
+            in (result.stderr.splitlines()[-1])
+        )
+    assert len(list((checkout / "migrations" / "versions").glob("*.py"))) == 2
+    file = checkout / "tables.py"
+    file.write_text(file.read_text().replace('"revision": "0001"', '"revision": "0002"'))
+    result = alembic("revision", "--autogenerate", "-m", "drop two")
+    assert result.returncode == 0, result.stderr
+    written = checkout / "migrations" / "versions" / "0003_drop_two.py"
+    assert 'op.drop_table("two")' in written.read_text()
+    run_ruff("check", written)
+    run_ruff("format --check", written)
+
+
+async def test_limits_apply_to_a_caller_s_connection_and_end_with_the_migration(
+    add_migration: AddMigration, empty_database: str, checkout: Path
+) -> None:
+    env = checkout / "migrations" / "env.py"
+    env.write_text(env.read_text().replace("Settings)", "Settings, statement_timeout=0.2)"))
+    add_migration("0002", body='op.execute("SELECT pg_sleep(30)")')
+
+    def upgrade(connection: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    engine = create_engine(empty_database, statement_timeout=60)
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError, match="statement timeout"):
+            await connection.run_sync(upgrade)
+        limits = text(
+            "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
+        )
+        assert (await connection.execute(limits)).one() == ("1min", "0")
+    await engine.dispose()
+    with pytest.raises(SyncError, match="statement_timeout"):
+        await sync(empty_database)

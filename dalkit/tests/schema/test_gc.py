@@ -3,7 +3,7 @@
 import gc
 import weakref
 
-from dalkit.web.garbage import THRESHOLDS, frozen_garbage
+from dalkit.database import GC_THRESHOLDS, tuned_gc
 
 
 class Node:
@@ -15,8 +15,8 @@ class Node:
 
 def test_what_was_there_is_frozen_and_what_comes_is_collected() -> None:
     before, there = gc.get_threshold(), gc.get_freeze_count()
-    with frozen_garbage():
-        assert gc.get_threshold() == THRESHOLDS
+    with tuned_gc():
+        assert gc.get_threshold() == GC_THRESHOLDS
         assert gc.get_freeze_count() > there + 1000
         node = weakref.ref(Node())
         gc.collect()

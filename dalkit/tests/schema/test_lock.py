@@ -3,16 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from dalkit.data.engine import create_engine
-from dalkit.schema import upgrade
-from dalkit.schema.migration_lock import LOCK_KEY, MigrationLockError, migration_lock
-from dalkit.schema.sync import SyncError, SyncResult, sync
+from dalkit.schema import SyncError, SyncResult, sync
+from dalkit.schema.lock import LOCK_KEY, MigrationLockError, migration_lock
 
-from tests.migrations.fixtures import AddMigration, Alembic
+from tests.schema.fixtures import AddMigration, Alembic
 
 pytestmark = pytest.mark.slow
 
@@ -112,11 +112,12 @@ async def test_a_table_in_use_is_waited_for_only_a_moment(
     other: asyncpg.Connection,
     empty_database: str,
     add_migration: AddMigration,
-    monkeypatch: pytest.MonkeyPatch,
+    checkout: Path,
 ) -> None:
     await sync(empty_database)
     add_migration("f00d0002", body='op.execute("DROP TABLE book CASCADE")')
-    monkeypatch.setattr(upgrade, "LOCK_TIMEOUT", 0.2)
+    env = checkout / "migrations" / "env.py"
+    env.write_text(env.read_text().replace("Settings)", "Settings, lock_timeout=0.2)"))
     async with other.transaction():
         await other.execute("SELECT FROM book")
         before = time.monotonic()

@@ -1,0 +1,139 @@
+"""What a service's migrations/env.py does: alembic's environment for typed tables and asyncpg."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from logging.config import fileConfig
+from typing import Any
+
+from alembic import command, context
+from sqlalchemy import Connection, MetaData, text
+
+from ..settings import Settings, load
+from .lock import migration_lock
+from .manager import manager_from_config
+from .revisions import SyncError, console_script
+
+#: How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
+#: every later query of that table queues up behind it: rather fail, and try at a quieter time.
+LOCK_TIMEOUT = 5.0
+
+
+def migrate(
+    metadata: MetaData,
+    settings: type[Settings],
+    *,
+    lock_timeout: float = LOCK_TIMEOUT,
+    statement_timeout: float = 0,
+) -> None:
+    """Do what alembic was started for; a service's migrations/env.py is a call of this.
+
+    `metadata` is that of tables.py, `settings` say where the database is; times are in seconds and
+    0 means no limit. A caller that is connected already (`sync`, tests) passes a synchronous
+    Connection, which it has from `await connection.run_sync(...)`, as
+    `config.attributes["connection"]`. Migrations run one process at a time, and each commits on its
+    own, unless the caller has begun a transaction. A new one gets the next number, as in
+    0002_add_price. Raises SyncError in words, so when autogenerate would compare with a tables.py
+    that was not written since the last migration.
+    """
+    config = context.config
+    configure = partial(
+        context.configure,
+        target_metadata=metadata,
+        transaction_per_migration=True,
+        process_revision_directives=lambda it, _, made: _finish(it, made, settings),
+        **comparison(metadata),
+    )
+
+    limits = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+
+    def run(connection: Connection) -> None:
+        with migration_lock(connection), _limited(connection, limits):
+            configure(connection=connection)
+            with context.begin_transaction():
+                context.run_migrations()
+
+    async def connect_and_run() -> None:
+        async with manager_from_config(load(settings)).migration_connection() as connection:
+            await connection.run_sync(run)
+
+    given = config.attributes.get("connection")
+    empty = _writes_an_empty_migration()
+    if context.is_offline_mode() or empty:
+        configure(dialect_name="postgresql", literal_binds=True, as_sql=True)
+        for name, seconds in () if empty else limits.items():
+            context.execute(f"SET {name} = '{round(seconds * 1000)}ms'")
+        with context.begin_transaction():
+            context.run_migrations()
+    elif given is not None:
+        run(given)
+    else:
+        if config.cmd_opts is not None and config.config_file_name is not None:
+            fileConfig(config.config_file_name, disable_existing_loggers=False)
+        asyncio.run(connect_and_run())
+
+
+def comparison(metadata: MetaData) -> dict[str, Any]:
+    """Return how autogenerate compares: in the schemas of these tables, server defaults, too."""
+    schemas = {table.schema for table in metadata.tables.values()} or {None}
+    return {
+        "include_schemas": True,
+        "include_name": lambda name, kind, _: kind != "schema" or name in schemas,
+        "compare_server_default": True,
+    }
+
+
+def _writes_an_empty_migration() -> bool:
+    """Whether this is `alembic revision` without --autogenerate, which needs no database."""
+    options = context.config.cmd_opts
+    return options is not None and options.cmd[0] is command.revision and not options.autogenerate
+
+
+@contextmanager
+def _limited(connection: Connection, seconds: dict[str, float]) -> Iterator[None]:
+    """Set the limits for the caller's transaction, or else for the block."""
+    began = connection.in_transaction()
+    before = {}
+    for name, value in seconds.items():
+        before[name] = connection.scalar(text(f"SHOW {name}"))
+        _set(connection, name, f"{round(value * 1000)}ms", local=began)
+    if began:
+        yield
+        return
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        for name, value in before.items():
+            _set(connection, name, value, local=False)
+        connection.commit()
+
+
+def _set(connection: Connection, name: str, value: object, *, local: bool) -> None:
+    call = text("SELECT set_config(:name, :value, :local)")
+    connection.execute(call, {"name": name, "value": value, "local": local})
+
+
+def _finish(context: Any, directives: list[Any], settings: type[Settings]) -> None:
+    """Give a new migration the next number, unless it was given a --rev-id.
+
+    Raises SyncError when autogenerate compared with a tables.py that is older than the database:
+    what was migrated since would be taken for something to drop.
+    """
+    creating = context.opts["revision_context"]
+    written = context.opts["target_metadata"].info.get("revision")
+    revision = ", ".join(sorted(context.get_current_heads()))
+    if creating.command_args["autogenerate"] and written not in (None, revision):
+        script = console_script(settings)
+        how = f"`{script} db tables`" if script else "the service's `db tables`"
+        raise SyncError(
+            f"tables.py was written from revision {written}, and the database is at {revision}: "
+            f"run {how} first, or what was migrated since would be proposed for dropping."
+        )
+    if creating.command_args["rev_id"] is None:
+        scripts = creating.script_directory.walk_revisions()
+        numbers = [int(s.revision) for s in scripts if re.fullmatch(r"\d{4}", s.revision)]
+        directives[0].rev_id = f"{max(numbers, default=0) + 1:04d}"

@@ -1,0 +1,125 @@
+"""The console script says what it did in one line, and what is wrong in another."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL
+from typer.testing import CliRunner, Result
+
+from tests.schema.fixtures import AddMigration
+from tests.service import cli
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, arguments, prog_name="my-service")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the developer's .env."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_sync_and_status_have_three_messages_each(
+    empty_database: str, add_migration: AddMigration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    answers = []
+    for step in ("status", "sync", "status", "sync", "add", "status", "sync"):
+        if step == "add":
+            add_migration("f00d0002")
+        else:
+            result = invoke("db", step)
+            answers.append((result.exit_code, result.stdout.strip()))
+    assert answers == [
+        (4, "The database has no schema yet: run `my-service db sync`."),
+        (0, "The database was created."),
+        (0, "The database is up to date."),
+        (0, "The database was already up to date."),
+        (3, "The database is behind the migrations: run `my-service db sync`."),
+        (0, "The database was upgraded."),
+    ]
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "tables"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"port": 1}, "127.0.0.1:1/{name} cannot be reached"),
+        ({"host": "nowhere.invalid"}, "nowhere.invalid:"),
+        ({"database": "missing_test"}, "createdb missing_test"),
+        ({"username": "nobody", "password": "hunter2"}, "'nobody'"),
+    ],
+)
+def test_an_unusable_database_is_one_line(
+    server_url: URL,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    url = server_url.set(drivername="postgresql", **change)
+    monkeypatch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
+    result = invoke("db", command)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert message.format(name=server_url.database) in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (None, "DATABASE_URL is not set"),
+        ("postgresql://u:hunter2@x@h/n", "@ as %40"),
+        ("mysql://u:hunter2@h/n", "needs PostgreSQL"),
+    ],
+)
+def test_an_unusable_url_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, url: str | None, message: str
+) -> None:
+    if url is not None:
+        monkeypatch.setenv("DATABASE_URL", url)
+    result = invoke("db", "sync")
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "hunter2" not in result.output
+
+
+def test_a_missing_alembic_ini_is_one_line(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    monkeypatch.setenv("ALEMBIC_CONFIG", "/nowhere/alembic.ini")
+    result = invoke("db", "sync")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "No alembic.ini at /nowhere/alembic.ini: set ALEMBIC_CONFIG to its path.\n",
+    )
+
+
+@pytest.mark.usefixtures("anyio_backend")
+def test_tables_are_written_and_compared(
+    fresh_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", fresh_database)
+    output = tmp_path / "tables.py"
+    assert invoke("db", "tables", "--check", "--output", str(output)).exit_code == 1
+    assert invoke("db", "tables", "--output", str(output)).exit_code == 0
+    assert invoke("db", "tables", "--check", "--output", str(output)).exit_code == 0
+    output.write_text(output.read_text() + "# edited\n")
+    result = invoke("db", "tables", "--check", "--output", str(output))
+    assert result.exit_code == 1
+    assert "run `my-service db tables`" in result.stderr
+
+
+def test_tables_are_not_written_from_a_database_that_is_behind(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    result = invoke("db", "tables")
+    assert result.exit_code == 1
+    assert "run `my-service db sync` first" in result.stderr
