@@ -1,4 +1,4 @@
-"""${message[:1].upper() + message[1:]}."""
+"""${(message[:1].upper() + message[1:]).replace("\\", "\\\\").replace('"', '\\"')}."""
 
 import sqlalchemy as sa
 from alembic import op

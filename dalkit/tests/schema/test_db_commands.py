@@ -4,8 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import URL
 from typer.testing import CliRunner, Result
+
+from dalkit.commands.db import db_commands
+from dalkit.settings import Settings
 
 from tests.schema.fixtures import AddMigration
 from tests.service import cli
@@ -17,8 +21,9 @@ def invoke(*arguments: str) -> Result:
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the developer's .env."""
+    """Without the developer's .env, and not where the tables of the tests would be written."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENVIRONMENT", "testing")
 
 
 def test_sync_and_status_have_three_messages_each(
@@ -123,3 +128,42 @@ def test_tables_are_not_written_from_a_database_that_is_behind(
     result = invoke("db", "tables")
     assert result.exit_code == 1
     assert "run `my-service db sync` first" in result.stderr
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """A file of typed tables that was written from an earlier revision."""
+    file = tmp_path / "tables.py"
+    file.write_text('metadata = sa.MetaData(info={"revision": "0000"})\n')
+    return file
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ("local", "The database was created.\nWrote {}, which was behind the database.\n"),
+        ("testing", "The database was created.\n"),
+    ],
+)
+def test_sync_brings_the_typed_tables_up_to_date_in_development(
+    empty_database: str, tables: Path, environment: str, message: str
+) -> None:
+    values: dict[str, Any] = {"database_url": empty_database, "environment": environment}
+    commands = db_commands(lambda: Settings(_env_file=None, **values), tables)
+    result = CliRunner().invoke(commands, ["sync"])
+    assert (result.exit_code, result.output) == (0, message.format(tables))
+    assert ('"revision": "0001"' in tables.read_text()) is (environment == "local")
+
+
+@pytest.mark.parametrize("text", ["", '# info={"revision": "0001"}, edited to propose a change'])
+def test_sync_leaves_tables_that_were_edited_or_that_are_somebody_s_own(
+    empty_database: str, tables: Path, text: str
+) -> None:
+    settings = Settings(_env_file=None, database_url=SecretStr(empty_database))
+    tables.write_text(text)
+    commands = db_commands(lambda: settings, tables)
+    assert CliRunner().invoke(commands, ["sync"]).exit_code == 0
+    assert tables.read_text() == text
+    tables.unlink()
+    assert CliRunner().invoke(commands, ["sync"]).exit_code == 0
+    assert not tables.exists()

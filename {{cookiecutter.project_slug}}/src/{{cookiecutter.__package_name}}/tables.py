@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dalkit.schema import NAMING_CONVENTION
 from sqlalchemy.dialects import postgresql as pg
 
-metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
+metadata = sa.MetaData(naming_convention=NAMING_CONVENTION, info={"revision": "0001"})
 
 
 class AuthorColumns(sa.TypedColumns):
