@@ -8,11 +8,20 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from dalkit.protocol import LimitedProtocol
+
 
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[str]:
     """Serve in a thread with an event loop of its own; yield the base URL."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="websockets-sansio")
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        http=LimitedProtocol,
+        ws="websockets-sansio",
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

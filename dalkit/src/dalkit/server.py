@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from .protocol import LimitedProtocol
+
 
 def serve(
     app: str,
@@ -26,6 +28,8 @@ def serve(
         workers=None if reload_dirs else workers,
         reload=bool(reload_dirs),
         reload_dirs=list(reload_dirs) or None,
+        http=LimitedProtocol,
+        ws="websockets-sansio",
         log_config=None,
         access_log=False,
         server_header=False,

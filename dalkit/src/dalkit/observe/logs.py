@@ -150,6 +150,12 @@ def _take_over_uvicorn() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    logging.getLogger("uvicorn.error").addFilter(_is_without_url)
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
     access.propagate = False
+
+
+def _is_without_url(record: logging.LogRecord) -> bool:
+    """Leave out uvicorn's lines about WebSockets: their URLs have queries, which may be secrets."""
+    return not str(record.msg).startswith('%s - "WebSocket %s"')

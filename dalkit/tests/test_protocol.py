@@ -1,0 +1,242 @@
+"""What `serve` accepts on a socket, and how long it waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import websockets
+from fastapi import FastAPI, Request, WebSocket
+
+from dalkit import protocol
+
+from tests.serving import serving
+
+GET = b"GET /headers HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /length HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+
+
+def create_app() -> FastAPI:
+    """An app that tells what it got."""
+    app = FastAPI()
+
+    @app.get("/headers")
+    async def headers(request: Request) -> dict[str, str]:
+        return dict(request.headers)
+
+    @app.post("/length")
+    async def length(request: Request) -> dict[str, Any]:
+        body = await request.body()
+        return {"length": len(body), "headers": dict(request.headers)}
+
+    @app.post("/slow")
+    async def slow(request: Request) -> int:
+        await asyncio.sleep(1)
+        return len(await request.body())
+
+    @app.websocket("/echo")
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+
+    return app
+
+
+class Connection:
+    """A client that writes bytes of its own."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self) -> bytes:
+        """One answer, which has a Content-Length."""
+        async with asyncio.timeout(30):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return head + await self.reader.readexactly(length)
+
+    async def rest(self) -> bytes:
+        """All until the server closes the connection."""
+        async with asyncio.timeout(30):
+            return await self.reader.read()
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async with serving(create_app()) as it:
+        yield it
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[Connection]:
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    yield Connection(reader, writer)
+    writer.close()
+
+
+async def test_a_head_up_to_64_kib_is_taken(connection: Connection) -> None:
+    long = b"x-long: " + b"a" * 60_000 + b"\r\n"
+    for size in (len(GET + long), 1_000):
+        head = GET + long + b"\r\n"
+        for start in range(0, len(head), size):
+            await connection.send(head[start : start + size])
+        assert (await connection.answer()).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET + b"x-long: " + b"a" * 66_000 + b"\r\n\r\n",
+        GET + b"x: y\r\n" * 12_000 + b"\r\n",
+        b"GET /" + b"a" * 66_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        GET + b"x-endless: " + b"a" * 200_000,
+    ],
+    ids=["a header", "many headers", "a path", "without end"],
+)
+@pytest.mark.parametrize("before", [b"", GET + b"\r\n"], ids=["first", "second"])
+async def test_a_longer_head_is_431(connection: Connection, head: bytes, before: bytes) -> None:
+    if before:
+        await connection.send(before)
+        await connection.answer()
+    await connection.send(head)
+    assert (await connection.rest()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_what_follows_a_refused_head_is_not_looked_at(connection: Connection) -> None:
+    await connection.send(GET + b"x: " + b"a" * 66_000 + b"\r\n\r\n" + GET + b"\r\n")
+    assert (await connection.rest()).count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /headers HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /headers HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
+        (b"GET /headers HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", b"400"),
+        (b"GET /headers HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
+        (b"GET /headers HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", b"200"),
+        (b"GET /headers HTTP/1.0\r\n\r\n", b"200"),
+        (b"nonsense\r\n\r\n", b"400"),
+    ],
+)
+async def test_there_is_one_host(connection: Connection, head: bytes, status: bytes) -> None:
+    await connection.send(head)
+    assert (await connection.rest()).startswith(b"HTTP/1.1 " + status)
+
+
+async def test_trailers_are_no_headers(connection: Connection) -> None:
+    await connection.send(CHUNKED + b"Authorization: Bearer x\r\nHost: y\r\n\r\n")
+    answer = await connection.answer()
+    assert b'"length":5' in answer
+    assert b"authorization" not in answer
+    assert b'"host":"x"' in answer
+    await connection.send(GET + b"\r\n")
+    assert b"authorization" not in await connection.answer()
+
+
+async def test_an_endless_trailer_is_refused(connection: Connection) -> None:
+    await connection.send(CHUNKED + b"x-endless: " + b"a" * 200_000)
+    assert (await connection.rest()).startswith(b"HTTP/1.1 4")
+
+
+async def test_a_large_body_is_taken(connection: Connection) -> None:
+    size = 5_000_000
+    await connection.send(POST + b"Content-Length: %d\r\n\r\n" % size)
+    for _ in range(50):
+        await connection.send(b"a" * (size // 50))
+    assert b'"length":%d' % size in await connection.answer()
+    await connection.send(POST + b"Content-Length: 2\r\n\r\nab")
+    assert b'"length":2' in await connection.answer()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timeouts of less than a second."""
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT", 0.3)
+    monkeypatch.setattr(protocol, "BODY_TIMEOUT", 0.3)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b""),
+        (b"\r\n", b""),
+        (b"GET /headers HTT", b"HTTP/1.1 408 "),
+        (GET, b"HTTP/1.1 408 "),
+        (GET + b"x-half: a", b"HTTP/1.1 408 "),
+        (POST + b"Content-Length: 9\r\n\r\nhalf", b"HTTP/1.1 408 "),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhe", b"HTTP/1.1 408 "),
+    ],
+)
+@pytest.mark.parametrize("before", [False, True], ids=["first", "second"])
+async def test_what_does_not_arrive_ends_the_connection(
+    connection: Connection, sent: bytes, answer: bytes, before: bool
+) -> None:
+    if before:
+        await connection.send(GET + b"\r\n")
+        await connection.answer()
+    await connection.send(sent)
+    rest = await connection.rest()
+    assert rest.startswith(answer)
+    assert bool(rest) == bool(answer)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_head_that_drips_is_late_all_the_same(connection: Connection) -> None:
+    await connection.send(GET)
+    answer = asyncio.create_task(connection.reader.readuntil(b"\r\n"))
+    while not answer.done():
+        await connection.send(b"x: y\r\n")
+        await asyncio.sleep(0.05)
+    assert await answer == b"HTTP/1.1 408 Request Timeout\r\n"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_body_that_drips_is_late_all_the_same(connection: Connection) -> None:
+    await connection.send(POST + b"Content-Length: 100000\r\n\r\n")
+    answer = asyncio.create_task(connection.reader.readuntil(b"\r\n"))
+    while not answer.done():
+        await connection.send(b"a")
+        await asyncio.sleep(0.05)
+    assert await answer == b"HTTP/1.1 408 Request Timeout\r\n"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_client_is_not_late_while_nobody_asks_it(connection: Connection) -> None:
+    head = POST.replace(b"/length", b"/slow") + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+    await connection.send(head)
+    assert await connection.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await connection.send(b"body")
+    assert (await connection.answer()).endswith(b"\r\n\r\n4")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_slow_answer_is_not_a_late_request(connection: Connection) -> None:
+    await connection.send(POST.replace(b"/length", b"/slow") + b"Content-Length: 4\r\n\r\nbody")
+    assert (await connection.answer()).endswith(b"\r\n\r\n4")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_websocket_stays_open(url: str) -> None:
+    async with websockets.connect(url.replace("http", "ws") + "/echo") as socket:
+        await asyncio.sleep(1)
+        await socket.send("still there")
+        assert await socket.recv() == "still there"
+
+
+async def test_a_refusal_waits_for_the_answer_before_it(connection: Connection) -> None:
+    slow = POST.replace(b"/length", b"/slow") + b"Content-Length: 4\r\n\r\nbody"
+    await connection.send(slow + b"GET / HTTP/1.1\r\n\r\n")
+    rest = await connection.rest()
+    assert rest.startswith(b"HTTP/1.1 200 ")
+    assert rest.endswith(b"\r\n\r\n4")
