@@ -69,6 +69,12 @@ class Connection:
             return await self.reader.read()
 
 
+@pytest.fixture(autouse=True)
+def _short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused clients read at once here; the server's end would wait for them."""
+    monkeypatch.setattr(protocol, "LINGER", 0.1)
+
+
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
     async with serving(create_app()) as it:
