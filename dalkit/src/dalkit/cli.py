@@ -1,5 +1,6 @@
 """The console scripts: `dalkit` for development, and what a service's own is made of."""
 
+import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -115,9 +116,13 @@ def token(
     ] = None,
 ) -> None:
     """Print an access token of the issuer that `dalkit run` started."""
-    from .dev.issuer import print_token
     from .dev.project import find_project
+    from .extras import MissingExtra
 
+    try:
+        from .dev.issuer import print_token
+    except MissingExtra as error:
+        sys.exit(str(error))
     print_token(find_project(), " ".join(scopes or []).split(), port)
 
 

@@ -1,31 +1,30 @@
-"""Which parts of dalkit need an extra of the distribution, and one sentence when it is missing."""
+"""The parts of dalkit that need an extra of the distribution, and a sentence when it is missing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: The part, the extra, and the modules that the extra brings.
-EXTRAS = {
-    "dalkit.auth": ("auth0", ("jwt", "cryptography")),
-    "dalkit.dev.issuer": ("auth0", ("jwt", "cryptography")),
-    "dalkit.observe.telemetry": ("otel", ("opentelemetry.sdk", "opentelemetry.exporter")),
-    "dalkit.testing": ("testing", ("pytest", "anyio", "asgi_lifespan")),
+#: What each extra brings, beyond what every dalkit has.
+MODULES = {
+    "auth0": ("jwt", "cryptography"),
+    "otel": ("opentelemetry.sdk", "opentelemetry.exporter"),
+    "testing": ("pytest", "asgi_lifespan"),
 }
+#: The parts that cannot be imported without their extra.
+PARTS = {"dalkit.auth": "auth0", "dalkit.dev.issuer": "auth0", "dalkit.testing": "testing"}
 
 
 class MissingExtra(ModuleNotFoundError):
-    """A part of dalkit was imported without the extra that it needs; the message says which."""
+    """A part of dalkit was used without the extra that it needs; the message says which."""
 
 
 @contextmanager
-def extra(part: str) -> Iterator[None]:
-    """Raise MissingExtra when an import within the block misses a module of the extra of `part`."""
-    name, modules = EXTRAS[part]
+def extra(name: str, part: str) -> Iterator[None]:
+    """Raise MissingExtra when what `part` imports within the block is a module of that extra."""
     try:
         yield
     except ModuleNotFoundError as error:
         missing = f"{error.name}."
-        if isinstance(error, MissingExtra) or not any(missing.startswith(f"{m}.") for m in modules):
+        if not any(missing.startswith(f"{module}.") for module in MODULES[name]):
             raise
-        raise MissingExtra(
-            f"{part} needs the extra {name}: pip install 'dalkit[{name}]'", name=error.name
-        ) from None
+        sentence = f"{part} needs the extra {name}: pip install 'dalkit[{name}]'"
+        raise MissingExtra(sentence, name=error.name) from None

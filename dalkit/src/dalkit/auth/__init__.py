@@ -1,11 +1,14 @@
 """Auth0 access tokens: who calls, and what they may do. Applied where app.py mounts routers."""
 
-from .auth0 import Auth0
-from .dependencies import CurrentUser, require
-from .me import router as me_router
-from .middleware import AuthMiddleware
-from .mount import include_guarded
-from .user import User
+from ..extras import extra
+
+with extra("auth0", "dalkit.auth"):
+    from .auth0 import Auth0
+    from .dependencies import CurrentUser, require
+    from .me import router as me_router
+    from .middleware import AuthMiddleware
+    from .mount import include_guarded
+    from .user import User
 
 __all__ = [
     "Auth0",

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..extras import EXTRAS
+from ..extras import MODULES, PARTS
 from .manifest import digests_of, read_manifest, version_of
 from .project import read_toml
 
@@ -111,8 +111,8 @@ def missing_extras(project: Path) -> Iterator[str]:
     told = set()
     for file in sorted(f for top in ("src", "tests") for f in (project / top).rglob("*.py")):
         for part in parts_named(file):
-            extra, modules = EXTRAS[part]
-            if extra not in told and not all(map(is_installed, modules)):
+            extra = PARTS[part]
+            if extra not in told and not all(map(is_installed, MODULES[extra])):
                 told.add(extra)
                 yield (
                     f"{file.relative_to(project).as_posix()} uses {part}, which needs the extra"
@@ -121,7 +121,7 @@ def missing_extras(project: Path) -> Iterator[str]:
 
 
 def parts_named(file: Path) -> list[str]:
-    """Return the parts of EXTRAS that a file imports, or names as a plugin."""
+    """Return the parts that need an extra and that a file imports, or names as a plugin."""
     names: set[str] = set()
     try:
         tree = ast.parse(file.read_bytes())
@@ -135,7 +135,7 @@ def parts_named(file: Path) -> list[str]:
                 names.update([module, *(f"{module}.{alias.name}" for alias in node.names)])
             case ast.Constant(value=str(text)):
                 names.add(text)
-    return [part for part in EXTRAS if any(f"{name}.".startswith(f"{part}.") for name in names)]
+    return [part for part in PARTS if any(f"{name}.".startswith(f"{part}.") for name in names)]
 
 
 def is_installed(module: str) -> bool:

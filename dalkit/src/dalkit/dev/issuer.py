@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from ..extras import extra
 from .project import Project
 
-with extra("dalkit.dev.issuer"):
+with extra("auth0", "dalkit.dev.issuer"):
     import jwt
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
     from jwt.algorithms import RSAAlgorithm

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import Any
 from weakref import ref
 
@@ -18,7 +19,10 @@ from sqlalchemy import QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .. import DataAccessLayer
+from ..extras import extra
 from .sql_spans import trace_statements
+
+SIGNALS = ("", "TRACES_", "METRICS_", "LOGS_")
 
 
 def _is_probe(scope: MutableMapping[str, Any]) -> bool:
@@ -32,8 +36,13 @@ def _is_probe(scope: MutableMapping[str, Any]) -> bool:
 def telemetry() -> TelemetryConfig:
     """What FastAPI is told: all is off unless there are OTEL_* variables or a tracer provider.
 
-    Whoever makes providers in code makes them before `create_app`.
+    Whoever makes providers in code makes them before `create_app`. Raises MissingExtra when a
+    collector is named and the extra otel, which sends to it, is not installed.
     """
+    if _names_a_collector():
+        with extra("otel", "dalkit.observe.telemetry"):
+            import_module("opentelemetry.exporter.otlp.proto.http")
+            import_module("opentelemetry.sdk")
     asked_for = any(name.startswith("OTEL_") for name in os.environ) or _is_traced()
     return TelemetryConfig(
         auto_configure=True,
@@ -43,6 +52,11 @@ def telemetry() -> TelemetryConfig:
         metrics=asked_for,
         logs=asked_for,
     )
+
+
+def _names_a_collector() -> bool:
+    named = (os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in SIGNALS)
+    return any(named) and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
 
 
 def _is_traced(provider: TracerProvider | None = None) -> bool:
