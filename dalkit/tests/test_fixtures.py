@@ -69,9 +69,49 @@ async def test_which_path_is_taken(app, db, client):
 """
 
 
+OWN_VARIABLES = """
+import os
+import pytest
+from pydantic import Field
+from dalkit.settings import Settings
+from tests.conftest import *
+
+class Own(Settings):
+    greeting: str = "hello"
+    renamed: str = Field("hello", validation_alias="other_name")
+
+@pytest.fixture(scope="session")
+def settings_class(): return Own
+"""
+NOTHING_OF_THE_DEVELOPERS = """
+def test_settings_are_the_defaults(settings):
+    assert (settings.greeting, settings.renamed) == ("hello", "hello")
+    assert (settings.log_level, settings.max_body_size) == ("INFO", 1_048_576)
+    assert settings.auth0_dev_issuer.startswith("http://127.0.0.1:")
+"""
+WHO_AM_I = """
+import pytest
+import sqlalchemy as sa
+
+async def test_the_role_may_create_databases_and_nothing_else(transaction):
+    role = sa.text("SELECT * FROM pg_roles WHERE rolname = current_user")
+    [row] = (await transaction.execute(role)).mappings()
+    rights = {name for name, value in row.items() if value is True}
+    assert rights == {"rolcreatedb", "rolcanlogin", "rolinherit"}
+
+@pytest.mark.superuser("looks at itself")
+async def test_the_superuser(superuser_url):
+    assert superuser_url.username == "postgres"
+
+async def test_another_database(fresh_database):
+    pass
+"""
+
+
 def run_pytest(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a process of its own, from the project."""
-    outside = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "TEST_SERVER"))}
+    ours = ("PYTEST_", "TEST_SERVER", "TEST_SUPERUSER")
+    outside = {name: it for name, it in os.environ.items() if not name.startswith(ours)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
         command, cwd=PROJECT, env=outside | environment, capture_output=True, text=True, check=False
@@ -116,6 +156,65 @@ def test_one_variable_takes_every_test_to_sqlalchemys_own_path(
         DATABASE_FAST_PATH=value,
     )
     assert "1 passed" in result.stdout, result.stdout + result.stderr
+
+
+def run_in(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest on the files of `folder`, with the project's configuration."""
+    return run_pytest(
+        str(folder),
+        f"--config-file={PROJECT / 'pyproject.toml'}",
+        *options,
+        PYTHONPATH=os.pathsep.join(sys.path),
+        **environment,
+    )
+
+
+def test_the_developers_own_variables_are_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(OWN_VARIABLES)
+    (tmp_path / "test_own.py").write_text(NOTHING_OF_THE_DEVELOPERS)
+    mine = {"GREETING": "mine", "other_name": "mine", "log_level": "DEBUG", "MAX_BODY_SIZE": "1"}
+    result = run_in(tmp_path, **mine)
+    assert "1 passed" in result.stdout, result.stdout + result.stderr
+
+
+def test_the_embedded_servers_tests_are_no_superuser_unless_marked(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *")
+    (tmp_path / "test_role.py").write_text(WHO_AM_I)
+    result = run_in(tmp_path, "-n1")
+    assert "3 passed" in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.superuser("makes a role that may not create databases")
+async def test_a_role_that_may_not_create_databases_skips_what_needs_more_of_them(
+    superuser_url: URL | None, worker_id: str, server_url: URL, tmp_path: Path
+) -> None:
+    """With --keep-database; without, or in a worker of its own, one sentence says what to do."""
+    assert superuser_url is not None
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *")
+    (tmp_path / "test_role.py").write_text(WHO_AM_I)
+    name = named(server_url, "given", worker_id)
+    role = f"given_{worker_id}"
+    await drop_database(superuser_url, name)
+    admin = await asyncpg.connect(superuser_url.render_as_string(hide_password=False))
+    await admin.execute(f"DROP ROLE IF EXISTS {role}")
+    await admin.execute(f"CREATE ROLE {role} LOGIN")
+    await admin.execute(f'CREATE DATABASE "{name}" OWNER {role}')
+    url = superuser_url.set(username=role, database=name).render_as_string(hide_password=False)
+    try:
+        kept = run_in(tmp_path, "--keep-database", TEST_DATABASE_URL=url)
+        assert "1 failed, 2 skipped" in kept.stdout, kept.stdout  # it is the role that fails
+        assert "rolcreatedb" in kept.stdout
+        assert "It needs a superuser (looks at itself), which TEST_DATABASE_URL" in kept.stdout
+        assert f"It needs a database of its own, and the role '{role}' may not: " in kept.stdout
+        for options in ([], ["--keep-database", "-n1"]):
+            refused = run_in(tmp_path, *options, TEST_DATABASE_URL=url)
+            assert f"The role '{role}' may not make the database 'tests" in refused.stdout
+            assert "run the tests with --keep-database, or ALTER ROLE" in refused.stdout
+            assert "Traceback" not in refused.stdout
+    finally:
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await admin.execute(f"DROP ROLE {role}")
+        await admin.close()
 
 
 def test_a_database_that_is_not_named_for_tests_is_refused() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 from alembic import command
-from sqlalchemy import Connection, inspect, make_url, text
+from sqlalchemy import URL, Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from dalkit.data.engine import create_engine
@@ -72,16 +72,20 @@ def test_sql_is_printed_without_a_database(alembic: Alembic) -> None:
     assert "INSERT INTO alembic_version" in sql
 
 
-async def test_any_password_works(alembic: Alembic, empty_database: str) -> None:
+@pytest.mark.superuser("makes a role with a password")
+async def test_any_password_works(
+    alembic: Alembic, empty_database: str, superuser_url: URL | None
+) -> None:
+    assert superuser_url is not None
     password = "p%40@:/%(here)s \u00e9'"
-    owner = await asyncpg.connect(empty_database)
-    name = make_url(empty_database).database
+    url = make_url(empty_database)
+    administered = superuser_url.set(database=url.database)
+    owner = await asyncpg.connect(administered.render_as_string(hide_password=False))
     await owner.execute(f"CREATE ROLE awkward LOGIN PASSWORD {_literal(password)}")
     try:
-        await owner.execute(f'GRANT CREATE ON DATABASE "{name}" TO awkward')
+        await owner.execute(f'GRANT CREATE ON DATABASE "{url.database}" TO awkward')
         await owner.execute("GRANT CREATE ON SCHEMA public TO awkward")
-        url = make_url(empty_database)
-        awkward = f"postgres://awkward:{quote(password, '')}@{url.host}:{url.port}/{name}"
+        awkward = f"postgres://awkward:{quote(password, '')}@{url.host}:{url.port}/{url.database}"
         result = alembic("upgrade", "head", url=awkward)
         assert result.returncode == 0, result.stderr
     finally:

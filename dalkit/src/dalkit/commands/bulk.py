@@ -28,7 +28,7 @@ from ..bulk import (
 )
 from ..data.faults import fault_of
 from ..settings import Settings
-from .run import CommandFailedError, run
+from . import CommandFailedError, run
 
 Advance = Callable[[int], object]
 

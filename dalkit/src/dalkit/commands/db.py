@@ -8,7 +8,7 @@ import typer
 
 from ..schema import Status, SyncResult, manager_from_config, status, sync, typed_tables
 from ..settings import Settings
-from .run import CommandFailedError, run
+from . import CommandFailedError, run
 
 SYNCED = {
     SyncResult.CREATED: "The database was created.",

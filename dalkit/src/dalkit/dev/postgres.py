@@ -38,9 +38,9 @@ class Cluster:
     data_dir: Path
     port: int
 
-    def url(self, database: str) -> str:
-        """Return the URL of `database`, which need not exist."""
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{quote(database, safe='')}"
+    def url(self, database: str, role: str = "postgres") -> str:
+        """Return the URL of `database` for `role`; neither needs to exist."""
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
 
 class RunFolder:

@@ -14,6 +14,7 @@ from ..data.dal import DataAccessLayer
 from ..data.engine import dumps
 from ..data.transaction import TransactionManager
 from ..settings import Settings
+from .databases import forget_variables
 from .savepoints import rolled_back
 
 
@@ -70,6 +71,12 @@ async def db(
 def settings_class() -> type[Settings]:
     """The service's settings; override it in conftest.py."""
     return Settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forgotten_variables(settings_class: type[Settings]) -> None:
+    """The developer's own values of the service's settings are not those of the tests."""
+    forget_variables(settings_class)
 
 
 @pytest.fixture(scope="session")

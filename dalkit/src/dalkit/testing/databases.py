@@ -4,9 +4,10 @@ They are on an embedded server that lives as long as the run, or on that of TEST
 DATABASE_FAST_PATH=false runs all statements through SQLAlchemy, other than in tests of both paths.
 """
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import asyncpg
 import pytest
@@ -20,6 +21,9 @@ from ..schema import sync
 from ..settings import Settings
 
 SERVER = "TEST_SERVER_URL"
+SUPERUSER = "TEST_SUPERUSER_URL"
+#: Whom the tests are on the embedded server: who may create databases, and nothing else.
+ROLE = "tests"
 FAST_PATH = "DATABASE_FAST_PATH"
 #: `DATABASE_FAST_PATH=false make test` is for this file and for servers that tests start.
 KEPT = {"database_fast_path"}
@@ -36,23 +40,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the server once, in the process that the workers are started by."""
-    for name in Settings.model_fields.keys() - KEPT:  # the developer's own
-        os.environ.pop(name.upper(), None)
+    config.addinivalue_line("markers", "superuser(why): needs the server's superuser, so: skipped")
+    forget_variables(Settings)
     if FAST_PATH in os.environ:
         use_fast_path(TypeAdapter(bool).validate_python(os.environ[FAST_PATH]))
     if hasattr(config, "workerinput") or config.option.help or config.option.collectonly:
         return
-    given = os.environ.get("TEST_DATABASE_URL")
-    if given:
+    os.environ.pop(SUPERUSER, None)
+    if given := os.environ.get("TEST_DATABASE_URL"):
         os.environ[SERVER] = _own_server(given)
         return
     stack = ExitStack()
     keep = config.getoption("--keep-database")
     project = find_project(config.rootpath)
-    own = cluster(project.data_dir) if keep else temporary_cluster()
-    server = stack.enter_context(own)
-    os.environ[SERVER] = server.url(f"{project.package.replace('.', '_')}_test")
+    server = stack.enter_context(cluster(project.data_dir) if keep else temporary_cluster())
     config.add_cleanup(stack.close)
+    os.environ[SUPERUSER] = server.url("postgres")
+    asyncio.run(_create_role(server.url("postgres")))
+    os.environ[SERVER] = server.url(f"{project.database}_test", role=ROLE)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a superuser where the server is somebody else's."""
+    marker = item.get_closest_marker("superuser")
+    if marker is not None and SUPERUSER not in os.environ:
+        why = ", ".join(map(str, marker.args))
+        pytest.skip(f"It needs a superuser ({why}), which TEST_DATABASE_URL does not give.")
+
+
+def forget_variables(settings: type[Settings]) -> None:
+    """Remove the developer's own values of these settings from the environment."""
+    prefix = settings.model_config.get("env_prefix", "")
+    names = {f"{prefix}{name}".lower() for name in settings.model_fields.keys() - KEPT}
+    for field in settings.model_fields.values():
+        alias = field.validation_alias
+        names.update(str(one).lower() for one in getattr(alias, "choices", [alias]))
+    for name in [name for name in os.environ if name.lower() in names]:
+        del os.environ[name]
 
 
 def use_fast_path(on: bool) -> None:
@@ -79,6 +103,12 @@ def server_url() -> URL:
 
 
 @pytest.fixture(scope="session")
+def superuser_url() -> URL | None:
+    """The server as its superuser; None where there is none, which skips what is so marked."""
+    return make_url(os.environ[SUPERUSER]) if SUPERUSER in os.environ else None
+
+
+@pytest.fixture(scope="session")
 def keep_database(request: pytest.FixtureRequest) -> bool:
     """Whether the test database is used as found and stays; `--keep-database`."""
     return bool(request.config.getoption("--keep-database"))
@@ -101,9 +131,16 @@ async def test_database(
     """A database of this worker, migrated."""
     name = str(server_url.database) if worker_id == "master" else named(server_url, worker_id)
     url = _in(server_url, name)
-    if not keep_database:
-        await drop_database(server_url, name)
-    await create_database(server_url, name)
+    try:
+        if not keep_database:
+            await _drop(server_url, name)
+        await _create(server_url, name)
+    except asyncpg.InsufficientPrivilegeError as error:
+        pytest.fail(
+            f"The role {server_url.username!r} may not make the database {name!r} ({error}): make"
+            " it yourself and run the tests with --keep-database, or ALTER ROLE ... CREATEDB.",
+            pytrace=False,
+        )
     if run_migrations:
         await sync({"database_url": url})
     before = await count_rows(url)
@@ -111,7 +148,7 @@ async def test_database(
     assert await count_rows(url) == before, "a test has left rows behind"
     assert await idle_in_transaction(url) == 0, "a test has left a transaction open"
     if not keep_database:
-        await drop_database(server_url, name)
+        await _drop(server_url, name)
 
 
 @pytest.fixture(scope="session")
@@ -155,15 +192,15 @@ def named(server: URL, *words: str) -> str:
 
 
 async def create_database(server: URL, name: str, *, template: str | None = None) -> None:
-    """Create a database unless it is there already."""
-    copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
-    with suppress(asyncpg.DuplicateDatabaseError):
-        await _execute(server, f'CREATE DATABASE "{name}"{copy}')
+    """Create a database unless it is there already; skips the test where the role may not."""
+    with _skipping(server):
+        await _create(server, name, template)
 
 
 async def drop_database(server: URL, name: str) -> None:
-    """Drop a database if it is there, whoever is connected to it."""
-    await _execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    """Drop a database if it is there, whoever is connected to it; skips where the role may not."""
+    with _skipping(server):
+        await _drop(server, name)
 
 
 async def count_rows(url: str) -> dict[str, int]:
@@ -190,18 +227,35 @@ async def idle_in_transaction(url: str) -> int:
     return len(idle)
 
 
-async def _fetch(url: str, query: str) -> list[asyncpg.Record]:
+@contextmanager
+def _skipping(server: URL) -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.InsufficientPrivilegeError as error:
+        role = server.username
+        pytest.skip(f"It needs a database of its own, and the role {role!r} may not: {error}.")
+
+
+async def _create(server: URL, name: str, template: str | None = None) -> None:
+    postgres = _in(server, "postgres")
+    if not await _fetch(postgres, "SELECT FROM pg_database WHERE datname = $1", name):
+        copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
+        await _fetch(postgres, f'CREATE DATABASE "{name}"{copy}')
+
+
+async def _drop(server: URL, name: str) -> None:
+    await _fetch(_in(server, "postgres"), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+async def _create_role(superuser: str) -> None:
+    with suppress(asyncpg.DuplicateObjectError):  # with --keep-database
+        await _fetch(superuser, f"CREATE ROLE {ROLE} LOGIN CREATEDB")
+
+
+async def _fetch(url: str, query: str, *values: object) -> list[asyncpg.Record]:
     conn = await asyncpg.connect(url)
     try:
-        return list(await conn.fetch(query))
-    finally:
-        await conn.close()
-
-
-async def _execute(server: URL, statement: str) -> None:
-    conn = await asyncpg.connect(_in(server, "postgres"))
-    try:
-        await conn.execute(statement)
+        return list(await conn.fetch(query, *values))
     finally:
         await conn.close()
 

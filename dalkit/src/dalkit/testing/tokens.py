@@ -1,4 +1,4 @@
-"""Plugin for all tests: they sign in with real tokens of a real issuer on the loopback."""
+"""The tokens of a test: real ones, of a real issuer on the loopback."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -7,8 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from dalkit.dev.issuer import Issuer
-from dalkit.dev.issuer import issuer as run_issuer
+from ..dev.issuer import Issuer
+from ..dev.issuer import issuer as run_issuer
 
 BLANK = ("AUTH0_DOMAIN", "AUTH0_ORG_ID", "AUTH0_CLIENT_ID")  # whatever .env says
 
@@ -21,7 +21,7 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def auth_settings(issuer: Issuer) -> Iterator[None]:
+def auth_settings(issuer: Issuer, forgotten_variables: None) -> Iterator[None]:
     """Make every app of the session accept the issuer's tokens."""
     with pytest.MonkeyPatch.context() as environment:
         for name in BLANK:
