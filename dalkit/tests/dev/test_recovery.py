@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.dev.processes import (
 
 pytestmark = pytest.mark.slow
 
+NOBODY = 65_534
 NO_PROCESS = 4_194_305  # above Linux's and macOS's largest process id
 
 PORT_RACE = """
@@ -46,6 +48,37 @@ programs.signal.SIGINT = 0  # 0 means: do not die with your parent
 process, port = supervisor.start(Path(sys.argv[1]), [])
 print(process.pid, flush=True)
 os._exit(0)
+"""
+
+
+ORPHAN_OF_NOBODY = """
+import os, sys
+from pathlib import Path
+from dalkit.dev import programs, supervisor
+from dalkit.dev.postgres import RunFolder
+data_dir = Path(sys.argv[1])
+programs.accounts_for_root = lambda _: [programs.Account(uid=65534, gid=65534)]
+programs.signal.SIGINT = 0  # 0 means: do not die with your parent
+RunFolder(data_dir).create()
+process, port = supervisor.start(data_dir, [])
+print(process.pid, flush=True)
+os._exit(0)
+"""
+
+RECOVER_WITHOUT_PTRACE = """
+import ctypes, os, sys
+PR_CAPBSET_DROP, CAP_SYS_PTRACE = 24, 19
+if not sys.argv[2:]:  # what is dropped is lost with the next program
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE)
+    os.execv(sys.executable, [*sys.orig_argv, "again"])
+from pathlib import Path
+from dalkit.dev.postgres import cluster
+from tests.dev.processes import query
+data_dir = Path(sys.argv[1])
+pid = (data_dir / "postmaster.pid").read_text().split()[0]
+print(os.access(f"/proc/{pid}/cwd", os.R_OK))
+with cluster(data_dir) as it:
+    print(query(it.url("postgres")))
 """
 
 
@@ -107,6 +140,36 @@ def test_a_server_without_a_supervisor_is_ended_first(data_dir: Path) -> None:
     with cluster(data_dir) as it:
         assert query(it.url("postgres")) == "answered"
         assert orphan not in processes_of(data_dir)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root has the right to lose"
+)
+def test_so_it_is_where_root_may_not_look_at_other_users_processes(
+    initialised: Path, folder: Path
+) -> None:
+    """As in an ordinary container, where the server runs as nobody."""
+    shutil.copytree(initialised, folder / "data")
+    orphan = int(run_python(ORPHAN_OF_NOBODY, folder / "data"))
+    assert run_python(RECOVER_WITHOUT_PTRACE, folder / "data").split() == ["False", "answered"]
+    assert orphan not in processes_of(folder / "data")
+
+
+def test_a_strangers_process_that_cannot_be_looked_at_is_left_alone(
+    initialised: Path, folder: Path
+) -> None:
+    shutil.copytree(initialised, folder / "data")
+    stranger = subprocess.Popen(
+        ["sleep", "60"], user=NOBODY if os.geteuid() == 0 else None, cwd=folder
+    )
+    try:
+        lines = [stranger.pid, folder / "data", 1, 5432, "", "127.0.0.1", 1, "ready"]
+        (folder / "data" / "postmaster.pid").write_text("\n".join(map(str, lines)))
+        assert "answered" in run_python(RECOVER_WITHOUT_PTRACE, folder / "data")
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_a_port_that_another_process_takes_first_is_given_up(data_dir: Path) -> None:
