@@ -14,6 +14,17 @@ from dalkit.data.engine import create_engine
 from dalkit.testing.databases import create_database, drop_database, named
 
 ZOO = Path(__file__).with_name("zoo.sql").read_text()
+#: What PostgreSQL 18 has and others have not.
+ZOO_18 = """
+ALTER TABLE zoo.columns ADD virtual integer GENERATED ALWAYS AS (always * 3);
+ALTER TABLE zoo.keyed ADD CONSTRAINT keyed_temporal UNIQUE (room, during WITHOUT OVERLAPS);
+"""
+#: What only a superuser may create.
+ZOO_OF_SUPERUSER = """
+CREATE FOREIGN DATA WRAPPER nowhere;
+CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere;
+CREATE FOREIGN TABLE zoo.far (id integer, name text) SERVER nowhere;
+"""
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +42,10 @@ async def zoo_url(
     conn = await asyncpg.connect(rendered)
     try:
         await conn.execute(ZOO)
+        if conn.get_server_version().major >= 18:
+            await conn.execute(ZOO_18)
+        with suppress(asyncpg.InsufficientPrivilegeError):
+            await conn.execute(ZOO_OF_SUPERUSER)
         with suppress(asyncpg.UniqueViolationError):
             await conn.execute("CREATE UNIQUE INDEX CONCURRENTLY keyed_broken ON zoo.keyed (extra)")
     finally:

@@ -81,7 +81,7 @@ def an_index(index: sa.Index) -> Any:
 def test_the_same_tables(zoo: DataAccessLayer, plain: sa.MetaData) -> None:
     """Only, SQLAlchemy follows foreign keys into other schemas, and has every partition."""
     theirs = set(plain.tables) - PARTITIONS - {"outside.country"}
-    assert set(zoo.metadata.tables) == theirs | {"zoo.far"}
+    assert set(zoo.metadata.tables) - {"zoo.far"} == theirs
 
 
 def test_the_same_columns(zoo: DataAccessLayer, plain: sa.MetaData) -> None:
@@ -96,11 +96,11 @@ def test_the_same_columns(zoo: DataAccessLayer, plain: sa.MetaData) -> None:
 
 
 def test_the_same_constraints_and_indexes(zoo: DataAccessLayer, plain: sa.MetaData) -> None:
-    outside = {"visitor_country_fkey"} | {f"of_part_part_id_day_fkey_{n}" for n in (1, 2, 3)}
+    outside = re.compile(r"visitor_country_fkey|of_part_part_id_day_fkey_?[123]")
     for name, table in zoo.metadata.tables.items():
         if name == "zoo.far":
             continue
         theirs = constraints(plain.tables[name])
         ours = constraints(table)
-        assert ours == {key: value for key, value in theirs.items() if key not in outside}
+        assert ours == {key: value for key, value in theirs.items() if not outside.fullmatch(key)}
         assert indexes(table) == indexes(plain.tables[name])

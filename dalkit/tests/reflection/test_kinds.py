@@ -105,6 +105,8 @@ async def test_an_index_on_an_expression_is_traced_to_columns(zoo: DataAccessLay
 
 
 async def test_a_foreign_table_is_a_table(zoo: DataAccessLayer) -> None:
+    if "zoo.far" not in zoo.metadata.tables:
+        pytest.skip("only a superuser may create a foreign data wrapper")
     assert zoo.get_table("zoo.far").c.keys() == ["id", "name"]
 
 
@@ -156,11 +158,9 @@ async def test_generated_and_identity_columns_come_back(zoo: DataAccessLayer) ->
         for expected in (10, 15):
             row = await tx.fetch_one(sa.insert(table).values(mood="sad").returning(table))
             assert row is not None
-            assert (row["always"], row["stored"], row["virtual"]) == (
-                expected,
-                expected * 2,
-                expected * 3,
-            )
+            assert (row["always"], row["stored"]) == (expected, expected * 2)
+            assert row.get("virtual") in (None, expected * 3)  # PostgreSQL 18 has them
+            assert ("virtual" in row) is ("virtual" in table.c)
 
 
 async def test_a_colon_in_an_expression_is_no_parameter(zoo: DataAccessLayer) -> None:
