@@ -1,6 +1,8 @@
 """Make the asyncpg engine: pool, timeouts, JSON and the PgBouncer switch."""
 
 import json
+import os
+import socket
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any
@@ -61,9 +63,11 @@ def create_engine(
 ) -> AsyncEngine:
     """Return an engine for `url`, which may be any form `async_url` takes; nothing is connected.
 
-    Times are in seconds and 0 means no limit. The pool never grows beyond `pool_size` and never
-    pings: a request waits `pool_timeout` for a connection, then sqlalchemy.exc.TimeoutError.
-    `pgbouncer` is for transaction mode. `extra` goes to SQLAlchemy. Raises DatabaseUrlError.
+    Times are in seconds and 0 means no limit. A connection that does not answer within
+    `statement_timeout` and some seconds is given up, also when the network is silent. The pool
+    never grows beyond `pool_size` and never pings: a request waits `pool_timeout` for a
+    connection, then sqlalchemy.exc.TimeoutError. `pgbouncer` is for transaction mode. `extra` goes
+    to SQLAlchemy. Raises DatabaseUrlError.
     """
     limits = _milliseconds(
         statement_timeout=statement_timeout,
@@ -71,17 +75,20 @@ def create_engine(
         idle_in_transaction_session_timeout=idle_in_transaction_timeout,
     )
     named = {"application_name": application_name} if application_name else {}
-    arguments = {
+    parsed = async_url(url)
+    arguments: dict[str, Any] = {
         "async_creator_fn": _Connecting,
         "timeout": connect_timeout or None,
         "server_settings": named if pgbouncer else limits | named,
     }
+    if statement_timeout and "command_timeout" not in parsed.query:
+        arguments["command_timeout"] = statement_timeout + wire.GRACE
     if pgbouncer:
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     if "poolclass" not in extra:
         extra = {"pool_size": pool_size, "pool_timeout": pool_timeout, "max_overflow": 0} | extra
     engine = create_async_engine(
-        async_url(url),
+        parsed,
         connect_args=arguments | (connect_args or {}),
         json_serializer=json_serializer,
         json_deserializer=json_deserializer,
@@ -131,6 +138,15 @@ def config_value(config: Any, name: str) -> Any:
     return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
 
 
+#: After half a minute without a sign of life the operating system gives a connection up.
+_KEEP_ALIVE = {
+    "TCP_KEEPIDLE": 15,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 30_000,  # milliseconds
+}
+
+
 class _Connecting:
     """asyncpg.connect, called when it is awaited: without an event loop to do so nothing is left.
 
@@ -141,8 +157,20 @@ class _Connecting:
         self._connect = partial(asyncpg.connect, *args, **options)
 
     def __await__(self) -> Generator[Any, None, asyncpg.Connection]:
-        connecting: Generator[Any, None, asyncpg.Connection] = self._connect().__await__()
-        return connecting
+        connection = yield from self._connect().__await__()
+        _keep_alive(connection._transport.get_extra_info("socket"))
+        return connection
+
+
+def _keep_alive(connected: Any) -> None:
+    """Set _KEEP_ALIVE, as far as the platform has it; `connected` may be uvloop's pseudo socket."""
+    if connected is None or connected.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with socket.socket(fileno=os.dup(connected.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEP_ALIVE.items():
+            if hasattr(socket, name):
+                same.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _milliseconds(**seconds: float) -> dict[str, str]:

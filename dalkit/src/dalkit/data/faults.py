@@ -41,6 +41,8 @@ def fault_of(error: BaseException, dal: "DataAccessLayer | None" = None) -> Faul
         return _unavailable("The database is not ready; /readyz says why.", is_outage=True)
     if isinstance(error, DatabaseUnreachable):
         return _unavailable("The database cannot be reached.", is_outage=True)
+    if isinstance(error, TimeoutError):
+        return _unavailable("This took too long; try again.")
     if isinstance(error, PoolTimeoutError):
         return _unavailable("All database connections are in use.", is_outage=True)
     driver = driver_error(error)

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from sqlalchemy import CursorResult, Executable, Table
+from sqlalchemy import CursorResult, Executable, Table, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from ..fast import wire
 from ..fast.fastpath import Call, Plan, Row
 from ..fast.lease import Lease
-from ..fast.wire import is_altered
 from ..reflection import Reflection
 from .errors import AbortedTransaction, DatabaseUnreachable, is_collision, sqlstate_of
 
@@ -48,6 +48,7 @@ class TransactionManager:
         self._reflection: Reflection | None = None
         self._lease: Lease | None = None
         self._begun = False
+        self._deadline: tuple[asyncpg.Connection, float | None] | None = None  # to be restored
         self._lock = asyncio.Lock()  # tasks that a handler gathers share the connection
         self._over = ""
 
@@ -95,7 +96,8 @@ class TransactionManager:
     ) -> CursorResult[Any]:
         """Run one statement and return its result, already fetched.
 
-        Raises sqlalchemy.exc.DBAPIError; its `orig.sqlstate` tells what happened.
+        Raises sqlalchemy.exc.DBAPIError, whose `orig.sqlstate` tells what happened, and
+        DatabaseUnreachable when there is no answer within the statement timeout and some seconds.
         """
         conn = await self.connection()
         try:
@@ -104,10 +106,12 @@ class TransactionManager:
         except DBAPIError as error:
             self._notice(error)
             raise
+        except TimeoutError as error:
+            raise await _unanswered(conn) from error
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
-        if not self._is_given and (self._conn is None or not is_altered(self._conn)):
+        if not self._is_given and (self._conn is None or not wire.is_altered(self._conn)):
             call = self.dal.compiled(statement, parameters)
             rows = None if call is None else await self._fetch(call)
             if rows is not None:
@@ -135,6 +139,8 @@ class TransactionManager:
             async with conn.stream(statement, execution_options=options) as result:
                 async for row in result.mappings():
                     yield dict(row)
+        except TimeoutError as error:
+            raise await _unanswered(conn) from error
         except asyncpg.InterfaceError as error:  # SQLAlchemy lets the cursor's own errors through
             if not driver.is_closed():
                 raise
@@ -146,10 +152,23 @@ class TransactionManager:
         async with (await self.connection()).begin_nested():
             yield
 
+    async def set_statement_timeout(self, seconds: float) -> None:
+        """Let each later statement of this transaction take so long; 0 means no limit.
+
+        Raises what `execute` does. In contrast to `SET LOCAL statement_timeout`, the client waits
+        for the answer accordingly.
+        """
+        milliseconds = str(round(seconds * 1000))
+        await self.execute(select(func.set_config("statement_timeout", milliseconds, True)))
+        driver = await self.get_dbapi_connection()
+        self._deadline = self._deadline or (driver, wire.deadline(driver))
+        wire.set_deadline(driver, seconds + wire.GRACE if seconds else None)
+
     async def commit(self) -> None:
         """Commit, and give a connection of the pool back; a later statement begins anew.
 
-        Raises AbortedTransaction, with everything rolled back, when an earlier error was swallowed.
+        Raises AbortedTransaction, with everything rolled back, when an earlier error was swallowed,
+        and DatabaseUnreachable when the outcome is not known.
         """
         try:
             if self._is_given:
@@ -160,14 +179,21 @@ class TransactionManager:
         except DBAPIError as error:
             self._notice(error)
             raise
+        except TimeoutError as error:
+            raise await _unanswered(self.conn, "COMMIT") from error
+        finally:
+            self._restore_deadline()
 
     async def rollback(self) -> None:
         """Roll back, and give a connection of the pool back; a later statement begins anew."""
-        if self._is_given:
-            self._reflection = None
-            await self.conn.rollback()
-        elif lease := self._released():
-            await lease.rollback()
+        try:
+            if self._is_given:
+                self._reflection = None
+                await self.conn.rollback()
+            elif lease := self._released():
+                await lease.rollback()
+        finally:
+            self._restore_deadline()
 
     async def finish(self, *, commit: bool, over: str) -> None:
         """End for good: what is asked of this transaction later raises RuntimeError(over)."""
@@ -254,5 +280,15 @@ class TransactionManager:
                 raise AbortedTransaction from error
         await self.conn.commit()
 
+    def _restore_deadline(self) -> None:
+        if self._deadline is not None:
+            wire.set_deadline(*self._deadline)
+            self._deadline = None
+
     def _notice(self, error: Exception) -> None:
         self.collided |= is_collision(error)
+
+
+async def _unanswered(conn: AsyncConnection, statement: str = "") -> DatabaseUnreachable:
+    driver = None if conn.invalidated else (await conn.get_raw_connection()).driver_connection
+    return wire.unanswered(driver, statement)

@@ -94,8 +94,8 @@ class PoolLease:
     async def begin(self, *, isolation: str | None, readonly: bool, then: str = "") -> None:
         """Send BEGIN, and `then` along with it.
 
-        Raises DatabaseUnreachable when the connection was lost while it was idle, and otherwise
-        what SQLAlchemy would raise.
+        Raises DatabaseUnreachable when the connection was lost while it was idle or does not
+        answer, and otherwise what SQLAlchemy would raise.
         """
         statement = wire.begin_statement(isolation, readonly)
         after = "; ".join(filter(None, (self._option(wire.AFTER_BEGIN), then)))
@@ -106,7 +106,7 @@ class PoolLease:
             # Nothing else can be wrong with BEGIN. The second is raised when asyncpg has read the
             # server's goodbye, but not yet that the socket is closed.
             raise DatabaseUnreachable("The connection to the database was lost.") from error
-        except asyncpg.PostgresError as error:
+        except (asyncpg.PostgresError, TimeoutError) as error:
             raise self.as_sqlalchemys(error, statement) from error
         self._unknown = False
 
@@ -124,10 +124,16 @@ class PoolLease:
     def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
         """The error that SQLAlchemy would have raised for this one of asyncpg's.
 
-        The same one when the connection was given up meanwhile.
+        DatabaseUnreachable, with the connection terminated, when there was no answer in time. The
+        same error when the connection was given up meanwhile.
         """
         if self._taken is None:
             return error
+        if isinstance(error, TimeoutError):
+            self._unknown = True
+            unanswered = wire.unanswered(self.driver, statement)
+            unanswered.__cause__ = error
+            return unanswered
         return wire.as_sqlalchemys(error, self._taken, self._engine.dialect, statement)
 
     def close_at_end(self) -> None:
@@ -163,7 +169,8 @@ class PoolLease:
             await (transaction.commit() if commit else transaction.rollback())
         except Exception as error:
             self._unknown = self.driver.is_closed() or self.driver.is_in_transaction()
-            if self._root is not None or isinstance(error, AbortedTransaction):
+            is_raised_as_it_is = self._root is not None and not isinstance(error, TimeoutError)
+            if is_raised_as_it_is or isinstance(error, AbortedTransaction):
                 raise
             raise self.as_sqlalchemys(error, "COMMIT" if commit else "ROLLBACK") from error
         self._unknown = False

@@ -4,8 +4,9 @@ The asyncpg dialect holds the driver's transaction in one private attribute of i
 `_transaction`, and begins one whenever that is None. By putting an object of ours there, a plain
 read can run without BEGIN and the command tag of COMMIT can be checked, while SQLAlchemy's own
 commit and rollback go on working. `_handle_exception` of the same object makes SQLAlchemy's errors
-of asyncpg's. `_has_events` is SQLAlchemy's own shortcut: whether anybody ever listened to an engine
-or a dialect. tests/fast/test_wire.py is the contract; pyproject.toml bounds the version.
+of asyncpg's. The deadline of asyncpg's statements is in its `_config`. `_has_events` is
+SQLAlchemy's own shortcut: whether anybody ever listened to an engine or a dialect.
+tests/fast/test_wire.py is the contract; pyproject.toml bounds the version.
 """
 
 import logging
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ManagesConnection
 
-from ..data.errors import AbortedTransaction
+from ..data.errors import AbortedTransaction, DatabaseUnreachable
 
 #: The execution option of an engine with a statement to send along with each BEGIN.
 AFTER_BEGIN = "after_begin"
@@ -30,20 +31,52 @@ TRACERS = "tracers"
 ISOLATION_LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 
-class Begun:
-    """A transaction that was begun by `begin`."""
+#: Seconds that the client waits for a statement's answer beyond the server's statement_timeout.
+GRACE = 5.0
+#: The same for COMMIT: when its answer is not waited for, nobody knows whether it was done.
+GRACE_OF_COMMIT = 10.0
 
-    def __init__(self, driver: asyncpg.Connection) -> None:
+
+class Begun:
+    """A transaction that was begun by `begin`; both methods raise TimeoutError."""
+
+    def __init__(self, driver: asyncpg.Connection, sender: asyncpg.Connection) -> None:
         self._driver = driver
+        self._sender = sender
 
     async def commit(self) -> None:
         """Send COMMIT. Raises AbortedTransaction when PostgreSQL answers it with ROLLBACK."""
-        if await self._driver.execute("COMMIT") != "COMMIT":
+        seconds = deadline(self._driver)
+        limit = None if seconds is None else seconds - GRACE + GRACE_OF_COMMIT
+        if await self._sender.execute("COMMIT", timeout=limit) != "COMMIT":
             raise AbortedTransaction
 
     async def rollback(self) -> None:
         """Send ROLLBACK."""
-        await self._driver.execute("ROLLBACK")
+        await self._sender.execute("ROLLBACK")
+
+
+def deadline(driver: asyncpg.Connection) -> float | None:
+    """The seconds that the client waits for the answer to a statement; None: for ever."""
+    seconds: float | None = driver._config.command_timeout
+    return seconds
+
+
+def set_deadline(driver: asyncpg.Connection, seconds: float | None) -> None:
+    """Let the client wait so long from now on."""
+    driver._config = driver._config._replace(command_timeout=seconds)
+
+
+def unanswered(driver: asyncpg.Connection | None, statement: str) -> DatabaseUnreachable:
+    """Terminate a connection that has not answered in time; return the error to raise.
+
+    Not closed politely: the server would have to answer that, too.
+    """
+    if driver is not None:
+        driver.terminate()
+    if statement == "COMMIT":
+        return DatabaseUnreachable("COMMIT was not answered: what became of it is not known.")
+    return DatabaseUnreachable("The database did not answer in time.")
 
 
 async def begin(
@@ -53,7 +86,8 @@ async def begin(
 
     When this is cancelled nobody knows whether BEGIN has arrived: close the connection then.
     """
-    _dialect_state(taken)._transaction = begun = Begun(sender)
+    driver: asyncpg.Connection = taken.driver_connection
+    _dialect_state(taken)._transaction = begun = Begun(driver, sender)
     await sender.execute(f"{statement}; {after}" if after else statement)
     return begun
 

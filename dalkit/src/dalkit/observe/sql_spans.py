@@ -134,9 +134,9 @@ class _TracedDriver:
         self._driver = driver
         self._spans = spans
 
-    async def execute(self, query: str) -> str:
+    async def execute(self, query: str, **options: Any) -> str:
         with self._spans.around(query):
-            answer: str = await self._driver.execute(query)
+            answer: str = await self._driver.execute(query, **options)
             return answer
 
     async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:

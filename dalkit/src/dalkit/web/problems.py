@@ -178,6 +178,7 @@ problem_handlers: dict[int | type[Exception], Handler] = {
             asyncpg.InterfaceError,
             PoolTimeoutError,
             DatabaseUnreachable,
+            TimeoutError,
             NotReflected,
         ),
         _on_database_error,
