@@ -17,7 +17,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
-from dalkit.dev.database import create_database
+from dalkit.dev.run import create_database
 from dalkit.dev.postgres import temporary_cluster
 
 IN_FLIGHT = 5
@@ -34,7 +34,7 @@ def free_port() -> int:
 def headers(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the Authorization header, when this service has an issuer of tokens."""
     if issuer := environment.get("AUTH0_DEV_ISSUER"):
-        from dalkit.dev.issuer.token import fetch_token
+        from dalkit.dev.issuer import fetch_token
 
         scopes = ["read:books", "write:books"]
         return {"authorization": f"Bearer {fetch_token(issuer, scopes)}"}

@@ -49,8 +49,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def migrations(session: nox.Session) -> None:
     """Migrate an empty database up, down and up again, and compare it with tables.py."""
-    from dalkit.dev.database import create_database
     from dalkit.dev.postgres import temporary_cluster
+    from dalkit.dev.run import create_database
 
     with temporary_cluster() as cluster:
         create_database(cluster.url("postgres"), "migrations")

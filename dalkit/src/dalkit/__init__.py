@@ -18,49 +18,59 @@ if TYPE_CHECKING:
         connect_or_exit,
     )
     from .database import Database
-    from .settings import Settings
-    from .web.request import (
-        ReadTransaction,
-        SerializableTransaction,
-        Transaction,
+    from .entities import (
+        Entity,
+        EntityMismatch,
+        ReadEntity,
+        UnknownColumn,
+        fetch_entities,
+        fetch_entity,
     )
+    from .paging import KeysetQueryModel, Page, QueryModel, page
+    from .settings import Settings
+    from .web.problems import Problem
+    from .web.request import ReadTransaction, SerializableTransaction, Transaction
     from .web.transactions import TransactionMiddleware
-
-_HOMES = {
-    "AbortedTransaction": "data",
-    "DataAccessLayer": "data",
-    "Database": "database",
-    "DatabaseUnreachable": "data",
-    "NotReflected": "data",
-    "ReadTransaction": "web.request",
-    "SerializableTransaction": "web.request",
-    "Settings": "settings",
-    "Transaction": "web.request",
-    "TransactionManager": "data",
-    "TransactionMiddleware": "web.transactions",
-    "UnknownTable": "data",
-    "connect_or_exit": "data",
-}
 
 __all__ = [
     "AbortedTransaction",
     "DataAccessLayer",
     "Database",
     "DatabaseUnreachable",
+    "Entity",
+    "EntityMismatch",
+    "KeysetQueryModel",
     "NotReflected",
+    "Page",
+    "Problem",
+    "QueryModel",
+    "ReadEntity",
     "ReadTransaction",
     "SerializableTransaction",
     "Settings",
     "Transaction",
     "TransactionManager",
     "TransactionMiddleware",
+    "UnknownColumn",
     "UnknownTable",
     "connect_or_exit",
+    "fetch_entities",
+    "fetch_entity",
+    "page",
 ]
+
+#: Where the names are, those that need no web framework first.
+_HOMES = (
+    *("data", "settings", "web.request", "web.transactions", "web.problems"),
+    *("entities", "paging", "database"),
+)
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: `dalkit.data` needs no web framework."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dalkit' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f".{home}", __name__)
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module 'dalkit' has no attribute {name!r}")

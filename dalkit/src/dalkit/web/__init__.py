@@ -1,5 +1,6 @@
 """What is between HTTP and the data: transactions, problems, middleware, health."""
 
+from .conditional import ConditionalRead, ConditionalWrite, Created
 from .health import router as health_router
 from .middleware import (
     AccessLogMiddleware,
@@ -20,7 +21,10 @@ from .state import State
 __all__ = [
     "AccessLogMiddleware",
     "BodyLimitMiddleware",
+    "ConditionalRead",
+    "ConditionalWrite",
     "CorsMiddleware",
+    "Created",
     "HeadMiddleware",
     "RequestIdMiddleware",
     "SecurityHeadersMiddleware",

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from dalkit import ReadTransaction, Transaction
-from dalkit.paging import Page, page
+from dalkit import Page, ReadTransaction, Transaction, page
 
 from tests.service.authors.queries import authors_with_books
 from tests.service.authors.schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks

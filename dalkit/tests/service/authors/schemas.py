@@ -5,8 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from dalkit.entities import Entity, ReadEntity
-from dalkit.paging import QueryModel
+from dalkit import Entity, QueryModel, ReadEntity
 from dalkit.types import Body, Filter, Int64, Text
 
 

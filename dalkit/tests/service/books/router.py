@@ -4,10 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from dalkit import ReadTransaction, Transaction
-from dalkit.paging import Page
+from dalkit import Page, ReadTransaction, Transaction
 from dalkit.types import Id
-from dalkit.web.conditional import ConditionalRead, ConditionalWrite, Created
+from dalkit.web import ConditionalRead, ConditionalWrite, Created
 
 from tests.service.books.schemas import Book, BookCreate, BookPatch, BookQuery
 

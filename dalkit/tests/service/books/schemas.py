@@ -8,8 +8,7 @@ from uuid import UUID
 from pydantic import MISSING, Field
 from sqlalchemy import ColumnElement
 
-from dalkit.entities import Entity
-from dalkit.paging import QueryModel
+from dalkit import Entity, QueryModel
 from dalkit.types import Body, Date, Digits, Filter, Int64, JsonInt64, Text
 
 Catalog = Annotated[Text, Field(min_length=1, max_length=64)]

@@ -2,10 +2,8 @@
 
 from typing import Annotated
 
+from dalkit import Page, ReadTransaction, Transaction, page
 from fastapi import APIRouter, Query, Request
-
-from dalkit import ReadTransaction, Transaction
-from dalkit.paging import Page, page
 
 from .queries import authors_with_books
 from .schemas import Author, AuthorCreate, AuthorQuery, AuthorWithBooks

@@ -3,11 +3,9 @@
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
-
-from dalkit.entities import Entity, ReadEntity
-from dalkit.paging import QueryModel
+from dalkit import Entity, QueryModel, ReadEntity
 from dalkit.types import Body, Filter, Int64, Text
+from pydantic import Field
 
 
 class Author(Entity, table="author"):

@@ -5,12 +5,10 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from dalkit import Entity, QueryModel
+from dalkit.types import Body, Date, Digits, Filter, Int64, JsonInt64, Text
 from pydantic import MISSING, Field
 from sqlalchemy import ColumnElement
-
-from dalkit.entities import Entity
-from dalkit.paging import QueryModel
-from dalkit.types import Body, Date, Digits, Filter, Int64, JsonInt64, Text
 
 Catalog = Annotated[Text, Field(min_length=1, max_length=64)]
 Title = Annotated[Text, Field(min_length=1, max_length=200)]
