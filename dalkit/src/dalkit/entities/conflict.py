@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Executable, Table, literal_column
+from sqlalchemy import ColumnElement, Executable, Table, false, literal_column, true
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.engine import Dialect
 
@@ -91,12 +91,21 @@ def created_flag(dialect: Dialect) -> ColumnElement[bool]:
     PostgreSQL 18 shows the row as it was before, of which even ctid is NULL when there was none:
     a column of the key may be NULL in a row that was there, with NULLS NOT DISTINCT.
     Earlier servers: a row version that an UPDATE made has xmax set, because ON CONFLICT locks the
-    row first. Tables with partitions have no xmax.
+    row first. See `tells_created`.
     """
-    version: Any = dialect.server_version_info
-    if version and version >= (18,):
+    if _shows_old_rows(dialect):
         return literal_column("old.ctid").is_(None).label(CREATED)
     return (literal_column("xmax") == literal_column("0")).label(CREATED)
+
+
+def tells_created(dialect: Dialect, table: Table) -> bool:
+    """Whether `created_flag` works: before PostgreSQL 18 partitioned tables have no xmax."""
+    return _shows_old_rows(dialect) or table.info.get("kind") != "partitioned table"
+
+
+def _shows_old_rows(dialect: Dialect) -> bool:
+    version: Any = dialect.server_version_info
+    return bool(version) and version >= (18,)
 
 
 @cached_per_table
@@ -108,6 +117,11 @@ def upsert_row(
     update: tuple[str, ...] | None,
     dialect: Dialect,
 ) -> Executable:
-    """INSERT of one row with `on_conflict`; it returns the model's columns and `created_flag`."""
+    """INSERT of one row with `on_conflict`; it returns the model's columns and whether it is new.
+
+    Where the table does not tell, the row of an update is taken for one that was there.
+    """
     upsert = on_conflict(insert_row(table, model, names), names, target, update)
-    return upsert.returning(created_flag(dialect))
+    if update is not None and tells_created(dialect, table):
+        return upsert.returning(created_flag(dialect))
+    return upsert.returning((true() if update is None else false()).label(CREATED))

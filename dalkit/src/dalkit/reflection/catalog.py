@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _RELATIONS = """
 select c.oid, n.nspname::text as schema, c.relname::text as name,
        case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
-                      when 'f' then 'foreign table' else 'table' end as kind,
+                      when 'f' then 'foreign table' when 'p' then 'partitioned table'
+                      else 'table' end as kind,
        d.description as comment,
        case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::oid end as root
 from pg_catalog.pg_namespace n
