@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 OUT ?= $(CURDIR)/..
-DEMO := $(CURDIR)/.demo/my-service
+DEMO := $(CURDIR)/.demo/$(PORT)
 UV := $(shell command -v uv)
 ifeq ($(UV),)
 UV := $(CURDIR)/.tools/bin/uv
@@ -11,29 +11,34 @@ export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test bench check fmt clean
+.PHONY: help demo new test test-library test-template bench check fmt clean
 
 help: ## Show the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(UV) ## Generate the default service and serve it on PORT, with its own Postgres and a few rows
-	@echo "==> generating .demo/my-service from the default answers"
-	@rm -rf .demo
+	@echo "==> generating .demo/$(PORT)/my-service from the default answers"
+	@mkdir -p "$(DEMO)"
 	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
-	  cookiecutter --no-input --config-file /dev/null --output-dir .demo .
+	  cookiecutter --no-input --overwrite-if-exists --config-file /dev/null --output-dir "$(DEMO)" .
 	@echo "==> installing it"
-	@cd $(DEMO) && $(UV) sync --quiet --no-dev --group postgres
+	@cd "$(DEMO)/my-service" && $(UV) sync --quiet --no-dev --group postgres
 	@echo "==> starting Postgres, migrating, adding a few rows and serving; Ctrl-C stops all of it"
 	@echo "    service   http://127.0.0.1:$(PORT)/v1/books"
 	@echo "    API docs  http://127.0.0.1:$(PORT)/docs"
 	@echo "    ready?    http://127.0.0.1:$(PORT)/readyz"
-	@cd $(DEMO) && exec $(UV) run --no-sync python -m dev.run --port $(PORT) --seed
+	@cd "$(DEMO)/my-service" && exec $(UV) run --no-sync dalkit run --port $(PORT) --seed
 
 new: $(UV) ## Ask the questions and generate a service beside this folder; OUT=~/src generates it there
 	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
-	  cookiecutter --config-file /dev/null --output-dir "$(OUT)" $(CURDIR)
+	  cookiecutter --config-file /dev/null --output-dir "$(OUT)" "$(CURDIR)"
 
-test: $(UV) ## Run all tests, of the template and of what it generates; ARGS="-k name" are passed on
+test: test-library test-template ## Run all tests: of the library, of the template and of what it generates
+
+test-library: $(UV) ## Run the tests of the library; ARGS="tests/web -k name" are passed on
+	cd dalkit && $(UV) run pytest -n 2 $(ARGS)
+
+test-template: $(UV) ## Run the tests of the template and of what it generates; ARGS="-k name" are passed on
 	$(UV) run pytest -n 2 $(ARGS)
 
 bench: $(UV) ## Measure beside what others pick, needs wrk; a part: make bench ARGS="http --only ours,bare"
@@ -42,9 +47,10 @@ bench: $(UV) ## Measure beside what others pick, needs wrk; a part: make bench A
 check: $(UV) ## Format, lint, types and tests
 	$(UV) run nox
 
-fmt: $(UV) ## Format the template's own Python and apply safe fixes
+fmt: $(UV) ## Format the Python of the library and of the template, and apply safe fixes
 	$(UV) run ruff format
 	$(UV) run ruff check --fix
+	cd dalkit && $(UV) run ruff format && $(UV) run ruff check --fix
 
 clean: ## Remove environments, caches and the demo
 	rm -rf .demo .tools .venv .nox .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

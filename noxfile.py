@@ -9,17 +9,20 @@ nox.options.sessions = ["lint", "types", "tests"]
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check format and lint."""
-    session.run("ruff", "format", "--check")
-    session.run("ruff", "check")
+    for folder in (".", "dalkit"):
+        session.run("ruff", "format", "--check", folder)
+        session.run("ruff", "check", folder)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types."""
     session.run("mypy")
+    with session.chdir("dalkit"):
+        session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the template's tests, which run those of the generated service."""
-    session.run("pytest", "-n", "2", *session.posargs)
+    """Run the tests of the library and of the template, which runs those of the service."""
+    session.run("make", "test", external=True)
