@@ -1,31 +1,72 @@
 """The environment variables of the platform, typed; also read from `.env`."""
 
 import json
-from typing import Annotated, Any, Literal, Self, TypeVar
+import re
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from .data.urls import async_url
 
-CommaSeparated = Annotated[list[str], NoDecode]
 Environment = Literal["local", "testing", "staging", "production"]
 PLACEHOLDERS = {"", "change-me", "changeme", "example", "password", "postgres", "secret"}
 ENCRYPTED = {"require", "verify-ca", "verify-full"}
+PUBLIC = {"staging", "production"}  # environments that others can reach
+
+LABELS = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
+IPV6 = r"\[[0-9a-f:.]+\]"
+ORIGIN = re.compile(rf"\*|[a-z][a-z0-9+.-]*://({LABELS}|{IPV6})(:[1-9][0-9]{{0,4}})?")
+REDUNDANT_PORT = re.compile(r"http:.*:80|https:.*:443")
+HOST = re.compile(rf"\*|(\*\.)?{LABELS}|{IPV6}", re.IGNORECASE | re.ASCII)
+DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]+)?")
+DEV_ISSUER = re.compile(r"https?://[^/?#\s@]+(/[^?#\s]+)?/")
+MAX_IDENTIFIER = 63  # bytes, of a name in PostgreSQL
 
 
 class BadSetting(SystemExit):
-    """Ends the start of the process with one sentence that says what to set, and status 1."""
+    """Ends the start of the process with a sentence for each bad variable, and status 1."""
 
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n  ".join(["The configuration cannot be used.", *sentences]))
 
 
+def _parts(value: Any) -> Any:
+    """`a,b` and `["a", "b"]` are the same list; a value that is no text is left as it is."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("Write a,b or a JSON list.") from None
+
+
+#: A list of texts, written `a,b` or as a JSON list; also for a service's own settings.
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_parts)]
+
+
 class Settings(BaseSettings):
-    """The configuration of one process. Times are in seconds, sizes in bytes; empty means unset."""
+    """The configuration of one process. Times are in seconds, sizes in bytes; empty means unset.
+
+    Each value is checked on its own, so that all that are wrong are told at once. A check that
+    depends on another value (`info.data`) finds those that stand above it and are right.
+    """
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     environment: Environment = "local"
@@ -43,79 +84,185 @@ class Settings(BaseSettings):
     database_fast_path: bool = True
 
     auth0_domain: str = ""
+    auth0_client_id: str = ""
     auth0_audience: str = ""
     auth0_org_id: str | None = None
-    auth0_client_id: str = ""
     auth0_dev_issuer: str | None = None
 
     slack_webhook_url: SecretStr | None = None
-    slack_environments: Annotated[list[Environment], NoDecode] = ["staging", "production"]
+    slack_environments: Annotated[list[Environment], NoDecode, BeforeValidator(_parts)] = [
+        "staging",
+        "production",
+    ]
     slack_exception_text: bool = False
 
     max_body_size: int = Field(1_048_576, ge=0)
     cors_origins: CommaSeparated = []
     trusted_hosts: CommaSeparated = []
-    docs_enabled: bool = True
+    docs_enabled: bool | None = None  # a bool once it is validated: not in staging and production
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
     shutdown_delay: float = Field(0.0, ge=0)
 
-    @field_validator(
-        "database_schemas",
-        "cors_origins",
-        "trusted_hosts",
-        "slack_environments",
-        mode="before",
-    )
+    @field_validator("database_url", "database_read_url")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        return _parts(value) if isinstance(value, str) else value
+    def _check_database_url(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        name = str(info.field_name).upper()
+        if url is None and (name == "DATABASE_READ_URL" or not _is_public(info)):
+            return url
+        parsed = async_url(url.get_secret_value() if url else "postgresql://")
+        if _is_public(info) and (parsed.password or "").lower() in PLACEHOLDERS:
+            raise ValueError(f"{name} has no password of its own; {_here(info)} needs a real one.")
+        if _is_public(info) and parsed.query.get("ssl") not in ENCRYPTED:
+            raise ValueError(f"{name} is not encrypted; {_here(info)} needs ?sslmode=verify-full.")
+        return url
 
-    @model_validator(mode="after")
-    def _is_fit_for_production(self) -> Self:
-        if self.environment == "production":
-            _check_database_url("DATABASE_URL", self.database_url)
-            if self.database_read_url is not None:
-                _check_database_url("DATABASE_READ_URL", self.database_read_url)
-            _check_webhook(self.slack_webhook_url)
-        return self
+    @field_validator("database_schemas")
+    @classmethod
+    def _check_schemas(cls, names: list[str]) -> list[str]:
+        for name in names:
+            is_text = name.isprintable() and '"' not in name
+            if not is_text or not 0 < len(name.encode()) <= MAX_IDENTIFIER:
+                raise ValueError(
+                    f"{_shown(name)} is no schema's name: write 1 to 63 bytes without quotes."
+                )
+        return names
 
+    @field_validator("auth0_domain")
+    @classmethod
+    def _check_domain(cls, domain: str) -> str:
+        _raise(_domain_mistake(domain) if domain.strip() else None)
+        return domain
 
-def _parts(text: str) -> Any:
-    """The items of `a,b` or `["a", "b"]`."""
-    if text.lstrip().startswith("["):
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise ValueError("Write a,b or a JSON list.") from None
-    return [part.strip() for part in text.split(",") if part.strip()]
+    @field_validator("auth0_audience")
+    @classmethod
+    def _check_audience(cls, audience: str, info: ValidationInfo) -> str:
+        client_id = info.data.get("auth0_client_id", "")
+        _raise(_audience_mistake(audience, client_id) if audience.strip() else None)
+        return audience
+
+    @field_validator("auth0_dev_issuer")
+    @classmethod
+    def _check_dev_issuer(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url and _is_public(info):
+            raise ValueError(
+                f"AUTH0_DEV_ISSUER is set in {_here(info)}: unset it, or anyone may log in."
+            )
+        _raise(_dev_issuer_mistake(url) if url else None)
+        return url
+
+    @field_validator("slack_webhook_url")
+    @classmethod
+    def _check_webhook(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        is_slack = url is None or url.get_secret_value().startswith("https://hooks.slack.com/")
+        if _is_public(info) and not is_slack:
+            raise ValueError("SLACK_WEBHOOK_URL is not on https://hooks.slack.com/.")
+        return url
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin) or REDUNDANT_PORT.fullmatch(origin):
+                raise ValueError(
+                    f"{_shown(origin)} is not an origin as a browser sends it: write "
+                    "scheme://host or scheme://host:port in lower case, without the scheme's own "
+                    "port, a path or a slash at the end (or * for every origin)."
+                )
+        return origins
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if not HOST.fullmatch(host):
+                raise ValueError(
+                    f"{_shown(host)} matches no host: write a name without scheme and port, "
+                    "such as example.com, or *.example.com for its subdomains, or * for any."
+                )
+        return hosts
+
+    @field_validator("docs_enabled")
+    @classmethod
+    def _decide_docs(cls, enabled: bool | None, info: ValidationInfo) -> bool:
+        return not _is_public(info) if enabled is None else enabled
 
 
 S = TypeVar("S", bound=Settings)
 
 
 def load(settings: type[S]) -> S:
-    """The settings of this process; a line for each bad variable and exit status 1 otherwise."""
+    """Return the settings of this process; raises BadSetting, a line for each bad variable."""
     try:
         return settings()
     except ValidationError as error:
         problems = error.errors(include_input=False)
         raise BadSetting(*(_describe(problem) for problem in problems)) from None
+    except SettingsError as error:  # a list of the service's own that is no JSON
+        raise BadSetting(f"{error}.") from None
+
+
+def auth0_mistakes(domain: str, dev_issuer: str | None, audience: str, client_id: str) -> list[str]:
+    """Return a sentence for each reason for which no token can be verified with these."""
+    issuer = _dev_issuer_mistake(dev_issuer) if dev_issuer else _domain_mistake(domain)
+    return [each for each in (issuer, _audience_mistake(audience, client_id)) if each]
+
+
+def _domain_mistake(domain: str) -> str | None:
+    example = "for example my-team.eu.auth0.com"
+    if not domain.strip():
+        return (
+            f"AUTH0_DOMAIN is blank: set it to your tenant's domain, {example} "
+            "(or set AUTH0_DEV_ISSUER to develop without an account)."
+        )
+    if not DOMAIN.fullmatch(domain):
+        return f"AUTH0_DOMAIN is {_shown(domain)}: write the host name only, {example}."
+    return None
+
+
+def _dev_issuer_mistake(url: str) -> str | None:
+    if DEV_ISSUER.fullmatch(url):
+        return None
+    return (
+        f"AUTH0_DEV_ISSUER is {_shown(url)}: write an http URL ending in '/', "
+        "for example http://127.0.0.1:9000/."
+    )
+
+
+def _audience_mistake(audience: str, client_id: str) -> str | None:
+    if not audience.strip():
+        return (
+            "AUTH0_AUDIENCE is blank: set it to your API's identifier in Auth0, for example "
+            "https://api.example.com."
+        )
+    if audience == client_id:
+        return (
+            "AUTH0_AUDIENCE is the same as AUTH0_CLIENT_ID: set it to your API's identifier, "
+            "or id tokens would be taken for access tokens."
+        )
+    return None
+
+
+def _raise(mistake: str | None) -> None:
+    if mistake:
+        raise ValueError(mistake)
 
 
 def _describe(problem: Any) -> str:
-    name = str(problem["loc"][0]).upper() + ": " if problem["loc"] else ""
-    return f"{name}{problem['msg'].removeprefix('Value error, ')}"
+    name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+    message: str = problem["msg"].removeprefix("Value error, ")
+    return message if message.startswith(name) else f"{name}: {message}"
 
 
-def _check_database_url(name: str, url: SecretStr | None) -> None:
-    parsed = async_url(url.get_secret_value() if url else "postgresql://")
-    if (parsed.password or "").lower() in PLACEHOLDERS:
-        raise ValueError(f"{name} has no password of its own; production needs a real one.")
-    if parsed.query.get("ssl") not in ENCRYPTED:
-        raise ValueError(f"{name} is not encrypted; production needs ?sslmode=verify-full.")
+def _is_public(info: ValidationInfo) -> bool:
+    return info.data.get("environment") in PUBLIC
 
 
-def _check_webhook(url: SecretStr | None) -> None:
-    if url and not url.get_secret_value().startswith("https://hooks.slack.com/"):
-        raise ValueError("SLACK_WEBHOOK_URL is not on https://hooks.slack.com/.")
+def _here(info: ValidationInfo) -> str:
+    return str(info.data["environment"])
+
+
+def _shown(value: str) -> str:
+    """A value for a message, cut: of a URL with user and password, only what follows them."""
+    _, at, rest = value.rpartition("@")
+    return repr(f"***@{rest}"[:200] if at else value[:200])
