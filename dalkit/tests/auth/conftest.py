@@ -11,7 +11,7 @@ from asgi_lifespan import LifespanManager
 from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi.middleware import Middleware
 
-from dalkit.auth import Auth0, AuthMiddleware, CurrentUser, fetch, me_router, require
+from dalkit.auth import Auth0, AuthMiddleware, CurrentUser, keys, me_router, require
 from dalkit.dev.issuer import Issuer
 from dalkit.web import document
 
@@ -113,7 +113,7 @@ def server(signer: Issuer) -> Iterator[KeyServer]:
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Return a function that sets the timeout of a fetch, in seconds."""
-    return partial(monkeypatch.setattr, fetch, "TIMEOUT")
+    return partial(monkeypatch.setattr, keys, "TIMEOUT")
 
 
 @pytest.fixture

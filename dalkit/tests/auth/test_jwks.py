@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from jwt.algorithms import RSAAlgorithm
 
-from dalkit.auth.jwks import usable_keys
+from dalkit.auth.keys import usable_keys
 
 from .forge import new_key
 

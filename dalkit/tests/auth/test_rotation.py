@@ -1,15 +1,16 @@
 """New keys are seen, removed ones are not used, and the key server is not flooded."""
 
 import asyncio
+import time
 
 import httpx
 import pytest
 
-from dalkit.auth import Auth0
+from dalkit.auth import Auth0, keys
 from dalkit.dev.issuer import Issuer
 
 from . import key_server as behaviours
-from .conftest import Clock, status
+from .conftest import Clock, accepting, guarded_app, serving, status
 from .forge import Forger
 from .key_server import KeyServer
 
@@ -128,3 +129,58 @@ async def test_key_server_is_asked_again_only_when_due(
         clock.now += 60
         assert await status(keyed, signer.token()) == 200
     assert server.requests == 3
+
+
+async def test_nobody_gets_another_ones_good_token_refused(
+    server: KeyServer, signer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made-up key ids cost the others a wait, and the key server a fetch for each PAUSE."""
+    monkeypatch.setattr(keys, "PAUSE", 0.2)
+    forge = Forger(signer)
+    waves = [[forge.token(forge.header(kid=f"{m} {n}")) for n in range(10)] for m in range(6)]
+    async with serving(guarded_app(accepting(signer))) as api:
+        assert await status(api, signer.token()) == 200
+        began = time.monotonic()
+        for wave in waves[1:]:
+            assert set(await asyncio.gather(*[status(api, token) for token in wave])) == {401}
+        last = [asyncio.create_task(status(api, token)) for token in waves[0]]
+        signer.rotate()
+        server.key_set = signer.key_set()
+        rotated = await asyncio.gather(*[status(api, signer.token(n=n)) for n in range(5)])
+        assert rotated == [200] * 5
+        assert set(await asyncio.gather(*last)) == {401}
+        assert server.requests <= 3 + (time.monotonic() - began) / 0.2
+
+
+async def test_what_was_not_found_is_refused_at_once(
+    server: KeyServer, signer: Issuer, keyed: httpx.AsyncClient, clock: Clock
+) -> None:
+    """Within 15 seconds, also while others wait; then it is looked for again, and found."""
+    assert await status(keyed, signer.token()) == 200
+    signer.rotate()
+    clock.now += 1
+    assert await status(keyed, signer.token()) == 401
+    server.key_set = signer.key_set()
+    clock.now += 14
+    assert await status(keyed, signer.token()) == 401
+    assert server.requests == 2
+    clock.now += 1
+    assert await status(keyed, signer.token()) == 200
+
+
+async def test_an_unknown_key_in_an_outage_is_not_called_invalid(
+    server: KeyServer, signer: Issuer, keyed: httpx.AsyncClient, clock: Clock
+) -> None:
+    """503, at once for those who come later: it may be a new one. The known keys are good."""
+    known = signer.token()
+    assert await status(keyed, known) == 200
+    signer.rotate()
+    server.behave = behaviours.error
+    clock.now += 1
+    assert [await status(keyed, signer.token()) for _ in range(5)] == [503] * 5
+    assert server.requests == 2
+    assert await status(keyed, known) == 200
+    server.behave = behaviours.good
+    server.key_set = signer.key_set()
+    clock.now += 5
+    assert await status(keyed, signer.token()) == 200

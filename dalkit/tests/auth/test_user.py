@@ -1,6 +1,6 @@
 """The owner's user model, and what the verified user leaves for log lines and alerts."""
 
-from typing import Any
+from typing import Annotated, Any, assert_type
 from uuid import UUID
 
 import httpx
@@ -8,10 +8,10 @@ import pytest
 from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
-from dalkit.auth import Auth0, User
+from dalkit.auth import Auth0, User, require
 from dalkit.dev.issuer import Issuer
 
-from .conftest import accepting, guarded_app, serving
+from .conftest import accepting, auth_app, guarded_app, serving
 
 TENANT = "https://example.com/tenant"
 
@@ -43,6 +43,26 @@ async def test_custom_claim(claims: dict[str, Any], status: int, issuer: Issuer)
     if status == 403:
         assert 'error="insufficient_scope"' in response.headers["www-authenticate"]
         assert response.headers["cache-control"] == "no-store"
+
+
+async def test_a_handler_takes_the_owners_user(issuer: Issuer) -> None:
+    """Typed, with the scopes that the route needs; mypy checks this very test."""
+
+    async def read_tenant(user: Annotated[TenantUser, require("read:books")]) -> UUID:
+        assert_type(user.tenant, UUID)
+        return user.tenant
+
+    app = auth_app(accepting(issuer, user_model=TenantUser))
+    app.add_api_route("/tenant", read_tenant)
+    tenant = "6f1c0b0e-7a52-4b8e-9f5e-0d5f6f1f2a3b"
+    answers = []
+    async with serving(app) as api:
+        for scope in ("read:books", "write:books"):
+            headers = {"Authorization": f"Bearer {issuer.token([scope], **{TENANT: tenant})}"}
+            answers.append(await api.get("/tenant", headers=headers))
+    assert answers[0].json() == tenant
+    assert answers[1].status_code == 403
+    assert app.openapi()["paths"]["/tenant"]["get"]["security"] == [{"Auth0": ["read:books"]}]
 
 
 @pytest.mark.parametrize(

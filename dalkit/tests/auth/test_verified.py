@@ -5,57 +5,42 @@ from types import SimpleNamespace
 
 import pytest
 
-from dalkit.auth import User, verified
-from dalkit.auth.token import LEEWAY, InvalidToken
-from dalkit.auth.verified import Verified, VerifiedTokens
+from dalkit.auth import Auth0
+from dalkit.auth import auth0 as module
+from dalkit.auth.errors import InvalidToken
+from dalkit.auth.token import LEEWAY
 from dalkit.dev.issuer import Issuer
 
 from .conftest import accepting
-from .forge import new_key
-
-KEY = new_key().public_key()
+from .forge import Forger
 
 
-def entry(seconds: float = 60) -> Verified:
-    """Return what a token proved, for so many seconds."""
-    return Verified(User(sub="a", scopes=frozenset()), "kid", KEY, time.time() + seconds)
+async def remembered(auth0: Auth0, tokens: list[str], *, of: list[str]) -> list[str]:
+    """Return which tokens give the very user again that they gave before, `of` all that came."""
+    users = {token: await auth0.verify(token) for token in of}
+    return [token for token in tokens if await auth0.verify(token) is users[token]]
 
 
-def test_what_was_put_is_found() -> None:
-    """By its whole text only."""
-    tokens, proved = VerifiedTokens(2), entry()
-    tokens.put("one", proved)
-    assert tokens.get("one") is proved
-    assert tokens.get("One") is None
-
-
-def test_expired_is_forgotten() -> None:
-    """At the moment at which the token itself would be refused."""
-    tokens = VerifiedTokens(2)
-    tokens.put("one", entry(seconds=-0.001))
-    assert tokens.get("one") is None
-
-
-def test_size_is_bounded() -> None:
+async def test_size_is_bounded(issuer: Issuer) -> None:
     """The oldest leaves."""
-    tokens = VerifiedTokens(2)
-    for name in ("one", "two", "three"):
-        tokens.put(name, entry())
-    assert [name for name in ("one", "two", "three") if tokens.get(name)] == ["two", "three"]
+    one, two, three = (issuer.token(n=n) for n in range(3))
+    async with accepting(issuer, cache_size=2) as auth0:
+        assert await remembered(auth0, [two, three, one], of=[one, two, three]) == [two, three]
 
 
-def test_size_zero_keeps_nothing() -> None:
+async def test_size_zero_keeps_nothing(issuer: Issuer) -> None:
     """That is how the cache is switched off."""
-    tokens = VerifiedTokens(0)
-    tokens.put("one", entry())
-    assert tokens.get("one") is None
+    async with accepting(issuer, cache_size=0) as auth0:
+        token = issuer.token()
+        assert await remembered(auth0, [token], of=[token]) == []
 
 
-def test_exp_beyond_float_is_not_an_error() -> None:
+async def test_exp_beyond_float_is_not_an_error(issuer: Issuer) -> None:
     """An int of JSON has any size."""
-    tokens = VerifiedTokens(1)
-    tokens.put("one", Verified(User(sub="a", scopes=frozenset()), "kid", KEY, 10**400))
-    assert tokens.get("one") is not None
+    forge = Forger(issuer)
+    async with accepting(issuer) as auth0:
+        token = forge.token(payload=forge.payload(exp=10**400))
+        assert await remembered(auth0, [token], of=[token]) == [token]
 
 
 async def test_second_verification_gives_the_same_user(issuer: Issuer) -> None:
@@ -73,9 +58,9 @@ async def test_token_expires_although_it_was_verified(
         end = int(time.time()) + 60
         token = issuer.token(exp=end - LEEWAY)
         user = await auth0.verify(token)
-        monkeypatch.setattr(verified, "time", SimpleNamespace(time=lambda: end - 0.01))
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: end - 0.01))
         assert await auth0.verify(token) is user
-        monkeypatch.setattr(verified, "time", SimpleNamespace(time=lambda: end))
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: end))
         assert await auth0.verify(token) is not user
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from dalkit.auth import Auth0
 from dalkit.dev.issuer import Issuer
@@ -11,7 +12,9 @@ from dalkit.dev.issuer import Issuer
 from .conftest import guarded_app
 
 
-async def connect(auth0: Auth0, path: str, headers: dict[str, str]) -> list[dict[str, Any]]:
+async def connect(
+    auth0: Auth0, path: str, headers: dict[str, str], app: FastAPI | None = None
+) -> list[dict[str, Any]]:
     """Return what the app sends to a client that opens a WebSocket and says hello."""
     offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
     incoming = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hello"}]
@@ -31,7 +34,7 @@ async def connect(auth0: Auth0, path: str, headers: dict[str, str]) -> list[dict
         "subprotocols": [name for name in offered if name],
     }
     async with auth0:
-        await guarded_app(auth0)(scope, receive, send)
+        await (app or guarded_app(auth0))(scope, receive, send)
     return sent
 
 

@@ -4,10 +4,8 @@ from ..extras import extra
 
 with extra("auth0", "dalkit.auth"):
     from .auth0 import Auth0
-    from .dependencies import CurrentUser, require
-    from .me import router as me_router
+    from .dependencies import CurrentUser, include_guarded, me_router, require
     from .middleware import AuthMiddleware
-    from .mount import include_guarded
     from .user import User
 
 __all__ = [

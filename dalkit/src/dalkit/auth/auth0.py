@@ -1,28 +1,27 @@
 """Verify the access tokens of one Auth0 tenant for one API."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlencode
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import ValidationError
 
-from ..settings import BadSetting, Settings
+from ..settings import BadSetting, Settings, auth0_mistakes
 from ..web.openapi import operations_of
-from .configuration import check_audience, check_issuer
-from .fetch import fetch_key_set, key_client
-from .keys import SigningKeys
-from .scheme import SCHEME
-from .token import LEEWAY, InvalidToken, read_key_id, verified_claims
+from .errors import InvalidToken, missing_claim
+from .keys import TIMEOUT, SigningKeys, fetch_key_set
+from .token import LEEWAY, read_key_id, verified_claims
 from .user import User, granted_scopes
-from .verified import Verified, VerifiedTokens
 
 logger = logging.getLogger(__name__)
 
-
+SCHEME = "Auth0"  # the mark by which OpenAPI knows a guarded route
 REFUSALS = {
     "401": "No access token, or an invalid one; see `WWW-Authenticate`",
     "403": "The access token lacks a scope or a claim",
@@ -30,8 +29,14 @@ REFUSALS = {
 }
 
 
-class ForbiddenUser(Exception):
-    """The token is valid, but lacks a claim that the user model asks for."""
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a token proved: valid before `expires` (Unix time) while the issuer still has `key`."""
+
+    user: User
+    kid: str
+    key: RSAPublicKey
+    expires: float
 
 
 class Auth0:
@@ -55,35 +60,30 @@ class Auth0:
         cache_size: int = 1024,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises ValueError, one sentence that says what to set."""
+        """Raises ValueError, which says what to set."""
+        if mistakes := auth0_mistakes(domain, dev_issuer, api_audience, client_id):
+            raise ValueError(" ".join(mistakes))
         self.issuer = dev_issuer or f"https://{domain}/"
         self.audience, self.org_id, self.client_id = api_audience, org_id or None, client_id
         self.for_development = bool(dev_issuer)
-        check_issuer(domain, dev_issuer)
-        check_audience(api_audience, client_id)
         self._user_model = user_model
-        self._verified = VerifiedTokens(cache_size)
+        self._verified: dict[bytes, Verified] = {}  # by digest: the tokens are not kept
+        self._cache_size = cache_size
         self._client: httpx.AsyncClient | None = None
         self.keys = SigningKeys(self._fetch, clock=clock)
 
     @classmethod
     def from_settings(cls, settings: Settings, *, user_model: type[User] = User) -> Self:
-        """Return the one that AUTH0_* describe; raises BadSetting, one sentence."""
-        if settings.auth0_dev_issuer and settings.environment == "production":
-            raise BadSetting(
-                "AUTH0_DEV_ISSUER is set in production: unset it, or anyone may log in."
-            )
-        try:
-            return cls(
-                domain=settings.auth0_domain,
-                api_audience=settings.auth0_audience,
-                org_id=settings.auth0_org_id,
-                client_id=settings.auth0_client_id,
-                dev_issuer=settings.auth0_dev_issuer,
-                user_model=user_model,
-            )
-        except ValueError as error:
-            raise BadSetting(str(error)) from None
+        """Return the one that AUTH0_* describe; raises BadSetting when there is none.
+
+        `user_model` is what handlers get: see `User`.
+        """
+        domain, issuer = settings.auth0_domain, settings.auth0_dev_issuer
+        audience, client_id = settings.auth0_audience, settings.auth0_client_id
+        if mistakes := auth0_mistakes(domain, issuer, audience, client_id):
+            raise BadSetting(*mistakes)
+        options: Any = {"client_id": client_id, "dev_issuer": issuer, "user_model": user_model}
+        return cls(domain, audience, settings.auth0_org_id, **options)
 
     @property
     def docs_login(self) -> dict[str, Any]:
@@ -92,8 +92,13 @@ class Auth0:
 
     def describe(self, document: dict[str, Any]) -> None:
         """Add the login and the refusals to an OpenAPI document; for `dalkit.web.document`."""
-        operations = [each for *_, each in operations_of(document) if _is_guarded(each)]
-        scopes = {scope for each in operations for scope in _scopes(each)}
+        operations = [
+            operation
+            for *_, operation in operations_of(document)
+            if any(SCHEME in needed for needed in operation.get("security", ()))
+        ]
+        needed = [each for operation in operations for each in operation["security"]]
+        scopes = {scope for each in needed for scope in each.get(SCHEME, ())}
         if operations:
             document["components"]["securitySchemes"][SCHEME] = self._scheme(sorted(scopes))
         for operation in operations:
@@ -108,36 +113,34 @@ class Auth0:
             "tokenUrl": f"{self.issuer}oauth/token",
             "scopes": {scope: f"Allows {scope}" for scope in scopes},
         }
-        return {
-            "type": "oauth2",
-            "description": f"An access token of {self.issuer} for {self.audience}",
-            "flows": {"authorizationCode": flow},
-        }
+        about = f"An access token of {self.issuer} for {self.audience}"
+        return {"type": "oauth2", "description": about, "flows": {"authorizationCode": flow}}
 
     async def __aenter__(self) -> Self:
         if self.for_development:
             logger.warning("DEVELOPMENT ONLY: tokens of %s are accepted", self.issuer)
         # A proxy of the environment is for the internet, not for an issuer on this machine.
-        self._client = key_client(trust_env=not self.for_development)
+        self._client = httpx.AsyncClient(
+            timeout=TIMEOUT,
+            follow_redirects=False,
+            trust_env=not self.for_development,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        )
         self.keys.start_refresh()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.keys.close()
         if self._client is not None:
             await self._client.aclose()
             self._client = None
 
     async def verify(self, token: str) -> User:
-        """Return the user; raises InvalidToken, KeysUnavailable or ForbiddenUser."""
-        known = self._verified.get(token)
+        """Return the user; raises InvalidToken (401), KeysUnavailable (503) or Refusal (403)."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._verified.get(digest)
         # Asking for the key each time lets go of a token whose key the issuer has removed.
-        if known is not None and await self.keys.get(known.kid) is known.key:
+        if known and time.time() < known.expires and await self.keys.get(known.kid) is known.key:
             return known.user
         kid = read_key_id(token)
         key = await self.keys.get(kid)
@@ -145,7 +148,9 @@ class Auth0:
             raise InvalidToken("key is not the issuer's")
         claims = verified_claims(token, key, self.audience, self.issuer)
         user = self._user(claims)
-        self._verified.put(token, Verified(user, kid, key, int(claims["exp"]) + LEEWAY))
+        self._verified[digest] = Verified(user, kid, key, int(claims["exp"]) + LEEWAY)
+        while len(self._verified) > self._cache_size:  # the oldest leaves first
+            del self._verified[next(iter(self._verified))]
         return user
 
     def _user(self, claims: dict[str, Any]) -> User:
@@ -156,17 +161,9 @@ class Auth0:
         except ValidationError as error:
             names = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
             logger.info("access token forbidden: claims missing or invalid: %s", ", ".join(names))
-            raise ForbiddenUser from None
+            raise missing_claim() from None
 
     async def _fetch(self) -> Any:
         if self._client is None:
             raise RuntimeError("Auth0 is not open: enter it (`async with auth0:`) in the lifespan")
         return await fetch_key_set(self._client, f"{self.issuer}.well-known/jwks.json")
-
-
-def _is_guarded(operation: dict[str, Any]) -> bool:
-    return any(SCHEME in requirement for requirement in operation.get("security", ()))
-
-
-def _scopes(operation: dict[str, Any]) -> list[str]:
-    return [scope for each in operation["security"] for scope in each.get(SCHEME, ())]

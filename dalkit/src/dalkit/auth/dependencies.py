@@ -1,18 +1,20 @@
-"""`require("scope", ...)` guards a router or a route, `CurrentUser` hands the user to it."""
+"""What guards routes: `require("scope", ...)`, `CurrentUser`, and routers that use them."""
 
 import logging
+from copy import copy
+from itertools import pairwise
 from typing import Annotated, Any, cast
 
-from fastapi import HTTPException, Security
+from fastapi import APIRouter, FastAPI, HTTPException, Security
+from fastapi.openapi.models import OAuth2, OAuthFlows
+from fastapi.routing import APIRoute, APIWebSocketRoute
 from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+from pydantic import BaseModel
 from starlette.requests import HTTPConnection
 
 from . import errors
-from .auth0 import Auth0, ForbiddenUser
-from .bearer import bearer_token
-from .keys import KeysUnavailable
-from .scheme import AccessTokenScheme
-from .token import InvalidToken
+from .auth0 import SCHEME, Auth0
 from .user import User
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,9 @@ logger = logging.getLogger(__name__)
 # In the connection's scope: the Auth0 to ask, and which one has verified the token, with the user.
 AUTH0 = "dalkit.auth0"
 USER = "dalkit.user"
+
+SUBPROTOCOL = "bearer"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # ask for nothing but an answer (RFC 9110, 9.2.1)
 
 
 async def verified_user(connection: HTTPConnection) -> User:
@@ -36,16 +41,24 @@ async def verified_user(connection: HTTPConnection) -> User:
     if by is auth0:  # and not another one, of an app that this one is mounted in
         return cast(User, known)
     try:
-        user = await _verify(auth0, connection)
+        user = await auth0.verify(bearer_token(connection))
     except HTTPException as refusal:
+        if isinstance(refusal, errors.InvalidToken):
+            logger.info("access token refused: %s", refusal.reason)
         raise errors.for_connection(connection, refusal) from None
     connection.scope[USER] = auth0, user
     connection.state.user, connection.state.user_sub = user, user.sub
     return user
 
 
-class VerifiedUser(AccessTokenScheme):
-    """The dependency that guards. It is one, because each costs as much as the check itself."""
+class VerifiedUser(SecurityBase):
+    """The dependency that guards. It is one, because each costs as much as the check itself.
+
+    For OpenAPI it is a mark without URLs: those are the Auth0's, see `Auth0.describe`.
+    """
+
+    scheme_name = SCHEME
+    model = OAuth2(flows=OAuthFlows())
 
     async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> User:
         """Return the user, who has every required scope; ends the request with 403 otherwise."""
@@ -60,20 +73,79 @@ current_user = VerifiedUser()
 
 
 def require(*scopes: str) -> Any:
-    """Return a dependency for `dependencies=[...]`: a valid token that has all `scopes`."""
+    """Return what asks for a valid token that has all `scopes`; 401 or 403 otherwise.
+
+    In `dependencies=[...]` of a route or router, or `Annotated[User, require(...)]` for a handler.
+    """
     return Security(current_user, scopes=list(scopes))
 
 
 CurrentUser = Annotated[User, Security(current_user)]
 
 
-async def _verify(auth0: Auth0, connection: HTTPConnection) -> User:
-    try:
-        return await auth0.verify(bearer_token(connection))
-    except InvalidToken as error:
-        logger.info("access token refused: %s", error.reason)
-        raise errors.invalid_token(expired=error.expired) from None
-    except ForbiddenUser:
-        raise errors.forbidden() from None
-    except KeysUnavailable:
-        raise errors.keys_unavailable() from None
+def include_guarded(app: FastAPI, router: APIRouter, *, prefix: str, read: str, write: str) -> None:
+    """Include `router`; its safe methods and WebSockets need the scope `read`, the rest `write`.
+
+    A route with methods of both kinds needs `write`. Call it when the router has all its routes: a
+    later one is not served. Raises TypeError for what FastAPI would serve without asking for a
+    token (`add_route`, `mount`) and for routers inside of the router: include those like this one.
+    """
+    for route in router.routes:
+        if not isinstance(route, APIRoute | APIWebSocketRoute):
+            where = getattr(route, "path", None) or type(route).__name__
+            raise TypeError(
+                f"{where!r} cannot be guarded: give include_guarded a router whose routes are all "
+                "made by its decorators (@router.get, ..., @router.websocket)."
+            )
+    for scope, is_safe in ((read, True), (write, False)):
+        part = copy(router)
+        part.routes = [
+            route  # a WebSocket's has no methods
+            for route in router.routes
+            if SAFE.issuperset(getattr(route, "methods", ())) is is_safe
+        ]
+        if not is_safe:  # what starts with the router starts once
+            part.lifespan_context = APIRouter().lifespan_context
+            part.on_startup, part.on_shutdown = [], []
+        app.include_router(part, prefix=prefix, dependencies=[require(scope)])
+
+
+class Me(BaseModel):
+    """The caller."""
+
+    sub: str
+    scopes: list[str]
+
+
+#: GET /me: what the caller's token says, for clients and for trying a login.
+me_router = APIRouter(tags=["auth"])
+
+
+@me_router.get("/me")
+async def read_me(user: CurrentUser) -> Me:
+    """Return the subject and the scopes of the access token."""
+    return Me(sub=user.sub, scopes=sorted(user.scopes))
+
+
+def bearer_token(connection: HTTPConnection) -> str:
+    """Return the token as it was sent; raises HTTPException when there is none or more than one.
+
+    It comes in the Authorization header (RFC 6750 section 2.1). A browser cannot set headers on a
+    WebSocket: there, it may come as the subprotocol after `bearer` instead. Never in the URL, which
+    is logged along the way.
+    """
+    headers = connection.headers.getlist("authorization")
+    if len(headers) > 1:
+        raise errors.several_credentials()
+    tokens = [
+        token.strip(" ")
+        for scheme, _, token in [header.partition(" ") for header in headers]
+        if scheme.lower() == "bearer"
+    ]
+    offered: list[str] = connection.scope.get("subprotocols", [])  # only a WebSocket's scope has it
+    tokens += [token for name, token in pairwise(offered) if name == SUBPROTOCOL]
+    if len(tokens) > 1:
+        raise errors.several_credentials()
+    if not tokens or not tokens[0]:
+        raise errors.no_credentials()
+    return tokens[0]

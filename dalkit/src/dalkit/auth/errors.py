@@ -5,54 +5,57 @@ Their texts are fixed: nothing that a client sent appears in an answer.
 
 from fastapi import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
-from starlette.status import (
-    HTTP_400_BAD_REQUEST,
-    HTTP_401_UNAUTHORIZED,
-    HTTP_403_FORBIDDEN,
-    HTTP_503_SERVICE_UNAVAILABLE,
-    WS_1008_POLICY_VIOLATION,
-    WS_1013_TRY_AGAIN_LATER,
-)
 
 NO_STORE = {"Cache-Control": "no-store"}
-RETRY_AFTER = "5"  # seconds; the keys are asked for again after as many
 
 
-def no_credentials() -> HTTPException:
+class Refusal(HTTPException):
+    """An answer whose `WWW-Authenticate` says why, with these parameters when there is an error."""
+
+    def __init__(self, status: int, detail: str, **parameters: str) -> None:
+        described = {**parameters, "error_description": detail} if parameters else {}
+        pairs = [f'{name}="{value}"' for name, value in {"realm": "api", **described}.items()]
+        challenge = f"Bearer {', '.join(pairs)}"
+        super().__init__(status, detail, {"WWW-Authenticate": challenge, **NO_STORE})
+
+
+class InvalidToken(Refusal):
+    """401: it proves nothing. `reason` is for the log: fixed words, never a part of the token."""
+
+    def __init__(self, reason: str, *, expired: bool = False) -> None:
+        detail = "The access token expired." if expired else "The access token is invalid."
+        super().__init__(401, detail, error="invalid_token")
+        self.reason = reason
+
+
+class KeysUnavailable(HTTPException):
+    """503: there is no key to verify with. None was ever fetched, or what is known is too old."""
+
+    def __init__(self) -> None:
+        detail = "Access tokens cannot be verified at the moment."
+        super().__init__(503, detail, {"Retry-After": "5", **NO_STORE})
+
+
+def no_credentials() -> Refusal:
     """401 without an error code: nothing was presented that could be wrong."""
-    return _refusal(HTTP_401_UNAUTHORIZED, "This needs an access token.")
+    return Refusal(401, "This needs an access token.")
 
 
-def several_credentials() -> HTTPException:
+def several_credentials() -> Refusal:
     """400: more than one Authorization header, or more than one way to send a token."""
-    return _refusal(HTTP_400_BAD_REQUEST, "Send exactly one access token.", error="invalid_request")
+    return Refusal(400, "Send exactly one access token.", error="invalid_request")
 
 
-def invalid_token(*, expired: bool) -> HTTPException:
-    """401: the token proves nothing."""
-    detail = "The access token expired." if expired else "The access token is invalid."
-    return _refusal(HTTP_401_UNAUTHORIZED, detail, error="invalid_token")
-
-
-def insufficient_scope(scope: str) -> HTTPException:
+def insufficient_scope(scope: str) -> Refusal:
     """403: the user is known but not granted `scope` (space separated)."""
     detail = f"The access token lacks a scope: {scope}."
-    return _refusal(HTTP_403_FORBIDDEN, detail, error="insufficient_scope", scope=scope)
+    return Refusal(403, detail, error="insufficient_scope", scope=scope)
 
 
-def forbidden() -> HTTPException:
-    """403: the token is valid but lacks a claim of the user model."""
+def missing_claim() -> Refusal:
+    """403: the token is valid, but lacks a claim that the user model asks for."""
     detail = "The access token lacks a claim that this service needs."
-    return _refusal(HTTP_403_FORBIDDEN, detail, error="insufficient_scope")
-
-
-def keys_unavailable() -> HTTPException:
-    """503: there is no key to verify with."""
-    return HTTPException(
-        HTTP_503_SERVICE_UNAVAILABLE,
-        "Access tokens cannot be verified at the moment.",
-        {"Retry-After": RETRY_AFTER, **NO_STORE},
-    )
+    return Refusal(403, detail, error="insufficient_scope")
 
 
 def for_connection(
@@ -61,15 +64,5 @@ def for_connection(
     """Return the refusal, for a WebSocket as the close code that takes its place."""
     if connection.scope["type"] != "websocket":
         return refusal
-    later = refusal.status_code == HTTP_503_SERVICE_UNAVAILABLE
-    return WebSocketException(
-        WS_1013_TRY_AGAIN_LATER if later else WS_1008_POLICY_VIOLATION, refusal.detail
-    )
-
-
-def _refusal(status: int, detail: str, **parameters: str) -> HTTPException:
-    described = {**parameters, "error_description": detail} if "error" in parameters else {}
-    challenge = ", ".join(
-        f'{name}="{value}"' for name, value in {"realm": "api", **described}.items()
-    )
-    return HTTPException(status, detail, {"WWW-Authenticate": f"Bearer {challenge}", **NO_STORE})
+    later = isinstance(refusal, KeysUnavailable)
+    return WebSocketException(1013 if later else 1008, refusal.detail)  # or: policy violation

@@ -6,7 +6,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .auth0 import Auth0
-from .dependencies import AUTH0, USER, current_user, verified_user
+from .dependencies import AUTH0, current_user, verified_user
 
 
 class AuthMiddleware:
@@ -24,13 +24,11 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app with a `receive` that may raise; FastAPI answers what it raises."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        scope[AUTH0] = self.auth0
+        if scope["type"] != "lifespan":
+            scope[AUTH0] = self.auth0
 
         async def receive_for_user() -> Message:
-            if USER not in scope and self._is_guarded(scope):
+            if self._is_guarded(scope):
                 await verified_user(HTTPConnection(scope))
             return await receive()
 

@@ -8,21 +8,15 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from .errors import InvalidToken
+
 ALGORITHM = "RS256"
+TYPES = ("jwt", "at+jwt")
 REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 LEEWAY = 10  # seconds that the issuer's clock may differ from ours
 MAX_LENGTH = 8192  # characters, checked before anything is parsed
 MAX_SUBJECT = 255  # OpenID Connect Core 1.0, section 2
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # RFC 7515 section 7.1
-
-
-class InvalidToken(Exception):
-    """The token proves nothing. `reason` is for the log: fixed words, never a part of the token."""
-
-    def __init__(self, reason: str, *, expired: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.expired = expired
 
 
 def read_key_id(token: str) -> str:
@@ -38,7 +32,8 @@ def read_key_id(token: str) -> str:
         raise InvalidToken("algorithm is not RS256")
     if "crit" in header:
         raise InvalidToken("has a critical header")
-    if "typ" in header and not _is_access_token_type(header["typ"]):
+    typ = header.get("typ", "JWT")  # a media type: in any case, `application/` may be left out
+    if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in TYPES:
         raise InvalidToken("type is not an access token's")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
@@ -73,15 +68,10 @@ def _header(token: str) -> dict[str, Any]:
     try:
         header = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except (ValueError, RecursionError):
-        raise InvalidToken("header is not JSON") from None
+        header = None
     if not isinstance(header, dict):
-        raise InvalidToken("header is not an object")
+        raise InvalidToken("header is not a JSON object")
     return header
-
-
-def _is_access_token_type(typ: Any) -> bool:
-    """Whether `typ` is JWT or at+jwt: media types, so any case, `application/` optional."""
-    return isinstance(typ, str) and typ.lower().removeprefix("application/") in ("jwt", "at+jwt")
 
 
 def _check_types(claims: dict[str, Any]) -> None:
