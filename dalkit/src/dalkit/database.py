@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .data.dal import DataAccessLayer
 from .data.engine import engine_from
-from .data.errors import DatabaseUnreachable
+from .data.errors import DatabaseUnreachable, UnknownSchema
 from .data.faults import address, unreachable
 from .data.urls import DatabaseUrlError, async_url
 from .entities import EntityMismatch, check_entities
@@ -68,22 +68,24 @@ class Database:
                 raise BadSetting(f"{name}: {error}") from None
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            if self._is_own:
-                await stack.enter_async_context(_engines(self.dal, self._settings))
-            stack.enter_context(observe(self.dal))
-            stack.push_async_callback(self._stop)
-            if self._is_own and self.dal.engines:
-                try:
-                    if not await self._reflect():
-                        self._reflect_in_background()
-                except (EntityMismatch, LookupError) as error:
-                    _end_the_server(str(error))
-                    raise
-            if self._is_own:
-                stack.enter_context(tuned_gc())
-            self._stack = stack.pop_all()
+        try:
+            async with AsyncExitStack() as stack:
+                await self._enter(stack)
+                self._stack = stack.pop_all()
+        except (EntityMismatch, UnknownSchema) as error:
+            await _end_the_server(str(error))
+            raise
         return self
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        if self._is_own:
+            await stack.enter_async_context(_engines(self.dal, self._settings))
+        stack.enter_context(observe(self.dal))
+        stack.push_async_callback(self._stop)
+        if self._is_own:
+            if self.dal.engines and not await self._reflect():
+                self._reflect_in_background()
+            stack.enter_context(tuned_gc())
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
@@ -166,7 +168,7 @@ class Database:
                 if await self._reflect():
                     self._say(log.info, "The database is ready.")
                     return
-            except (EntityMismatch, LookupError) as error:
+            except (EntityMismatch, UnknownSchema) as error:
                 self._say(log.error, str(error))
             except Exception:
                 log.exception("The database could not be looked at; trying again.")
@@ -235,7 +237,7 @@ async def _engines(dal: DataAccessLayer, settings: Settings) -> AsyncIterator[No
         yield
 
 
-def _end_the_server(sentence: str) -> None:
+async def _end_the_server(sentence: str) -> None:
     """End the process of a server with one sentence and status 1; elsewhere do nothing.
 
     A server logs the traceback of whatever the lifespan raises, and ends with a status of its own.
@@ -248,6 +250,7 @@ def _end_the_server(sentence: str) -> None:
     # The parent of several workers takes any other status than 3 for a crash, and tries again.
     status = 3 if multiprocessing.parent_process() else 1
     asyncio.get_running_loop().call_soon(sys.exit, status)
+    await asyncio.Event().wait()  # until it cancels this: the server must not hear of it before
 
 
 @contextmanager
