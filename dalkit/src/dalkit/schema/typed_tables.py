@@ -1,17 +1,18 @@
 """Write the module of typed tables: what Postgres has, as SQLAlchemy's TypedColumns."""
 
 import builtins
-import datetime as dt
-import decimal
 import keyword
 import re
 import runpy
 import unicodedata
-import uuid
 from collections.abc import Iterable, Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, Table, TypedColumns, inspect, types
@@ -36,19 +37,8 @@ IMPORTS = {
     "UUID": "from uuid import UUID",
 }
 OWN = {"NAMING_CONVENTION", "metadata", "outside", "pg", "sa", *IMPORTS}
-PYTHON_TYPES = {
-    bool: "bool",
-    bytes: "bytes",
-    dt.date: "dt.date",
-    dt.datetime: "dt.datetime",
-    dt.time: "dt.time",
-    dt.timedelta: "dt.timedelta",
-    decimal.Decimal: "Decimal",
-    float: "float",
-    int: "int",
-    str: "str",
-    uuid.UUID: "UUID",
-}
+_DATES = {date, datetime, time, timedelta}
+_PYTHON_TYPES = _DATES | {bool, bytes, float, int, str, Decimal, UUID}
 _FOREIGN_KEY_OPTIONS = ("ondelete", "onupdate", "deferrable", "initially", "match")
 
 Key = tuple[str | None, str]  # the schema of a table, None being the default, and its name
@@ -185,19 +175,19 @@ class _Module:
     def _constraints_and_indexes(self, schema: str | None, table: str) -> Iterator[str]:
         """Yield each as an argument of sa.Table, indented for one argument a line."""
         inspector, keys = self._inspector, self._attributes(schema, table)
-        indented = partial(call, before="    ")
-        for item in _by_name(inspector.get_foreign_keys(table, schema)):
+        indented, by_name = partial(call, before="    "), partial(sorted, key=itemgetter("name"))
+        for item in by_name(inspector.get_foreign_keys(table, schema)):
             yield self._foreign_key(item, keys)
-        for item in _by_name(inspector.get_unique_constraints(table, schema)):
+        for item in by_name(inspector.get_unique_constraints(table, schema)):
             columns = [literal(keys[name]) for name in item["column_names"]]
             name = literal(item["name"])
             yield indented("sa.UniqueConstraint", *columns, name=name, **_dialect(item, keys))
-        for item in _by_name(inspector.get_check_constraints(table, schema)):
+        for item in by_name(inspector.get_check_constraints(table, schema)):
             # conv: the name is complete, the naming convention must not prefix it again.
             name = f"sa.schema.conv({literal(item['name'])})"
             options = _dialect(item, keys)
             yield indented("sa.CheckConstraint", sql(item["sqltext"]), name=name, **options)
-        for item in _by_name(inspector.get_indexes(table, schema)):
+        for item in by_name(inspector.get_indexes(table, schema)):
             if "duplicates_constraint" not in item:
                 options = ({"unique": "True"} if item["unique"] else {}) | _dialect(item, keys)
                 columns = [*self._index_columns(item, keys)]
@@ -267,7 +257,7 @@ def _is_attribute(name: str) -> bool:
     if name != _identifier(name) or keyword.iskeyword(name) or name.startswith("__"):
         return False
     # A column called `bytes` would stand for the type in the annotations below it.
-    taken = OWN | {"list", *PYTHON_TYPES.values()}
+    taken = OWN | {"list", *(kind.__name__ for kind in _PYTHON_TYPES - _DATES)}
     return name not in taken and not hasattr(TypedColumns, name)
 
 
@@ -279,10 +269,6 @@ def _identifier(name: str) -> str:
 
 def _qualified(schema: str | None, name: str) -> str:
     return f"{schema}.{name}" if schema else name
-
-
-def _by_name(items: list[Any]) -> list[Any]:
-    return sorted(items, key=lambda item: item["name"])
 
 
 def _dialect(item: Any, keys: dict[str, str]) -> dict[str, str]:
@@ -306,26 +292,24 @@ def _list(sources: Iterable[str]) -> str:
     return "[" + ", ".join(sources) + "]"
 
 
-def _schema(schema: str | None) -> dict[str, str]:
-    return {"schema": literal(schema)} if schema else {}
-
-
 def literal(value: object) -> str:
     """Return the source of a value; strings in the quotes that ruff prefers."""
     if not isinstance(value, str):
         return repr(value)
     quote = "'" if value.count('"') > value.count("'") else '"'
-    plain = (c if c.isprintable() and c != "\\" else _escaped(c) for c in value)
+    plain = (
+        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in value
+    )
     return quote + "".join(plain).replace(quote, "\\" + quote) + quote
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
 
 
 def sql(value: str) -> str:
     """Return the source of a piece of SQL, in which a colon before a word is no bind parameter."""
     return literal(re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", value))
+
+
+def _schema(schema: str | None) -> dict[str, str]:
+    return {"schema": literal(schema)} if schema else {}
 
 
 def call(function: str, /, *arguments: str, before: str = "", **keywords: str) -> str:
@@ -371,6 +355,8 @@ def python_type(kind: TypeEngine[Any]) -> str:
         case pg.DOMAIN():
             return python_type(kind.data_type)
     try:
-        return PYTHON_TYPES.get(kind.python_type, "Any")
+        value = kind.python_type
     except NotImplementedError:
         return "Any"
+    name = f"dt.{value.__name__}" if value in _DATES else value.__name__
+    return name if value in _PYTHON_TYPES else "Any"
