@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    ValidationInfo,
 )
 from pydantic_core import CoreSchema, core_schema
 
@@ -42,8 +43,18 @@ T = TypeVar("T")
 NO_NUL = r"^[^\x00]*$"
 
 
-def number_only(value: object) -> object:
-    """Refuse the strings and booleans that pydantic would take for an integer."""
+#: The validation context of values that are all written as text, those of a CSV file for example.
+FROM_TEXT = {"from_text": True}
+_DIGITS = re.compile(r"-?[0-9]+")
+
+
+def number_only(value: object, info: ValidationInfo) -> object:
+    """Refuse the strings and booleans that pydantic would take for an integer.
+
+    Where all values are written as text, digits are a number.
+    """
+    if info.context == FROM_TEXT and isinstance(value, str) and _DIGITS.fullmatch(value):
+        return value
     if isinstance(value, str | bytes | bool):
         raise ValueError("use a number")
     return value

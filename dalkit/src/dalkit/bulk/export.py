@@ -5,21 +5,28 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import asyncpg
-from sqlalchemy import Executable
+import structlog
+from sqlalchemy import ClauseElement, Executable
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from ..data.transaction import TransactionManager
-from . import json_rows
+from ..web.request import RequestTransaction
 from .formats import CSV, Csv, Format
-from .literals import with_literals
-from .sources import Progress
-from .timeout import TIMEOUT, set_timeout
+from .json_lines import as_json, lines
+from .load import CLIENT_TIMEOUT, STATEMENT_TIMEOUT, Progress, set_timeout
 
 #: Takes some bytes; COPY goes on when it has returned.
 Sink = Callable[[bytes], Awaitable[object]]
-Target = str | os.PathLike[str] | BinaryIO | Sink
+Destination = str | os.PathLike[str] | BinaryIO | Sink
+
+logger = structlog.get_logger(__name__)
 
 #: Bytes gathered before they are written to a file, in a thread.
 PIECE = 1024 * 1024
@@ -33,11 +40,11 @@ SMALL = 64 * 1024
 async def export(
     transaction: TransactionManager,
     statement: Executable,
-    target: Target,
+    target: Destination,
     *,
     file_format: Format = CSV,
     progress: Progress | None = None,
-    statement_timeout: float = TIMEOUT,
+    statement_timeout: float = STATEMENT_TIMEOUT,
 ) -> int:
     """Write the rows that a statement returns to a path, a binary stream or a function.
 
@@ -49,29 +56,26 @@ async def export(
     await set_timeout(transaction, statement_timeout)
     driver: asyncpg.Connection = await transaction.get_dbapi_connection()
     sql = await with_literals(conn, statement)
-    if isinstance(file_format, Csv):
-        options, separators = file_format.options(), b""
-    else:
-        sql = await json_rows.as_json(driver, sql)
-        options, separators = json_rows.OPTIONS, json_rows.SEPARATORS
+    is_csv = isinstance(file_format, Csv)
+    options = file_format.options() if isinstance(file_format, Csv) else {}
     async with _sink(target) as write:
 
-        async def take(piece: bytes) -> None:
-            written = piece.translate(None, separators) if separators else piece
-            await write(written)
+        async def take(copied: bytes) -> None:
+            piece = copied if is_csv else lines(copied)
+            await write(piece)
             if progress is not None:
-                progress(len(written))
-            if len(piece) < SMALL:
+                progress(len(piece))
+            if len(copied) < SMALL:
                 await asyncio.sleep(PAUSE)
 
         status = await driver.copy_from_query(
-            sql, output=take, timeout=statement_timeout, **options
+            sql if is_csv else as_json(sql), output=take, timeout=statement_timeout, **options
         )
     return int(status.rpartition(" ")[2])
 
 
 @asynccontextmanager
-async def _sink(target: Target) -> AsyncIterator[Sink]:
+async def _sink(target: Destination) -> AsyncIterator[Sink]:
     if isinstance(target, str | os.PathLike):
         file = await asyncio.to_thread(Path(target).open, "wb")
         try:
@@ -107,3 +111,130 @@ async def _gathered(stream: BinaryIO) -> AsyncIterator[Sink]:
 
     yield write
     await flush()
+
+
+class ExportResponse(StreamingResponse):
+    """A download that COPY writes straight to the client, as fast as the client takes it.
+
+    Make it in the handler, from a `ReadTransaction`: the transaction stays open, READ ONLY, until
+    the last byte or the client's abort; a client that takes nothing for `client_timeout` seconds is
+    given up. An error before the first byte is answered as usual; one after it cuts the response
+    short. Other `options` are those of `export`. Raises RuntimeError when the transaction may
+    already have written.
+    """
+
+    def __init__(
+        self,
+        transaction: RequestTransaction,
+        statement: Executable,
+        *,
+        filename: str,
+        file_format: Format = CSV,
+        client_timeout: float = CLIENT_TIMEOUT,
+        **options: Any,
+    ) -> None:
+        super().__init__(_nothing(), media_type=file_format.media_type)
+        self.headers["content-disposition"] = (
+            f'attachment; filename="{filename}.{file_format.name}"'
+        )
+        self._arguments = (transaction, statement)
+        self._options = {"file_format": file_format} | options
+        self._client_timeout = client_timeout
+        transaction.hold_open()
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the export; called by StreamingResponse, which watches for the client's abort."""
+        started = False
+
+        async def send_in_time(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._client_timeout) as limit:
+                    await send(message)
+            except TimeoutError:
+                raise (_ClientTooSlow if limit.expired() else TimeoutError)() from None
+
+        async def write(piece: bytes) -> None:
+            nonlocal started
+            if not started:
+                started = True
+                start = {"type": "http.response.start", "status": self.status_code}
+                await send_in_time(start | {"headers": self.raw_headers})
+            await send_in_time({"type": "http.response.body", "body": piece, "more_body": True})
+
+        try:
+            await export(*self._arguments, write, **self._options)
+            if not started:
+                await write(b"")
+            await send_in_time({"type": "http.response.body", "body": b"", "more_body": False})
+        except _ClientTooSlow:  # nobody to answer, and nothing to alert of
+            logger.info("A download was given up: its client took nothing in time.")
+
+
+class _ClientTooSlow(Exception):
+    """The client does not read."""
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+async def with_literals(conn: AsyncConnection, statement: Executable) -> str:
+    """The SQL of `statement`; PostgreSQL itself writes its values as literals of their types.
+
+    SQLAlchemy's literal_binds has no literals for many types (arrays, intervals, jsonb), and
+    asyncpg's copy_from_query(sql, *values) replaces `$1` wherever it stands, in a name as well.
+    Compiled for "pyformat", percent signs in names and texts are doubled, so that Python's `%`
+    puts the literals where the parameters were and nowhere else.
+    """
+    template, _ = _compiled(statement, _pyformat(conn.dialect))
+    state, compiled = _compiled(statement, conn.dialect)
+    values = _driver_values(state, compiled, conn.dialect)
+    if not values:
+        return template.statement % {}
+    driver: asyncpg.Connection = (await conn.get_raw_connection()).driver_connection
+    numbered = {name: f"${number}" for number, name in enumerate(values, start=1)}
+    prepared = await driver.prepare(template.statement % numbered)
+    types = [parameter.oid for parameter in prepared.get_parameters()]
+    literals = await _literals(driver, types, list(values.values()))
+    return template.statement % dict(zip(values, literals, strict=True))
+
+
+def _pyformat(dialect: Dialect) -> Dialect:
+    new: type[Any] = type(dialect)
+    return cast(Dialect, new(paramstyle="pyformat"))
+
+
+def _compiled(statement: Executable, dialect: Dialect) -> tuple[ExpandedState, SQLCompiler]:
+    compiled = statement.compile(dialect=dialect) if isinstance(statement, ClauseElement) else None
+    if not isinstance(compiled, SQLCompiler):
+        raise TypeError(f"{type(statement).__name__} gives no rows that could be exported.")
+    return compiled.construct_expanded_state(), compiled
+
+
+def _driver_values(state: ExpandedState, compiled: SQLCompiler, dialect: Dialect) -> dict[str, Any]:
+    """What asyncpg is given for each parameter, by the name that it has in the SQL."""
+    values: dict[str, Any] = {}
+    for key, bind in ((name, bind) for bind, name in compiled.bind_names.items()):
+        process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        name = compiled.escaped_bind_names.get(key, key)
+        for part in state.parameter_expansion.get(name, [name]):
+            convert = state.processors.get(part) or process
+            value = state.parameters[part]
+            values[part] = convert(value) if convert else value
+    return values
+
+
+async def _literals(driver: asyncpg.Connection, types: list[int], values: list[Any]) -> list[str]:
+    """Each value as `CAST('...' AS type)`."""
+    names = await driver.fetchval(
+        "SELECT array_agg(format_type(oid, -1) ORDER BY place) "
+        "FROM unnest($1::oid[]) WITH ORDINALITY AS given (oid, place)",
+        types,
+    )
+    quoted = ", ".join(
+        f"quote_nullable(CAST(${number} AS {name})::text)"
+        for number, name in enumerate(names, start=1)
+    )
+    row = await driver.fetchrow(f"SELECT {quoted}", *values)
+    return [f"CAST({literal} AS {name})" for literal, name in zip(row, names, strict=True)]

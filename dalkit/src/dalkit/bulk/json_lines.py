@@ -1,119 +1,145 @@
-"""JSON Lines as the CSV that COPY reads.
+"""JSON Lines: lines to COPY's text format, and what COPY writes to lines."""
 
-PostgreSQL itself would need two passes (COPY into a json column, then unpack it) and a third of
-the speed.
-"""
+import json
+from array import array
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NoReturn, Self
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-
-from .csv_values import NULL, Kind, csv_value
-from .errors import BulkError
-from .json_object import members
-from .json_shape import Shape
-from .positions import Positions
+from .copy_text import Number, Object
+from .staging import BAD_TEXT, BulkError
 
 #: Bytes that one line may have.
 LIMIT = 16 * 1024 * 1024
+#: Bytes that are read before the lines so far are looked at.
+CHUNK = 64 * 1024
 
-#: How many sequences of keys are remembered.
-SHAPES = 64
+_SPACE = " \t\r"
 
-#: The end of a row. COPY counts line breaks inside of values, too, if they are of the kind that
-#: ends the first row: texts rarely have a lone carriage return.
-END = b"\r"
+class ModelNumber(float):
+    """A number for a model: pydantic makes a Decimal of its str(), which is as it was written."""
 
+    written: str
 
-class JsonRows:
-    """The rows of one file, in the order of `kinds`."""
+    def __new__(cls, written: str) -> Self:
+        """The number; infinite when a float cannot hold it."""
+        new = super().__new__(cls, written)
+        new.written = written
+        return new
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
-        self._kinds = kinds
-        self._shapes: dict[tuple[str, ...], Shape] = {}
-        self.positions = Positions()
-
-    async def csv(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The rows, some at a time; raises BulkError."""
-        async for lines in whole_lines(pieces, lambda: self.positions.row):
-            yield self._csv(lines)
-
-    def _csv(self, lines: bytes) -> bytes:
-        shape = self._shape(lines.partition(b"\n")[0])
-        if rows := shape and shape.rows(lines):
-            number = len(rows)
-            rows.append(b"")
-            text = END.join(rows)
-            if b"\\" not in lines or text.count(END) == number:
-                self.positions.advance(number)
-                return text
-        return b"".join(self._one_by_one(lines, shape))
-
-    def _one_by_one(self, lines: bytes, shape: Shape | None) -> Iterator[bytes]:
-        for line in lines.split(b"\n"):
-            if not line.strip():
-                self.positions.skip()
-                continue
-            rows = shape and shape.rows(line)
-            row = (rows[0] if rows else self._row(line)) + END
-            self.positions.advance(1, breaks=row.count(END) - 1)
-            yield row
-
-    def _shape(self, line: bytes) -> Shape | None:
-        try:
-            keys = tuple(key for key, _, _ in members(line.decode()))
-        except ValueError:
-            return None
-        if not keys or len(set(keys)) != len(keys) or not self._kinds.keys() >= set(keys):
-            return None
-        if keys not in self._shapes:
-            if len(self._shapes) == SHAPES:
-                self._shapes.clear()
-            self._shapes[keys] = Shape(keys, self._kinds)
-        return self._shapes[keys]
-
-    def _row(self, line: bytes) -> bytes:
-        values = dict.fromkeys(self._kinds, NULL)
-        seen = set[str]()
-        try:
-            for key, value, text in members(line.decode()):
-                self._check(key, seen)
-                if self._kinds[key] == "number" and type(value) is str:
-                    raise self._bad("a number is written without quotes", key)
-                values[key] = csv_value(value, text, self._kinds[key])
-        except UnicodeDecodeError:
-            raise self._bad("the line is not UTF-8") from None
-        except ValueError as error:
-            raise self._bad(f"not a JSON object: {error}") from None
-        return b",".join(values.values())
-
-    def _check(self, key: str, seen: set[str]) -> None:
-        if key not in self._kinds:
-            known = ", ".join(self._kinds)
-            raise self._bad(f"the columns are {known}; there is no such column", key[:63])
-        if key in seen:
-            raise self._bad("the object has this key twice", key)
-        seen.add(key)
-
-    def _bad(self, reason: str, column: str | None = None) -> BulkError:
-        return BulkError(reason, row=self.positions.row + 1, column=column)
+    def __str__(self) -> str:
+        return self.written
 
 
-async def whole_lines(
-    pieces: AsyncIterator[bytes], taken: Callable[[], int] = lambda: 0
-) -> AsyncIterator[bytes]:
-    """Pieces that end where a line ends, without the last line break.
+def _integer(written: str) -> int | ModelNumber:
+    return int(written) if len(written) < 4300 else ModelNumber(written)  # int() takes no more
 
-    Raises BulkError for a line that is too long; `taken` tells how many lines were before it.
-    """
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Object:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise BulkError("the object has this key twice", column=twice)
+    return found
+
+
+#: Objects are tuples of pairs and numbers are texts: a value can be written again as it was.
+as_written = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=tuple
+)
+for_models = json.JSONDecoder(
+    parse_int=_integer, parse_float=ModelNumber, parse_constant=_refuse, object_pairs_hook=_unique
+)
+
+
+async def read_objects(
+    pieces: AsyncIterator[bytes], decoder: json.JSONDecoder
+) -> AsyncIterator[tuple[Sequence[int], list[Object]]]:
+    """The objects, some at a time, each with its row; blank lines are left out. Raises BulkError."""
+    row = 0
+    async for text in whole_lines(pieces, lambda: row):
+        first, rows, objects = row + 1, array("Q"), []
+        for row, line in enumerate(text.split("\n"), first):
+            if line := line.strip(_SPACE):
+                try:
+                    objects.append(_object(line, decoder))
+                except BulkError as error:
+                    raise error.at(row) from None
+                rows.append(row)
+        yield (range(first, row + 1) if len(rows) == row + 1 - first else rows), objects
+
+
+async def whole_lines(pieces: AsyncIterator[bytes], rows: Callable[[], int]) -> AsyncIterator[str]:
+    """Text that ends where a line ends, without the last line break; `rows` were before it."""
     kept: list[bytes] = []
-    size = 0
+    size = begun = 0  # bytes kept, and those of a line that has no end yet
     async for piece in pieces:
-        head, found, tail = piece.rpartition(b"\n")
-        if found:
-            yield b"".join((*kept, head))
-            kept, size = [], 0
-        kept.append(tail)
-        size += len(tail)
-        if size > LIMIT:
-            raise BulkError(f"the line is longer than {LIMIT} bytes", row=taken() + 1)
+        kept.append(piece)
+        size += len(piece)
+        begun = len(piece) - end - 1 if (end := piece.rfind(b"\n")) >= 0 else begun + len(piece)
+        if begun > LIMIT:
+            row = rows() + 1 + sum(one.count(b"\n") for one in kept)
+            raise BulkError(f"the line is longer than {LIMIT} bytes", row=row)
+        if begun < size > CHUNK:
+            head, _, tail = b"".join(kept).rpartition(b"\n")
+            kept, size = [tail], begun
+            yield decoded(head, rows())
     if rest := b"".join(kept):
-        yield rest
+        yield decoded(rest.removesuffix(b"\n"), rows())
+
+
+def decoded(text: bytes, rows: int) -> str:
+    """The text, before which there were so many rows; raises BulkError."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise BulkError(BAD_TEXT, row=rows + 1 + text.count(b"\n", 0, error.start)) from None
+
+
+def _object(line: str, decoder: json.JSONDecoder) -> Object:
+    try:
+        value, end = decoder.raw_decode(line)
+    except json.JSONDecodeError as error:
+        reason = _SENTENCES.get(error.msg, error.msg)
+        raise BulkError(f"not a JSON object: {reason}") from None
+    except RecursionError:
+        raise BulkError("not a JSON object: it is nested too deeply") from None
+    except ValueError as error:
+        raise BulkError(f"not a JSON object: {error}") from None
+    if not isinstance(value, tuple | dict):
+        raise BulkError("not a JSON object: '{' is missing")
+    if end != len(line):
+        raise BulkError("not a JSON object: there is text after the object")
+    return value if isinstance(value, dict) else _unique(value)
+
+
+_NO_KEY = "a key in double quotes is missing"
+#: What json's sentences mean; they differ between versions of Python.
+_SENTENCES = {
+    "Expecting ',' delimiter": "',' or '}' is missing",
+    "Expecting ':' delimiter": "':' is missing",
+    "Expecting property name enclosed in double quotes": _NO_KEY,
+    "Illegal trailing comma before end of object": _NO_KEY,
+}
+
+
+def as_json(sql: str) -> str:
+    """The statement whose rows are the rows of `sql` as JSON objects."""
+    return f"WITH exported AS ({sql}) SELECT row_to_json(exported) FROM exported"  # noqa: S608
+
+
+def lines(copied: bytes) -> bytes:
+    """What COPY has written in its text format, as lines of JSON.
+
+    Only columns of type json have line breaks and tabs outside of strings: a space will do.
+    """
+    if b"\\" not in copied:
+        return copied
+    text = copied.replace(b"\\\\", b"\0")
+    for escape in (b"\\n", b"\\r", b"\\t"):
+        text = text.replace(escape, b" ")
+    return text.replace(b"\0", b"\\")

@@ -1,27 +1,60 @@
 """Load a file: COPY into a staging table, then a statement that moves the rows on."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import asyncio
+import os
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import asyncpg
-from sqlalchemy import Executable, Table
+from pydantic import BaseModel
+from sqlalchemy import Column, Executable, Insert, Table, func, select
+from sqlalchemy.dialects.postgresql import insert
+from starlette.requests import ClientDisconnect, Request
 
+from ..data.rows import column_names
 from ..data.transaction import TransactionManager
-from .csv_values import OPTIONS, kinds_of
-from .errors import bad_file
-from .formats import CSV, Csv, Format
-from .header import check_header, read_header
-from .json_lines import JsonRows
-from .moving import move_rows
-from .sources import Progress, Source, pieces
-from .staging import Columns, checked_columns, create_staging
-from .timeout import TIMEOUT, set_timeout
+from ..entities.conflict import CREATED, Target, on_conflict, returning_created
+from .copy_text import CopyText, written_names
+from .formats import (
+    CSV,
+    Csv,
+    Format,
+    check_header,
+    format_of_content_type,
+    read_header,
+    read_records,
+)
+from .json_lines import as_written, for_models, read_objects
+from .staging import BulkError, bad_file, checked_columns, create_staging
+
+#: What can be loaded. The format of a request is that of its Content-Type.
+Source = str | os.PathLike[str] | BinaryIO | AsyncIterable[bytes] | Request
 
 #: Given the staging table: the statement, or the statements in order, that move its rows on.
 Move = Callable[[Table], Executable | Sequence[Executable]]
 AfterCopy = Callable[[TransactionManager, Table], Awaitable[object]]
+
+#: Is told how many bytes were read or written.
+Progress = Callable[[int], object]
+
+#: Seconds. DATABASE_STATEMENT_TIMEOUT is for requests that do not wait for a client's upload.
+STATEMENT_TIMEOUT = 600.0
+#: Seconds that a client may let pass without sending or taking anything.
+CLIENT_TIMEOUT = 30.0
+
+#: Bytes read from a file at a time.
+PIECE = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,7 +68,7 @@ class Counts:
 
 
 class _Feed(NamedTuple):
-    """What COPY is told and given."""
+    """What COPY is told and given, and the row of the file by COPY's line."""
 
     columns: list[str]
     options: dict[str, Any]
@@ -50,47 +83,167 @@ async def load(
     *,
     like: Table | None = None,
     names: Iterable[str] | None = None,
-    columns: Columns = (),
-    file_format: Format = CSV,
+    columns: Sequence[Column[Any]] = (),
+    rows: type[BaseModel] | None = None,
+    file_format: Format | None = None,
     after_copy: AfterCopy | None = None,
     progress: Progress | None = None,
-    statement_timeout: float = TIMEOUT,
+    statement_timeout: float = STATEMENT_TIMEOUT,
+    client_timeout: float = CLIENT_TIMEOUT,
 ) -> Counts:
-    """Load `source` in the caller's transaction, as a whole or not at all.
+    """Load `source` in the caller's transaction, as a whole or not at all, and count its rows.
 
     The staging table has the columns `names` of the table `like` (all of them when None) and the
     given `columns`; a CHECK or NOT NULL constraint of either is a rule for the file. A given
-    `CheckConstraint(..., info={"reason": ...})` says itself what is wrong; a given
-    `Column(..., info={"json": "number"})` takes no strings from JSON. `after_copy` may add an
-    index, ANALYZE or change rows before they are moved. `progress` is told the bytes of each piece
-    read; `statement_timeout` is in seconds.
+    `CheckConstraint(..., info={"reason": ...})` says itself what is wrong.
 
-    Raises BulkError, with row and column, for what is wrong with the file; what the move raises;
-    and what reading the source raises.
+    With `rows`, every row is validated by this model before it is copied, some hundred at a time,
+    and `names` are its fields by default. Values of CSV are given to it as strings, NULL (what is
+    empty and has no quotes) as None, so its fields must not be strict. That costs memory for some
+    hundred rows and about {COST} of the speed: the model is asked for every row.
+
+    `after_copy` may add an index, ANALYZE or change rows before they are moved. `file_format` is
+    CSV when None, or that of the request. `progress` is told the bytes of each piece read. In
+    seconds: `statement_timeout` for each statement, `client_timeout` for the next piece of a
+    request or an async iterable.
+
+    Raises BulkError, with row and column, for what is wrong with the file or the client; what the
+    move raises; and what reading the source raises.
     """
+    if file_format is None and isinstance(source, Request):
+        file_format = format_of_content_type(source.headers.get("content-type", ""))
+    if rows is not None and names is None:
+        given = {column.name for column in columns}
+        names = [name for name in written_names(rows) if name not in given]
     async with transaction.savepoint():
         await set_timeout(transaction, statement_timeout)
         staging = await create_staging(await transaction.connection(), like, names, columns)
-        async with aclosing(pieces(source, progress)) as taken:
-            copied = await _copy(transaction, staging, taken, file_format, statement_timeout)
+        async with aclosing(pieces(source, client_timeout, progress)) as taken:
+            feed = await _feed(staging, taken, file_format or CSV, rows)
+            copied = await _copy(transaction, staging, feed, statement_timeout)
         if after_copy is not None:
             await after_copy(transaction, staging)
         statements = move(staging)
-        inserted, updated = await move_rows(
+        inserted, updated = await _move(
             transaction, statements if isinstance(statements, Sequence) else [statements]
         )
     return Counts(copied, inserted, updated, max(copied - inserted - updated, 0))
 
 
+def insert_from(staging: Table, table: Table, conflict: Sequence[str] = ()) -> Insert:
+    """The INSERT of the staged columns into `table`, for `load`'s move.
+
+    Rows that are there already, by the columns of a unique constraint in `conflict`, are updated.
+    Two staged rows of one key are an error then (SQLSTATE 21000).
+    """
+    names = staging.c.keys()
+    new = insert(table).from_select(names, select(*staging.c))
+    if not conflict:
+        return new
+    changed = [name for name in names if name not in conflict]
+    return on_conflict(new, names, Target(tuple(conflict)), changed or None)
+
+
+async def columns_of(source: Source, file_format: Format) -> list[str]:
+    """The columns in the header, or the keys of the first line of JSON; raises BulkError."""
+    async with aclosing(pieces(source, CLIENT_TIMEOUT)) as taken:
+        if isinstance(file_format, Csv):
+            return (await read_header(taken, file_format))[0]
+        async for _, objects in read_objects(taken, as_written):
+            if objects:
+                return list(objects[0])
+    raise BulkError("the file is empty")
+
+
+async def set_timeout(transaction: TransactionManager, seconds: float) -> None:
+    """Let each statement of this transaction take so long."""
+    milliseconds = str(int(seconds * 1000))
+    await transaction.execute(select(func.set_config("statement_timeout", milliseconds, True)))
+
+
+async def pieces(
+    source: Source, timeout: float, progress: Progress | None = None
+) -> AsyncGenerator[bytes]:
+    """The bytes of `source`; `progress` is told the size of each piece when it was taken.
+
+    Files are read in a thread. Raises OSError, BulkError for a client that leaves or lets `timeout`
+    seconds pass, and TypeError when the source does not give bytes.
+    """
+    async with aclosing(_read(source, timeout)) as chunks:
+        async for piece in chunks:
+            if not isinstance(piece, bytes):
+                raise TypeError(f"The source gave {type(piece).__name__}; it must give bytes.")
+            yield piece
+            if progress is not None:
+                progress(len(piece))
+
+
+async def _read(source: Source, timeout: float) -> AsyncGenerator[bytes]:
+    if isinstance(source, Request):
+        source = source.stream()
+    if isinstance(source, AsyncIterable):
+        iterator = aiter(source)
+        while (piece := await _next(iterator, timeout)) is not None:
+            yield piece
+    elif isinstance(source, str | os.PathLike):
+        file = await asyncio.to_thread(Path(source).open, "rb")
+        try:
+            while piece := await asyncio.to_thread(file.read, PIECE):
+                yield piece
+        finally:
+            file.close()
+    else:
+        while piece := await asyncio.to_thread(source.read, PIECE):
+            yield piece
+
+
+async def _next(iterator: AsyncIterator[bytes], timeout: float) -> bytes | None:
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            return await anext(iterator, None)
+    except ClientDisconnect:
+        raise BulkError("The client left before the file was complete.", status=400) from None
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise BulkError(f"Nothing was sent for {timeout:g} seconds.", status=408) from None
+
+
+async def _feed(
+    staging: Table, taken: AsyncIterator[bytes], file_format: Format, model: type[BaseModel] | None
+) -> _Feed:
+    names = staging.c.keys()
+    writer = CopyText(staging, model)
+    if not isinstance(file_format, Csv):
+        objects = read_objects(taken, as_written if model is None else for_models)
+        return _Feed(names, {}, writer.text(objects), writer.row_of)
+    header, begun, end = names, b"", 0
+    required = [column.name for column in staging.c if not column.nullable]
+    if model is not None:
+        fields = model.model_fields
+        names = list(column_names(model))
+        required = [name for name, f in zip(names, fields.values(), strict=True) if f.is_required()]
+    if file_format.header:
+        header, begun, end = await read_header(taken, file_format)
+        check_header(header, names, required)
+    if model is None:
+        body = _from(begun, taken)
+        return _Feed(header, file_format.options(), body, lambda line: line)
+    row = begun.count(b"\n", 0, end) or begun.count(b"\r", 0, end)
+    records = read_records(_from(begun[end:], taken), file_format, header, row)
+    return _Feed(staging.c.keys(), {}, writer.text(records), writer.row_of)
+
+
+async def _from(begun: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield begun
+    async for piece in rest:
+        yield piece
+
+
 async def _copy(
-    transaction: TransactionManager,
-    staging: Table,
-    taken: AsyncIterator[bytes],
-    file_format: Format,
-    statement_timeout: float,
+    transaction: TransactionManager, staging: Table, feed: _Feed, statement_timeout: float
 ) -> int:
     driver: asyncpg.Connection = await transaction.get_dbapi_connection()
-    feed = await _feed(staging, taken, file_format)
     checks = await checked_columns(await transaction.connection(), staging)
     try:
         status = await driver.copy_to_table(
@@ -108,20 +261,24 @@ async def _copy(
     return int(status.rpartition(" ")[2])
 
 
-async def _feed(staging: Table, taken: AsyncIterator[bytes], file_format: Format) -> _Feed:
-    names = staging.c.keys()
-    if not isinstance(file_format, Csv):
-        rows = JsonRows(kinds_of(staging))
-        return _Feed(names, OPTIONS, rows.csv(taken), rows.positions.row_of)
-    if not file_format.header:
-        return _Feed(names, file_format.options(), taken, lambda line: line)
-    header, begun = await read_header(taken, file_format)
-    required = [column.name for column in staging.c if not column.nullable]
-    check_header(header, names, required)
-    return _Feed(header, file_format.options(), _from(begun, taken), lambda line: line)
+async def _move(
+    transaction: TransactionManager, statements: Sequence[Executable]
+) -> tuple[int, int]:
+    """Run the statements in order; return how many rows the last one inserted and updated.
 
-
-async def _from(begun: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield begun
-    async for piece in rest:
-        yield piece
+    Rows of any other statement that changes some count as updated. Raises ValueError without any.
+    """
+    if not statements:
+        raise ValueError("The move has no statement.")
+    for statement in statements[:-1]:
+        await transaction.execute(statement)
+    last = statements[-1]
+    if not isinstance(last, Insert):
+        result = await transaction.execute(last)
+        return 0, 0 if result.returns_rows else result.rowcount
+    dialect = (await transaction.connection()).dialect
+    moved = returning_created(last, dialect).cte("moved")
+    new = moved.c[CREATED]
+    counts = select(func.count().filter(new), func.count().filter(~new)).select_from(moved)
+    inserted, updated = (await transaction.execute(counts)).one()
+    return inserted, updated

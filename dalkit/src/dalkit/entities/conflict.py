@@ -1,12 +1,16 @@
 """INSERT ... ON CONFLICT, with the conflict target taken from the reflected constraint."""
 
 from collections.abc import Collection, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Executable, Table, false, literal_column, true
+from sqlalchemy import Boolean, Executable, Table, case, false, literal_column
 from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.dialects.postgresql.dml import OnConflictDoUpdate
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.dml import Insert as AnyInsert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from ..data.columns import column
 from ..data.statements import cached_per_table, insert_row
@@ -85,27 +89,39 @@ def on_conflict(
     )
 
 
-def created_flag(dialect: Dialect) -> ColumnElement[bool]:
-    """Whether the row that an upsert returns was inserted.
+def returning_created(statement: AnyInsert, dialect: Dialect) -> ReturningInsert[Any]:
+    """The INSERT that returns, as CREATED, whether the row was inserted.
 
     PostgreSQL 18 shows the row as it was before, of which even ctid is NULL when there was none:
     a column of the key may be NULL in a row that was there, with NULLS NOT DISTINCT.
-    Earlier servers: a row version that an UPDATE made has xmax set, because ON CONFLICT locks the
-    row first. See `tells_created`.
+    Earlier servers show nothing that holds for tables with partitions, too (these have no xmax):
+    there the condition of DO UPDATE, which is asked for a row that is there, leaves a mark for
+    RETURNING, which is next and wipes it off.
     """
-    if _shows_old_rows(dialect):
-        return literal_column("old.ctid").is_(None).label(CREATED)
-    return (literal_column("xmax") == literal_column("0")).label(CREATED)
-
-
-def tells_created(dialect: Dialect, table: Table) -> bool:
-    """Whether `created_flag` works: before PostgreSQL 18 partitioned tables have no xmax."""
-    return _shows_old_rows(dialect) or table.info.get("kind") != "partitioned table"
-
-
-def _shows_old_rows(dialect: Dialect) -> bool:
     version: Any = dialect.server_version_info
-    return bool(version) and version >= (18,)
+    if version and version >= (18,):
+        return statement.returning(literal_column("old.ctid").is_(None).label(CREATED))
+    return _marking(statement).returning(_WAS_CREATED.label(CREATED))
+
+
+_MARK = literal_column("set_config('dalkit.updated', '1', true) = '1'", Boolean)
+_WAS_CREATED = literal_column(
+    "CASE WHEN current_setting('dalkit.updated', true) = '1' "
+    "THEN set_config('dalkit.updated', '', true) = '1' ELSE true END",
+    Boolean,
+)
+
+
+def _marking(statement: AnyInsert) -> AnyInsert:
+    clause = copy(statement._post_values_clause)
+    if not isinstance(clause, OnConflictDoUpdate):
+        return statement
+    holds = clause.update_whereclause
+    # CASE, unlike AND, asks in this order.
+    clause.update_whereclause = _MARK if holds is None else case((holds, _MARK), else_=false())
+    marking = statement._generate()
+    marking._post_values_clause = clause
+    return marking
 
 
 @cached_per_table
@@ -117,11 +133,6 @@ def upsert_row(
     update: tuple[str, ...] | None,
     dialect: Dialect,
 ) -> Executable:
-    """INSERT of one row with `on_conflict`; it returns the model's columns and whether it is new.
-
-    Where the table does not tell, the row of an update is taken for one that was there.
-    """
+    """INSERT of one row with `on_conflict`; it returns the model's columns and CREATED."""
     upsert = on_conflict(insert_row(table, model, names), names, target, update)
-    if update is not None and tells_created(dialect, table):
-        return upsert.returning(created_flag(dialect))
-    return upsert.returning((true() if update is None else false()).label(CREATED))
+    return returning_created(upsert, dialect)

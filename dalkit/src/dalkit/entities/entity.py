@@ -24,7 +24,7 @@ from ..data.transaction import TransactionManager
 from ..paging.page import Page, page
 from ..paging.query import FilterModel
 from ..web.problems import Problem
-from .conflict import CREATED, Target, target_of, target_over, tells_created, upsert_row
+from .conflict import CREATED, Target, target_of, target_over, upsert_row
 from .insert_many import insert_many
 
 Values = Mapping[str, Any] | BaseModel
@@ -267,11 +267,6 @@ class Entity(ReadEntity):
         changed: tuple[str, ...] | None,
     ) -> tuple[Self, bool] | None:
         """The row that was inserted or updated and whether it was inserted, or None."""
-        dialect = tx.engine.dialect
-        if changed is not None and not tells_created(dialect, table):
-            created = await cls._upsert(tx, table, row, target, None)
-            if created is not None:
-                return created
-        statement = upsert_row(table, cls, tuple(row), target, changed, dialect)
+        statement = upsert_row(table, cls, tuple(row), target, changed, tx.engine.dialect)
         made = await tx.fetch_one(statement, value_params(row))
         return None if made is None else (cls.model_validate(made), made[CREATED])
