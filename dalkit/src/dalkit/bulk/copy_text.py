@@ -31,9 +31,12 @@ class Number(str):
 class CopyText:
     """The text of rows for the columns of a table, and which row of the file each line is of."""
 
-    def __init__(self, table: Table, model: type[BaseModel] | None) -> None:
+    def __init__(
+        self, table: Table, model: type[BaseModel] | None = None, *, from_text: bool = False
+    ) -> None:
         self._kinds = {column.name: _kind(column.type) for column in table.c}
         self._models = None if model is None else TypeAdapter(list[model])  # type: ignore[valid-type]
+        self._context = FROM_TEXT if from_text else None
         #: Lines before, and rows, of what COPY was given last: it cannot be farther behind.
         self._last: deque[tuple[int, Sequence[int]]] = deque(maxlen=1000)
         self._lines = 0
@@ -43,6 +46,8 @@ class CopyText:
     ) -> AsyncIterator[bytes]:
         """The lines for some rows at a time; raises BulkError."""
         async for numbers, objects in rows:
+            if not objects:
+                continue
             self._last.append((self._lines, numbers))
             self._lines += len(numbers)
             yield self._text(numbers, objects)
@@ -71,7 +76,7 @@ class CopyText:
                 raise unknown_column(name, self._kinds)
             return objects
         try:
-            valid = self._models.validate_python(objects, context=FROM_TEXT)
+            valid = self._models.validate_python(objects, context=self._context)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             column = str(first["loc"][1]) if len(first["loc"]) > 1 else None

@@ -53,7 +53,7 @@ class Csv:
     def split(
         self, text: str, *, final: bool, most: int | None = None
     ) -> list[tuple[CsvRecord, int]]:
-        """The records at the beginning of `text`, at `most` so many, each with the place of its end.
+        """The records, at most so many, at the beginning of `text`, each with its end.
 
         What is not `final` may go on: its last record is left out. So is, with all after it, what
         is no record.
@@ -63,9 +63,11 @@ class Csv:
         at, size = 0, len(text)
         while at < size and len(records) != most:
             found = self._value.match(text, at)
-            if found is None or (found.end() == size and not final):
+            if found is None:
                 break
             quoted, plain, end = found.groups()
+            if found.end() == size and not (final or end.endswith("\n")):
+                break
             values.append(self._plain(plain) if quoted is None else self._quoted(quoted))
             at = found.end()
             if end != self.delimiter:
@@ -190,7 +192,9 @@ async def read_records(
     after `row`. Raises BulkError.
     """
 
-    def take(final: bool) -> tuple[Sequence[int], list[dict[str, str | None]]]:
+    text, looked_at = "", 0
+
+    def take(*, final: bool) -> tuple[Sequence[int], list[dict[str, str | None]]]:
         nonlocal row, text
         start, rows, records = 0, array("Q"), []
         for values, end in form.split(text, final=final):
@@ -207,7 +211,6 @@ async def read_records(
         return rows, records
 
     decoder = getincrementaldecoder("utf-8")()
-    text, looked_at = "", 0
     async for piece in pieces:
         try:
             text += decoder.decode(piece)

@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NoReturn, Self
 
 from .copy_text import Number, Object
@@ -14,6 +14,7 @@ LIMIT = 16 * 1024 * 1024
 CHUNK = 64 * 1024
 
 _SPACE = " \t\r"
+
 
 class ModelNumber(float):
     """A number for a model: pydantic makes a Decimal of its str(), which is as it was written."""
@@ -38,7 +39,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Object:
+def _unique(pairs: Sequence[tuple[str, Any]]) -> Object:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -59,41 +60,45 @@ for_models = json.JSONDecoder(
 async def read_objects(
     pieces: AsyncIterator[bytes], decoder: json.JSONDecoder
 ) -> AsyncIterator[tuple[Sequence[int], list[Object]]]:
-    """The objects, some at a time, each with its row; blank lines are left out. Raises BulkError."""
-    row = 0
-    async for text in whole_lines(pieces, lambda: row):
-        first, rows, objects = row + 1, array("Q"), []
-        for row, line in enumerate(text.split("\n"), first):
+    """The objects, some at a time, and the row of each; blank lines are left out.
+
+    Raises BulkError.
+    """
+    async for before, text in whole_lines(pieces):
+        rows, objects = array("Q"), []
+        for row, line in enumerate(text.split("\n"), before + 1):
             if line := line.strip(_SPACE):
                 try:
                     objects.append(_object(line, decoder))
                 except BulkError as error:
                     raise error.at(row) from None
                 rows.append(row)
-        yield (range(first, row + 1) if len(rows) == row + 1 - first else rows), objects
+        is_dense = bool(rows) and rows[-1] - before == len(rows)  # a range takes less memory
+        yield range(rows[0], rows[-1] + 1) if is_dense else rows, objects
 
 
-async def whole_lines(pieces: AsyncIterator[bytes], rows: Callable[[], int]) -> AsyncIterator[str]:
-    """Text that ends where a line ends, without the last line break; `rows` were before it."""
+async def whole_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, str]]:
+    """Text that ends where a line ends, without the last line break, and how many were before."""
     kept: list[bytes] = []
-    size = begun = 0  # bytes kept, and those of a line that has no end yet
+    before = size = begun = 0  # lines; bytes kept, and those of a line that has no end yet
     async for piece in pieces:
         kept.append(piece)
         size += len(piece)
         begun = len(piece) - end - 1 if (end := piece.rfind(b"\n")) >= 0 else begun + len(piece)
         if begun > LIMIT:
-            row = rows() + 1 + sum(one.count(b"\n") for one in kept)
+            row = before + 1 + sum(one.count(b"\n") for one in kept)
             raise BulkError(f"the line is longer than {LIMIT} bytes", row=row)
         if begun < size > CHUNK:
             head, _, tail = b"".join(kept).rpartition(b"\n")
             kept, size = [tail], begun
-            yield decoded(head, rows())
+            yield before, decoded(head, before)
+            before += head.count(b"\n") + 1
     if rest := b"".join(kept):
-        yield decoded(rest.removesuffix(b"\n"), rows())
+        yield before, decoded(rest.removesuffix(b"\n"), before)
 
 
 def decoded(text: bytes, rows: int) -> str:
-    """The text, before which there were so many rows; raises BulkError."""
+    """The text, which is after so many rows; raises BulkError."""
     try:
         return text.decode()
     except UnicodeDecodeError as error:

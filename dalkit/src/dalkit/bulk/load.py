@@ -162,14 +162,14 @@ async def set_timeout(transaction: TransactionManager, seconds: float) -> None:
 
 
 async def pieces(
-    source: Source, timeout: float, progress: Progress | None = None
+    source: Source, patience: float, progress: Progress | None = None
 ) -> AsyncGenerator[bytes]:
     """The bytes of `source`; `progress` is told the size of each piece when it was taken.
 
-    Files are read in a thread. Raises OSError, BulkError for a client that leaves or lets `timeout`
-    seconds pass, and TypeError when the source does not give bytes.
+    Files are read in a thread. Raises OSError, BulkError for a client that leaves or sends nothing
+    for `patience` seconds, and TypeError when the source does not give bytes.
     """
-    async with aclosing(_read(source, timeout)) as chunks:
+    async with aclosing(_read(source, patience)) as chunks:
         async for piece in chunks:
             if not isinstance(piece, bytes):
                 raise TypeError(f"The source gave {type(piece).__name__}; it must give bytes.")
@@ -178,12 +178,12 @@ async def pieces(
                 progress(len(piece))
 
 
-async def _read(source: Source, timeout: float) -> AsyncGenerator[bytes]:
+async def _read(source: Source, patience: float) -> AsyncGenerator[bytes]:
     if isinstance(source, Request):
         source = source.stream()
     if isinstance(source, AsyncIterable):
         iterator = aiter(source)
-        while (piece := await _next(iterator, timeout)) is not None:
+        while (piece := await _next(iterator, patience)) is not None:
             yield piece
     elif isinstance(source, str | os.PathLike):
         file = await asyncio.to_thread(Path(source).open, "rb")
@@ -197,23 +197,24 @@ async def _read(source: Source, timeout: float) -> AsyncGenerator[bytes]:
             yield piece
 
 
-async def _next(iterator: AsyncIterator[bytes], timeout: float) -> bytes | None:
+async def _next(iterator: AsyncIterator[bytes], patience: float) -> bytes | None:
     try:
-        async with asyncio.timeout(timeout) as limit:
+        async with asyncio.timeout(patience) as limit:
             return await anext(iterator, None)
     except ClientDisconnect:
         raise BulkError("The client left before the file was complete.", status=400) from None
     except TimeoutError:
         if not limit.expired():
             raise
-        raise BulkError(f"Nothing was sent for {timeout:g} seconds.", status=408) from None
+        raise BulkError(f"Nothing was sent for {patience:g} seconds.", status=408) from None
 
 
 async def _feed(
     staging: Table, taken: AsyncIterator[bytes], file_format: Format, model: type[BaseModel] | None
 ) -> _Feed:
     names = staging.c.keys()
-    writer = CopyText(staging, model)
+    is_csv = isinstance(file_format, Csv)
+    writer = CopyText(staging, model, from_text=is_csv)
     if not isinstance(file_format, Csv):
         objects = read_objects(taken, as_written if model is None else for_models)
         return _Feed(names, {}, writer.text(objects), writer.row_of)
@@ -279,6 +280,6 @@ async def _move(
     dialect = (await transaction.connection()).dialect
     moved = returning_created(last, dialect).cte("moved")
     new = moved.c[CREATED]
-    counts = select(func.count().filter(new), func.count().filter(~new)).select_from(moved)
-    inserted, updated = (await transaction.execute(counts)).one()
+    counts: Any = select(func.count().filter(new), func.count().filter(~new)).select_from(moved)
+    (inserted, updated) = tuple((await transaction.execute(counts)).one())
     return inserted, updated

@@ -63,7 +63,10 @@ def unknown_column(name: str, known: Collection[str], row: int | None = None) ->
 
 
 async def create_staging(
-    conn: AsyncConnection, like: Table | None, names: Iterable[str] | None, columns: Sequence[Column[Any]]
+    conn: AsyncConnection,
+    like: Table | None,
+    names: Iterable[str] | None,
+    columns: Sequence[Column[Any]],
 ) -> Table:
     """Create a temporary table that is dropped at the end of the transaction, and return it.
 
@@ -131,7 +134,11 @@ def _copy(column: Column[Any]) -> Column[Any]:
 
 
 def _statements(
-    dialect: Dialect, staging: Table, like: Table | None, copied: Columns, columns: Sequence[Column[Any]]
+    dialect: Dialect,
+    staging: Table,
+    like: Table | None,
+    copied: Sequence[Column[Any]],
+    columns: Sequence[Column[Any]],
 ) -> Iterator[str]:
     """LIKE copies types that SQLAlchemy cannot name, and the CHECK constraints."""
     preparer = dialect.identifier_preparer

@@ -10,7 +10,7 @@ from sqlalchemy import Table, select
 from dalkit import TransactionManager
 from dalkit.bulk import Counts, load
 
-from tests.db.bulk.things import COLUMNS, create_things, upsert
+from tests.bulk.things import COLUMNS, create_things, upsert
 
 Load = Callable[..., Awaitable[Counts]]
 Stored = Callable[..., Awaitable[list[Any]]]

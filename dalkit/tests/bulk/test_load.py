@@ -12,8 +12,8 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, sel
 from dalkit import TransactionManager
 from dalkit.bulk import CSV, JSON_LINES, Counts, Csv, load
 
-from tests.db.bulk.conftest import Load, Stored
-from tests.db.bulk.things import in_pieces, skip_known, upsert
+from tests.bulk.conftest import Load, Stored
+from tests.bulk.things import in_pieces, skip_known, upsert
 
 AWKWARD = 'line\nbreak\r\n, tab\t "quotes" \'single\' back\\slash \\n \\. é 🦄 ; {"json": [1]}'
 

@@ -44,8 +44,8 @@ from dalkit import TransactionManager
 from dalkit.bulk import CSV, JSON_LINES, Csv, export
 from dalkit.bulk.export import PAUSE, SMALL
 
-from tests.db.bulk.conftest import Load, Stored
-from tests.db.bulk.things import COLUMNS
+from tests.bulk.conftest import Load, Stored
+from tests.bulk.things import COLUMNS
 
 AWKWARD = "line\nbreak\r, tab\t \"quotes\" 'single' back\\slash \\. é 🦄 %s %(x)s $1"
 

@@ -83,6 +83,7 @@ async def test_a_terminal_shows_a_progress_bar(fresh_database: str, tmp_path: Pa
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "tests.service.cli", "bulk", "load"]
     environment = {**os.environ, "DATABASE_URL": fresh_database, "TERM": "xterm"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     await asyncio.to_thread(
         subprocess.run,
         [*command, "author", str(file)],

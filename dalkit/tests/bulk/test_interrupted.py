@@ -12,7 +12,7 @@ from sqlalchemy import Table, text
 from dalkit import DataAccessLayer
 from dalkit.bulk import CSV, JSON_LINES, export, load
 
-from tests.db.bulk.things import DDL, in_pieces, upsert
+from tests.bulk.things import DDL, in_pieces, upsert
 
 
 @pytest.fixture
