@@ -45,6 +45,7 @@ NO_NUL = r"^[^\x00]*$"
 
 #: The validation context of values that are all written as text, those of a CSV file for example.
 FROM_TEXT = {"from_text": True}
+_HOURS_ONLY = re.compile(r":\d\d(\.\d+)?[+-]\d\d$")
 _DIGITS = re.compile(r"-?[0-9]+")
 
 
@@ -67,8 +68,13 @@ def _digits_only(value: object) -> object:
     return value
 
 
-def iso_only(value: object) -> object:
-    """Refuse the numbers and bare digits that pydantic would take for seconds since 1970."""
+def iso_only(value: object, info: ValidationInfo) -> object:
+    """Refuse the numbers and bare digits that pydantic would take for seconds since 1970.
+
+    Where all values are written as text, PostgreSQL may have written them: `10:00:00+00`.
+    """
+    if info.context == FROM_TEXT and isinstance(value, str) and _HOURS_ONLY.search(value):
+        value += ":00"
     if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value):
         return value
     if isinstance(value, date):

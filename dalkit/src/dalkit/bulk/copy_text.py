@@ -28,6 +28,9 @@ class Number(str):
     __slots__ = ()
 
 
+_TEXTS = {str, Number}
+
+
 class CopyText:
     """The text of rows for the columns of a table, and which row of the file each line is of."""
 
@@ -86,9 +89,11 @@ class CopyText:
 
     def _column(self, objects: Sequence[Object], name: str, kind: Kind) -> list[str]:
         write = _WRITERS[kind]
-        values = [one.get(name) for one in objects]
+        values: list[Any] = [one.get(name) for one in objects]
+        texts: list[str]
         try:
-            texts = ["" if value is None else write(value) for value in values]
+            is_text = kind == "plain" and _TEXTS.issuperset(map(type, values))
+            texts = values if is_text else ["" if v is None else write(v) for v in values]
             joined = "\0".join(texts)  # no value may have a NUL
             _ = joined.encode()  # nor a lone surrogate
         except UnicodeEncodeError:
@@ -115,13 +120,15 @@ def _kind(type_: TypeEngine[Any]) -> Kind:
 
 
 def _json(value: Any) -> str:
-    if isinstance(value, Number):
-        return value
-    if isinstance(value, tuple):  # an object that keeps all of its pairs
-        return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value) + "}"
+    if isinstance(value, str):
+        return value if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_json, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _plain(value: Any) -> str:
@@ -139,7 +146,7 @@ def _element(value: Any) -> str:
         return "NULL"
     if isinstance(value, list):
         return _array(value)
-    if isinstance(value, tuple | dict):
+    if isinstance(value, dict):
         raise ValueError("an array cannot hold an object")
     escaped = _plain(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NoReturn, Self
 
 from .copy_text import Number, Object
@@ -12,6 +12,9 @@ from .staging import BAD_TEXT, BulkError
 LIMIT = 16 * 1024 * 1024
 #: Bytes that are read before the lines so far are looked at.
 CHUNK = 64 * 1024
+
+#: Reads a value at a place of a text, and tells where it ends.
+Scan = Callable[[str, int], tuple[Any, int]]
 
 _SPACE = " \t\r"
 
@@ -39,7 +42,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _unique(pairs: Sequence[tuple[str, Any]]) -> Object:
+def _unique(pairs: list[tuple[str, Any]]) -> Object:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -48,17 +51,20 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> Object:
     return found
 
 
-#: Objects are tuples of pairs and numbers are texts: a value can be written again as it was.
-as_written = json.JSONDecoder(
-    parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=tuple
-)
-for_models = json.JSONDecoder(
-    parse_int=_integer, parse_float=ModelNumber, parse_constant=_refuse, object_pairs_hook=_unique
-)
+def _scanner(integer: Callable[[str], Any], number: Callable[[str], Any]) -> Scan:
+    decoder: Any = json.JSONDecoder(
+        parse_int=integer, parse_float=number, parse_constant=_refuse, object_pairs_hook=_unique
+    )
+    scan: Scan = decoder.scan_once
+    return scan
+
+
+#: Numbers are the text that they were written with, or what a model takes.
+as_written, for_models = _scanner(Number, Number), _scanner(_integer, ModelNumber)
 
 
 async def read_objects(
-    pieces: AsyncIterator[bytes], decoder: json.JSONDecoder
+    pieces: AsyncIterator[bytes], scan: Scan
 ) -> AsyncIterator[tuple[Sequence[int], list[Object]]]:
     """The objects, some at a time, and the row of each; blank lines are left out.
 
@@ -69,7 +75,7 @@ async def read_objects(
         for row, line in enumerate(text.split("\n"), before + 1):
             if line := line.strip(_SPACE):
                 try:
-                    objects.append(_object(line, decoder))
+                    objects.append(_object(line, scan))
                 except BulkError as error:
                     raise error.at(row) from None
                 rows.append(row)
@@ -105,21 +111,23 @@ def decoded(text: bytes, rows: int) -> str:
         raise BulkError(BAD_TEXT, row=rows + 1 + text.count(b"\n", 0, error.start)) from None
 
 
-def _object(line: str, decoder: json.JSONDecoder) -> Object:
+def _object(line: str, scan: Scan) -> Object:
     try:
-        value, end = decoder.raw_decode(line)
+        value, end = scan(line, 0)
+    except StopIteration:
+        reason = "Expecting value"
     except json.JSONDecodeError as error:
         reason = _SENTENCES.get(error.msg, error.msg)
-        raise BulkError(f"not a JSON object: {reason}") from None
     except RecursionError:
-        raise BulkError("not a JSON object: it is nested too deeply") from None
+        reason = "it is nested too deeply"
     except ValueError as error:
-        raise BulkError(f"not a JSON object: {error}") from None
-    if not isinstance(value, tuple | dict):
-        raise BulkError("not a JSON object: '{' is missing")
-    if end != len(line):
-        raise BulkError("not a JSON object: there is text after the object")
-    return value if isinstance(value, dict) else _unique(value)
+        reason = str(error)
+    else:
+        if isinstance(value, dict) and end == len(line):
+            return value
+        is_object = isinstance(value, dict)
+        reason = "there is text after the object" if is_object else "'{' is missing"
+    raise BulkError(f"not a JSON object: {reason}")
 
 
 _NO_KEY = "a key in double quotes is missing"
