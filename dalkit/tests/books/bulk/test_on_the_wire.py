@@ -11,8 +11,9 @@ import pytest
 from fastapi import FastAPI
 
 from dalkit import DataAccessLayer, TransactionMiddleware
+from dalkit.bulk import ExportResponse, load
 from dalkit.data.engine import create_engine
-from dalkit.web import problem_handlers
+from dalkit.web import BodyLimitMiddleware, problem_handlers
 
 from tests.service.books.bulk import router
 from tests.serving import serving
@@ -34,6 +35,7 @@ def _app(database_url: str) -> FastAPI:
 
     app = FastAPI(exception_handlers=problem_handlers, lifespan=lifespan)
     app.add_middleware(TransactionMiddleware, dal=dal)
+    app.add_middleware(BodyLimitMiddleware, max_body_size=10_000_000)
     app.include_router(router)
     return app
 
@@ -77,7 +79,7 @@ async def test_an_upload_that_breaks_off_stores_nothing(
     _, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(
         b"POST /library/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
-        b"Content-Length: 99999999\r\n\r\ncatalog,title,author_id\n"
+        b"Content-Length: 9999999\r\n\r\ncatalog,title,author_id\n"
     )
     for number in range(20_000):
         writer.write(b"%d,T,1\n" % number)
@@ -91,13 +93,76 @@ async def test_an_upload_that_breaks_off_stores_nothing(
     assert (await _upload(url, "a")).json()["inserted"] == 1
 
 
-async def test_a_download_that_breaks_off_frees_the_connection(
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routes that wait for their client a moment only."""
+    monkeypatch.setitem(load.__kwdefaults__, "client_timeout", 0.3)
+    monkeypatch.setitem(ExportResponse.__init__.__kwdefaults__, "client_timeout", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("begun", [b"", b"catalog,title,author_id\na,T,1\n"])
+async def test_an_upload_that_stands_still_is_given_up(
+    url: str, observer: asyncpg.Connection, begun: bytes
+) -> None:
+    """It is answered with 408, and its connection goes back."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(
+        b"POST /library/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        b"Content-Length: 9999999\r\n\r\n" + begun
+    )
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    await _settled(observer)
+    assert (await _upload(url, "a")).json()["inserted"] == 1
+    writer.close()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_client_that_does_not_read_is_given_up(
     url: str, observer: asyncpg.Connection
 ) -> None:
+    """Its download is cut short and its connection goes back, while it still holds the socket."""
+    await _fill(observer)
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1000)
+    writer.write(b"GET /library/export HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    assert (await _upload(url, "a")).json()["inserted"] == 1
+    with pytest.raises(asyncio.IncompleteReadError):
+        while True:
+            await reader.readexactly(1_000_000)
+    writer.close()
+
+
+async def test_an_upload_over_the_limit_is_a_413(url: str, observer: asyncpg.Connection) -> None:
+    async def file() -> AsyncIterator[bytes]:
+        yield b"catalog,title,author_id\n"
+        for number in range(100):
+            yield b"%d,%b,1\n" % (number, b"t" * 100) * 1000
+
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        answer = await client.post(
+            "/library/bulk", content=file(), headers={"content-type": "text/csv"}
+        )
+    assert answer.status_code == 413
+    assert await observer.fetchval("SELECT count(*) FROM book") == 0
+    assert (await _upload(url, "a")).json()["inserted"] == 1
+
+
+async def _fill(observer: asyncpg.Connection) -> None:
     await observer.execute(
         "INSERT INTO book (catalog, title, author_id) "
         "SELECT n, repeat('t', 1000), 1 FROM generate_series(1, 50000) AS n"
     )
+
+
+async def test_a_download_that_breaks_off_frees_the_connection(
+    url: str, observer: asyncpg.Connection
+) -> None:
+    await _fill(observer)
     async with (
         httpx.AsyncClient(base_url=url, timeout=30) as client,
         client.stream("GET", "/library/export") as answer,
