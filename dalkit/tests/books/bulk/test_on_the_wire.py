@@ -96,8 +96,9 @@ async def test_an_upload_that_breaks_off_stores_nothing(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Routes that wait for their client a moment only."""
-    monkeypatch.setitem(load.__kwdefaults__, "client_timeout", 0.3)
-    monkeypatch.setitem(ExportResponse.__init__.__kwdefaults__, "client_timeout", 0.3)
+    for function in (load, ExportResponse.__init__):
+        defaults = function.__kwdefaults__ or {}
+        monkeypatch.setitem(defaults, "client_timeout", 0.3)
 
 
 @pytest.mark.usefixtures("impatient")
