@@ -20,7 +20,7 @@ from ..data.transaction import TransactionManager
 from ..web.request import RequestTransaction
 from .formats import CSV, Csv, Format
 from .json_lines import as_json, lines
-from .load import CLIENT_TIMEOUT, STATEMENT_TIMEOUT, Progress, set_timeout
+from .load import CLIENT_TIMEOUT, STATEMENT_TIMEOUT, Progress
 
 #: Takes some bytes; COPY goes on when it has returned.
 Sink = Callable[[bytes], Awaitable[object]]
@@ -53,7 +53,7 @@ async def export(
     raises.
     """
     conn = await transaction.connection()
-    await set_timeout(transaction, statement_timeout)
+    await transaction.set_statement_timeout(statement_timeout)
     driver: asyncpg.Connection = await transaction.get_dbapi_connection()
     sql = await with_literals(conn, statement)
     is_csv = isinstance(file_format, Csv)

@@ -116,7 +116,7 @@ async def load(
         given = {column.name for column in columns}
         names = [name for name in written_names(rows) if name not in given]
     async with transaction.savepoint():
-        await set_timeout(transaction, statement_timeout)
+        await transaction.set_statement_timeout(statement_timeout)
         staging = await create_staging(await transaction.connection(), like, names, columns)
         async with aclosing(pieces(source, client_timeout, progress)) as taken:
             feed = await _feed(staging, taken, file_format or CSV, rows)
@@ -153,12 +153,6 @@ async def columns_of(source: Source, file_format: Format) -> list[str]:
             if objects:
                 return list(objects[0])
     raise BulkError("the file is empty")
-
-
-async def set_timeout(transaction: TransactionManager, seconds: float) -> None:
-    """Let each statement of this transaction take so long."""
-    milliseconds = str(int(seconds * 1000))
-    await transaction.execute(select(func.set_config("statement_timeout", milliseconds, True)))
 
 
 async def pieces(
