@@ -63,7 +63,9 @@ async def test_a_lasting_error_is_told_about_once_a_window_and_is_news_after_a_q
         for told, repeats in ((2, 3), (3, 5)):
             await asyncio.gather(*(client.get("/same") for _ in range(repeats)))
             notifier._end_window(key, seen)
-            assert f"{repeats} more in the last 60 s" in str((await fake_slack.received(told))[-1])
+            assert f"{repeats} more times in the last 60 s" in str(
+                (await fake_slack.received(told))[-1]
+            )
         notifier._end_window(key, seen)
         assert notifier._seen == {}
         await client.get("/same")

@@ -119,7 +119,7 @@ def test_every_exception_fits(name: str) -> None:
     started = process_time()
     report = report_of(raised(error), user_sub="u" * 5000, request_id="i" * 64, route="/r" * 3000)
     assert_slack_takes(report.payload(NOTES))
-    assert_slack_takes(report.payload(NOTES, short=True))
+    assert_slack_takes(report.payload(NOTES, again=True))
     assert process_time() - started < 0.5
 
 

@@ -37,7 +37,6 @@ async def test_queue_drops_and_results_are_measured(fake_slack: FakeSlack) -> No
         delivery.put(job(), delivery.alerts)
     delivery.put(job(), delivery.reports)
     queued = measured(reader)
-    delivery.start()
     await delivery.stop()
     sent = measured(reader)
     assert queued["slack.queue.length", "alert"] == 2

@@ -55,16 +55,13 @@ class Lane:
 
 
 class Delivery:
-    """Sends jobs to one webhook, alerts before forwarded reports.
-
-    Start it inside the event loop; `stop` sends what is queued, for `pace.drain` seconds at most.
-    """
+    """Sends jobs to one webhook, alerts before forwarded reports."""
 
     def __init__(self, url: str, pace: Pace, *, alerts: int = 100, reports: int = 20) -> None:
         self.alerts, self.reports = Lane(alerts), Lane(reports)
         self.sent = self.failed = 0
         self._url, self._pace = url, pace
-        self._wake = asyncio.Event()
+        self._tls = httpx.create_ssl_context()  # takes 30 ms: not again for each client
         self._stopping = False
         self._worker: asyncio.Task[None] | None = None
 
@@ -82,24 +79,20 @@ class Delivery:
         if not self.accepts(lane):
             return False
         lane.jobs.append(job)
-        self._wake.set()
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work(), name="slack-delivery")
         return True
 
-    def start(self) -> None:
-        """Start the worker, unless it runs; it can be started again after `stop`."""
-        if self._worker is None:
-            self._stopping, self._wake = False, asyncio.Event()
-            self._worker = asyncio.create_task(self._work(), name="slack-delivery")
-
     async def stop(self) -> None:
-        """Send what is queued, for `drain` seconds at most, and log how much is left."""
+        """Send what is queued, for `pace.drain` seconds at most, and log how much is left.
+
+        Nothing is taken meanwhile; afterwards it can be used again.
+        """
         self._stopping = True
-        self._wake.set()
         if self._worker is not None:
             await asyncio.wait([self._worker], timeout=self._pace.drain)
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
-            self._worker = None
         left = [*self.alerts.jobs, *self.reports.jobs]
         self.alerts.jobs.clear()
         self.reports.jobs.clear()
@@ -107,22 +100,15 @@ class Delivery:
             _resolve(job, 0)
         if left:
             logger.warning("slack_messages_not_sent", total=len(left))
+        self._stopping = False
 
     async def _work(self) -> None:
-        async with httpx.AsyncClient(timeout=self._pace.timeout) as client:
-            while job := await self._next():
-                started = monotonic()
-                await self._send(client, job)
-                del job  # it may hold a token
-                await asyncio.sleep(max(0.0, started + self._pace.interval - monotonic()))
-
-    async def _next(self) -> Job | None:
-        while not (jobs := self.alerts.jobs or self.reports.jobs):
-            if self._stopping:
-                return None
-            self._wake.clear()
-            await self._wake.wait()
-        return jobs.popleft()
+        while self.alerts.jobs or self.reports.jobs:  # again: some may come while it is closed
+            async with httpx.AsyncClient(verify=self._tls, timeout=self._pace.timeout) as client:
+                while jobs := self.alerts.jobs or self.reports.jobs:
+                    started = monotonic()
+                    await self._send(client, jobs.popleft())
+                    await asyncio.sleep(max(0.0, started + self._pace.interval - monotonic()))
 
     async def _send(self, client: httpx.AsyncClient, job: Job) -> None:
         """Send one job; whatever goes wrong is counted and logged, and the worker lives on."""

@@ -18,7 +18,13 @@ from .text import fit
 _LONGEST_IN_ALL = 10_000
 _LONGEST_BODY = 16_384
 _MOST_USERS = 1000
-_PATIENCE = 20.0
+_PATIENCE = 20.0  # seconds
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"description": "Not JSON"},
+    429: {"description": "Too many reports"},
+    502: {"description": "Not sent"},
+    503: {"description": "Slack is not configured"},
+}
 
 
 def _fit(limit: int) -> AfterValidator:
@@ -144,25 +150,15 @@ def slack_router(
     limits, source = limits or ReportLimits(), source or notifier.source
     router = APIRouter(tags=["slack"], dependencies=dependencies)
 
-    async def within_limits(request: Request) -> None:
+    async def check(request: Request) -> None:
         if notifier.delivery is None:
             raise HTTPException(503, "Slack is not configured: SLACK_WEBHOOK_URL is not set.")
         if seconds := limits.retry_after(_reporter(request)):
-            raise _refused("Too many reports.", retry_after=seconds)
+            raise HTTPException(429, "Too many reports.", {"Retry-After": str(seconds)})
         if len(await request.body()) > _LONGEST_BODY:  # Slack would not take it either
             raise HTTPException(413, f"A report takes {_LONGEST_BODY} bytes.")
 
-    @router.post(
-        "/slack",
-        status_code=204,
-        dependencies=[Depends(within_limits)],
-        responses={
-            400: {"description": "Not JSON"},
-            429: {"description": "Too many reports"},
-            502: {"description": "Not sent"},
-            503: {"description": "Slack is not configured"},
-        },
-    )
+    @router.post("/slack", status_code=204, dependencies=[Depends(check)], responses=_RESPONSES)
     async def forward_slack_logger(
         payload: SlackLogger,
         request: Request,
@@ -171,15 +167,17 @@ def slack_router(
         """Forward a report to Slack; without `wait` it is queued and sent within seconds."""
         done = notifier.forward(_message(payload, request, source))
         if done is None:
-            raise _refused("Too many reports are waiting.", retry_after=30)
-        if wait:
-            await _accepted(done)
+            raise HTTPException(429, "Too many reports are waiting.", {"Retry-After": "30"})
+        if not wait:
+            return
+        try:
+            status = await asyncio.wait_for(done, _PATIENCE)
+        except TimeoutError:
+            raise HTTPException(502, "Slack has not accepted the report yet.") from None
+        if status != 200:  # without any word of Slack's answer
+            raise HTTPException(502, f"Slack refused the report (HTTP {status or 'no answer'}).")
 
     return router
-
-
-def _refused(detail: str, *, retry_after: int) -> HTTPException:
-    return HTTPException(429, detail, {"Retry-After": str(retry_after)})
 
 
 def _reporter(request: Request) -> str:
@@ -200,13 +198,3 @@ def _message(payload: SlackLogger, request: Request, source: str) -> Payload:
         "unfurl_links": False,
         "unfurl_media": False,
     }
-
-
-async def _accepted(done: asyncio.Future[int]) -> None:
-    """Return when Slack took the message. Raises 502, without any word of Slack's answer."""
-    try:
-        status = await asyncio.wait_for(done, _PATIENCE)
-    except TimeoutError:
-        raise HTTPException(502, "Slack has not accepted the report yet.") from None
-    if status != 200:
-        raise HTTPException(502, f"Slack refused the report (HTTP {status or 'no answer'}).")

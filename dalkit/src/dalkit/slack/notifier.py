@@ -5,7 +5,6 @@ from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from types import TracebackType
 from typing import Any, Self
 
 import structlog
@@ -42,11 +41,10 @@ class Seen:
 class SlackNotifier:
     """Reports unexpected errors to a Slack webhook; equal ones within `window` seconds are counted.
 
-    Enter it in the lifespan (`async with`): leaving it sends what is queued. Without that it
-    starts on first use and nothing is drained. `environments_trigger` names the environments that
-    alert, None means all. `authentication` (an Auth0) names the user of a token that no route has
-    asked for. `package` is the owner's (`__package__`): its code is shown wherever it is installed.
-    `exception_text` adds the first 500 characters of the exception, without secrets.
+    Enter it in the lifespan (`async with`): leaving it sends what is queued. `environments_trigger`
+    names the environments that alert, None means all. `authentication` (an Auth0) names the user of
+    a token that no route has asked for. `package` is the owner's (`__package__`): its code is shown
+    wherever it is installed. `exception_text` adds 500 characters of the text, without secrets.
     """
 
     def __init__(
@@ -65,9 +63,8 @@ class SlackNotifier:
     ) -> None:
         self.delivery = Delivery(webhook_url, pace, alerts=queue_size) if webhook_url else None
         self._authentication = authentication
-        if environments_trigger is None:
-            environments_trigger = environtments_trigger
-        self._environments = environments_trigger
+        triggers = (environments_trigger, environtments_trigger)
+        self._environments = next((names for names in triggers if names is not None), None)
         self._origin, self._own, self._window = origin, own_code(package), window
         self._with_text = exception_text
         self._seen: dict[Hashable, Seen] = {}
@@ -101,16 +98,10 @@ class SlackNotifier:
 
     async def __aenter__(self) -> Self:
         if self.delivery is not None:
-            self.delivery.start()
             observe_delivery(self.delivery)
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         if self.delivery is not None:
             for seen in self._seen.values():
                 if seen.timer is not None:
@@ -147,7 +138,6 @@ class SlackNotifier:
             if (seen := self._seen.get(key)) is not None:
                 seen.repeats += 1
                 return
-            self.delivery.start()
             if self.delivery.accepts(self.delivery.alerts):
                 report = describe(error, scope, status, origin, self._own, self._with_text)
                 self._tell(self.delivery, key, report, scope)
@@ -166,7 +156,6 @@ class SlackNotifier:
         async def ready() -> Payload:
             return payload
 
-        self.delivery.start()
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         return done if self.delivery.put(Job(ready, done), self.delivery.reports) else None
 
@@ -177,7 +166,7 @@ class SlackNotifier:
             self._open_window(key, seen)
         named = self._authentication is None or "User" in report.facts
         token = "" if named else _bearer_token(scope)
-        delivery.put(Job(partial(self._alert, seen, token)), delivery.alerts)
+        delivery.put(Job(partial(self._message, seen, token)), delivery.alerts)
 
     def _open_window(self, key: Hashable, seen: Seen) -> None:
         loop = asyncio.get_running_loop()
@@ -193,20 +182,19 @@ class SlackNotifier:
 
     def _tell_repeats(self, seen: Seen) -> None:
         if seen.repeats and self.delivery is not None:
-            self.delivery.put(Job(partial(self._again, seen)), self.delivery.alerts)
+            self.delivery.put(Job(partial(self._message, seen, again=True)), self.delivery.alerts)
 
-    async def _alert(self, seen: Seen, token: str) -> Payload:
+    async def _message(self, seen: Seen, token: str = "", *, again: bool = False) -> Payload:
         if token and (user := await self._user(token)):
             seen.report.facts["User"] = user
         repeats, seen.repeats = seen.repeats, 0
-        notes = [f"Seen {repeats} more times meanwhile."] if repeats else []
-        return seen.report.payload([*notes, *self._dropped()])
-
-    async def _again(self, seen: Seen) -> Payload:
-        notes = [f"{seen.repeats} more in the last {self._window:g} s.", *self._dropped()]
-        seen.repeats = 0
-        report = seen.report._replace(title=f"{seen.report.title}, again")
-        return report.payload(notes, short=True)
+        total = self.delivery.alerts.dropped if self.delivery else 0
+        dropped, self._dropped_told = total - self._dropped_told, total
+        when = f"in the last {self._window:g} s" if again else "meanwhile"
+        notes = [f"Seen {repeats} more times {when}."] if repeats else []
+        if dropped:
+            notes.append(f"{dropped} other alerts were dropped: the queue was full.")
+        return seen.report.payload(notes, again=again)
 
     async def _user(self, token: str) -> str | None:
         """Whose token it is; None when it proves nothing, or nobody can tell soon enough."""
@@ -216,12 +204,6 @@ class SlackNotifier:
         except Exception as refusal:  # noqa: BLE001  (whatever a verifier may raise)
             logger.info("slack_user_not_named", error=type(refusal).__name__)
             return None
-
-    def _dropped(self) -> list[str]:
-        """Say how many alerts were dropped since the last message said so."""
-        total = self.delivery.alerts.dropped if self.delivery else 0
-        untold, self._dropped_told = total - self._dropped_told, total
-        return [f"{untold} other alerts were dropped: the queue was full."] if untold else []
 
 
 def _bearer_token(scope: Scope) -> str:

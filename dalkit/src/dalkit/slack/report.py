@@ -44,15 +44,15 @@ class Report(NamedTuple):
     facts: dict[str, str]
     sections: list[tuple[str, str, int]]  # caption, text, and how long it may get
 
-    def payload(self, notes: list[str], *, short: bool = False) -> dict[str, Any]:
-        """Return a message for Slack of about 9,000 characters at most; `short` has only facts."""
-        title = fit(self.title, _HEADER)
+    def payload(self, notes: list[str], *, again: bool = False) -> dict[str, Any]:
+        """Return a message for Slack of about 9,000 characters at most; `again`, it is short."""
+        title = fit(self.title, _HEADER) + (", again" if again else "")
         facts = [_text(f"*{name}*\n{fit(value, _FIELD)}") for name, value in self.facts.items()]
         blocks: list[dict[str, Any]] = [
             {"type": "header", "text": {"type": "plain_text", "text": title}},
             {"type": "section", "fields": facts},
         ]
-        for caption, text, limit in () if short else self.sections:
+        for caption, text, limit in () if again else self.sections:
             blocks.append({"type": "section", "text": _text(caption + fence(text, limit))})
         if notes:
             blocks.append({"type": "context", "elements": [_text(escape(" ".join(notes)))]})
