@@ -81,7 +81,7 @@ async def test_a_key_that_is_new_while_keys_are_fetched_is_found() -> None:
     keys = SigningKeys(source.fetch, clock=lambda: now[0])
     assert await keys.get(source.signer.kid) is not None
     source.opened.clear()
-    now[0] += 1
+    now[0] += 601
     keys.start_refresh()
     await asyncio.sleep(0)
     source.signer.rotate()
