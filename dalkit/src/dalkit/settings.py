@@ -67,42 +67,84 @@ class Settings(BaseSettings):
         extra="ignore",
         hide_input_in_errors=True,
         allow_inf_nan=False,
+        use_attribute_docstrings=True,  # docs/settings.md is made of them
     )
 
     environment: Environment = "local"
+    """Where the process runs. `staging` and `production` refuse weak settings and do not start."""
 
     database_url: SecretStr | None = None
+    """`postgresql://user:password@host:5432/database?sslmode=verify-full`. Unset, the service
+    starts, and what needs the database is answered 503.
+    """
     database_read_url: SecretStr | None = None
+    """A replica for transactions that only read; unset, they run on the primary."""
     database_schemas: CommaSeparated = []
+    """The schemas to reflect; empty means the default schema of the connection."""
     database_pool_size: int = Field(10, ge=1, le=1000)
+    """Connections that this process keeps, and holds at most."""
     database_pool_timeout: float = Field(3.0, gt=0, le=5)
+    """How long a request waits for a connection of the pool before it is answered 503."""
     database_connect_timeout: float = Field(5.0, gt=0)
+    """How long it may take to connect to the server."""
     database_statement_timeout: float = Field(30.0, ge=0)
+    """How long a statement may run; 0 is no limit."""
     database_lock_timeout: float = Field(5.0, ge=0)
+    """How long a statement waits for a lock; 0 is no limit."""
     database_idle_in_transaction_timeout: float = Field(60.0, ge=0)
+    """After how long PostgreSQL ends a transaction that sends nothing; 0 is never."""
     database_pgbouncer: bool = False
+    """Set it behind a PgBouncer older than 1.21 in transaction mode: no prepared statements."""
     database_fast_path: bool = True
+    """Run statements on asyncpg itself. Switched off, each goes through SQLAlchemy: slower,
+    with the same results.
+    """
 
     auth0_domain: str = ""
+    """The tenant, for example `example.eu.auth0.com`."""
     auth0_client_id: str = ""
+    """The application behind *Authorize* on the docs page."""
     auth0_audience: str = ""
+    """The identifier of this API in the tenant."""
     auth0_org_id: str | None = None
+    """Accept only tokens of this organization."""
     auth0_dev_issuer: str | None = None
+    """An issuer for development, for example `http://127.0.0.1:9000/`; it takes the tenant's
+    place. Refused in staging and production.
+    """
 
     slack_webhook_url: SecretStr | None = None
+    """Where alerts go; unset, nothing is sent."""
     slack_environments: Annotated[list[Environment], NoDecode, BeforeValidator(_parts)] = [
         "staging",
         "production",
     ]
+    """The environments that alert."""
     slack_exception_text: bool = False
+    """Whether an alert quotes 500 characters of the exception's text, without what looks like
+    a secret.
+    """
 
     max_body_size: int = Field(1_048_576, ge=0)
+    """The largest body of a request; a larger one is answered 413."""
     cors_origins: CommaSeparated = []
+    """Origins whose pages may call the service, for example `https://app.example.com`; empty
+    means no other origin.
+    """
     trusted_hosts: CommaSeparated = []
+    """Host names that the service answers to; empty means any."""
     docs_enabled: bool | None = None  # a bool once it is validated: not in staging and production
+    """Whether `/docs` and `/openapi.json` are served. Unset: yes, but not in staging and
+    production.
+    """
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """The least severe level that is logged; `WARNING` leaves out the access log."""
     log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is `console` on a terminal and `json` elsewhere."""
     shutdown_delay: float = Field(0.0, ge=0)
+    """How long to go on serving after SIGTERM, while `/readyz` answers 503, until load
+    balancers have noticed.
+    """
 
     @field_validator("database_url", "database_read_url")
     @classmethod
