@@ -143,6 +143,17 @@ async def test_a_schema_that_is_behind_is_a_503(
         assert await eventually_ready(client)
 
 
+async def test_the_remedy_is_the_service_s_own_command(
+    fresh_database: str, add_migration: AddMigration
+) -> None:
+    """The console script of the distribution that brings the settings; here alembic's."""
+    add_migration("0002")
+    owner = type("Settings", (Settings,), {"__module__": "alembic.settings"})
+    settings = owner(_env_file=None, database_url=fresh_database)
+    async with Database(settings, entities=()) as database:
+        assert (await database.problem()).endswith("this code needs 0002: run `alembic db sync`.")
+
+
 async def test_readiness_does_not_wait_for_the_pool_of_the_requests(fresh_database: str) -> None:
     settings = Settings(
         _env_file=None, environment="testing", database_url=fresh_database, database_pool_size=1
