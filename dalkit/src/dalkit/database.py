@@ -19,11 +19,10 @@ from .data.dal import DataAccessLayer
 from .data.engine import engine_from
 from .data.errors import DatabaseUnreachable, UnknownSchema
 from .data.faults import address, unreachable
-from .data.urls import DatabaseUrlError, async_url
 from .entities import EntityMismatch, check_entities
 from .observe.otel import observe
 from .schema.revisions import Status, compare, console_script, head_revision
-from .settings import BadSetting, Settings
+from .settings import Settings
 
 #: Seconds between two attempts while the database cannot be used.
 RETRY_INTERVAL = 1.0
@@ -40,10 +39,10 @@ class Database:
     """The engines and the tables of a service, for the `async with` of its lifespan.
 
     `dal` can be handed on before. One that is passed in stays its owner's, and is used as it is.
-    Raises BadSetting for a URL that is no good. Entering never waits for a database that is away or
-    not migrated yet: the tables are reflected as soon as it is. It ends the process, with one
-    sentence, when `entities` do not fit the schema that this code was written for; where no server
-    runs, as in a test, it raises EntityMismatch.
+    Entering does not wait for a database that is away or not migrated yet: the tables are reflected
+    as soon as it is there. When `entities` do not fit the schema that this code was written for it
+    ends the process with one sentence; where no server runs, as in a test, it raises
+    EntityMismatch.
     """
 
     def __init__(
@@ -58,14 +57,6 @@ class Database:
         self._said: object = None
         self._reflecting: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[str | None] | None = None
-        for name, url in {
-            "DATABASE_URL": settings.database_url,
-            "DATABASE_READ_URL": settings.database_read_url,
-        }.items():
-            try:
-                async_url(url.get_secret_value() if url else "postgresql://")
-            except DatabaseUrlError as error:
-                raise BadSetting(f"{name}: {error}") from None
 
     async def __aenter__(self) -> Self:
         try:
