@@ -7,7 +7,7 @@ they are there. Nothing is assumed when they are not.
 import re
 from datetime import UTC, datetime
 from string import punctuation
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
@@ -18,12 +18,13 @@ from sqlalchemy import Table
 from ..data.columns import values_of
 from ..data.rows import column_name
 from ..data.transaction import TransactionManager
-from ..entities import Entity, ReadEntity
-from ..entities.entity import Values
 from .problems import Problem
 
-R = TypeVar("R", bound=ReadEntity)
-E = TypeVar("E", bound=Entity)
+if TYPE_CHECKING:  # entities import `Problem`, and with it this package
+    from ..entities.entity import Entity, ReadEntity, Values
+
+R = TypeVar("R", bound="ReadEntity")
+E = TypeVar("E", bound="Entity")
 
 IfMatch = Annotated[str | None, Header(description="The ETag that the change is based on, or `*`.")]
 IfNoneMatch = Annotated[str | None, Header(description="ETags that the client has, or `*`.")]
@@ -88,7 +89,7 @@ class WriteConditions:
         self._if_match = if_match
 
     async def update(
-        self, tx: TransactionManager, entity: type[E], pk: Any, values: Values, /, **more: Any
+        self, tx: TransactionManager, entity: type[E], pk: Any, values: "Values", /, **more: Any
     ) -> E:
         """Write the fields of `values` that were set, and give the row a new etag and updated_at.
 
@@ -138,7 +139,7 @@ class WriteConditions:
             raise await _changed_meanwhile(tx, entity, pk)
         return changed
 
-    def _unchanged(self, seen: Entity) -> dict[str, Any]:
+    def _unchanged(self, seen: "Entity") -> dict[str, Any]:
         """That the row is still there and, when If-Match names a version, that it is this one."""
         any_version = self._if_match is None or self._if_match.strip() == "*"
         fields = ["deleted_at"] if any_version else ["deleted_at", "etag"]
@@ -149,7 +150,7 @@ class WriteConditions:
         }
 
 
-async def _changed_meanwhile(tx: TransactionManager, entity: type[Entity], pk: Any) -> Problem:
+async def _changed_meanwhile(tx: TransactionManager, entity: "type[Entity]", pk: Any) -> Problem:
     """Why no row matched: Problem 412, if it is still there; raises what `get_or_404` does."""
     await entity.get_or_404(tx, *_key(pk))
     return Problem(412, "It was changed by somebody else at the same time; read it again.")
@@ -159,7 +160,7 @@ def _key(pk: Any) -> tuple[Any, ...]:
     return pk if isinstance(pk, tuple) else (pk,)
 
 
-def _next_etag(table: Table, seen: Entity) -> dict[str, Any]:
+def _next_etag(table: Table, seen: "Entity") -> dict[str, Any]:
     """A new value of the field `etag`; others than UUIDs, texts and numbers are the database's."""
     field, value = type(seen).model_fields.get("etag"), getattr(seen, "etag", None)
     if field is None or table.c[name := column_name("etag", field)].computed is not None:
@@ -171,7 +172,7 @@ def _next_etag(table: Table, seen: Entity) -> dict[str, Any]:
     return {name: str(uuid4())} if isinstance(value, str) else {}
 
 
-def _now(table: Table, entity: type[Entity], name: str) -> dict[str, datetime]:
+def _now(table: Table, entity: "type[Entity]", name: str) -> dict[str, datetime]:
     """The present time for this field, if there is one; in UTC when its column has no time zone."""
     field, now = entity.model_fields.get(name), datetime.now(UTC)
     if field is None:
