@@ -20,6 +20,7 @@ DECLINED = {
 
 def carry_library() -> None:
     """Copy the library, and write the MANIFEST by which `dalkit doctor` knows an edited file."""
+    shutil.rmtree(TARGET, ignore_errors=True)  # what an earlier generation has left
     for name in CARRIED:
         source, target = LIBRARY / name, TARGET / name
         target.parent.mkdir(parents=True, exist_ok=True)

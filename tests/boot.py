@@ -17,8 +17,8 @@ from pathlib import Path
 
 import asyncpg
 import httpx
-from dalkit.dev.run import create_database
 from dalkit.dev.postgres import temporary_cluster
+from dalkit.dev.run import create_database
 
 IN_FLIGHT = 5
 

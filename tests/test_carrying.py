@@ -55,8 +55,7 @@ def original() -> dict[str, str]:
 
 def generate(source: str, folder: Path) -> Path:
     """Return the service that cookiecutter's command generates from `source`."""
-    home = {"HOME": str(folder), "COOKIECUTTER_CONFIG": "/dev/null"}
-    run(folder, *COOKIECUTTER, "--output-dir", folder / "out", source, **home)
+    run(folder, *COOKIECUTTER, "--output-dir", folder / "out", source, HOME=str(folder))
     return folder / "out" / "my-service"
 
 
@@ -79,12 +78,11 @@ def test_from_a_zip(tmp_path: Path, checkout: Path) -> None:
 
 def test_under_cruft(tmp_path: Path, checkout: Path) -> None:
     command = (sys.executable, "-m", "cruft", "create", "--no-input", "--output-dir", str(tmp_path))
-    environment = {"HOME": str(tmp_path), "COOKIECUTTER_CONFIG": "/dev/null"}
-    run(tmp_path, *command, f"file://{checkout}", **environment)
+    run(tmp_path, *command, f"file://{checkout}", HOME=str(tmp_path))
     project = tmp_path / "my-service"
     assert carried(project) == original()
     state = json.loads((project / ".cruft.json").read_text())
-    assert state["template"] == f"file://{checkout}"
+    assert state["template"].endswith(str(checkout))
 
 
 def test_the_manifest_is_what_sha256sum_checks(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Every combination of the options renders, compiles, is formatted, linted, typed and clean."""
 
 import ast
-import json
 import re
 import shutil
 from pathlib import Path
@@ -139,7 +138,7 @@ def test_the_hook_deletes_what_exists(matrix: Matrix) -> None:
     """A path that was moved would otherwise stay in projects that declined it."""
     hook: dict[str, Any] = {}
     source = (ROOT / "hooks" / "post_gen_project.py").read_text()
-    exec(re.sub(r'r"""\{\{.*\}\}"""', "'{\"folder\": \"\"}'", source), hook)
+    exec(re.sub(r'r"""\{\{.*\}\}"""', '\'{"folder": ""}\'', source), hook)
     for (question, answer), paths in hook["DECLINED"].items():
         for path in paths:
             kept = [
