@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Self
 
-from sqlalchemy import URL, Executable, MetaData, Table
+from sqlalchemy import URL, Executable, MetaData, QueuePool, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,7 +15,7 @@ from ..fast.lease import Lease, PoolLease
 from ..fast.wire import is_watched
 from ..reflection import Only, Reflection, UniqueKey, ViewKeys, read_reflection
 from .engine import create_engine
-from .errors import NotReflected
+from .errors import NotReflected, TooManyStreams
 from .faults import unreachable
 from .transaction import TransactionManager
 from .urls import DatabaseUrlError
@@ -37,6 +37,7 @@ class DataAccessLayer:
         self._aliases: dict[str, Any] = {}
         self._plans: Plans | None = None
         self._checkouts: dict[AsyncEngine, Checkout] = {}
+        self._streams = 0
         self._new_lease: Callable[[bool], Lease] = self._pool_lease
 
     @classmethod
@@ -102,6 +103,21 @@ class DataAccessLayer:
         """Use this engine, and `replica` for read-only transactions; `refresh()` reflects."""
         self._engine, self._replica = engine, replica
         self._options = {"schemas": schemas, "views": views, "only": only, "view_keys": view_keys}
+
+    def begin_stream(self) -> None:
+        """Count a request that holds its connection as long as its client likes.
+
+        Half of the pool is for them: a slow client must not keep others from the database. Raises
+        TooManyStreams beyond that; `end_stream` gives the place back.
+        """
+        pool = self.engine.pool
+        if isinstance(pool, QueuePool) and self._streams >= max(1, pool.size() // 2):
+            raise TooManyStreams(f"{self._streams} requests stream from a pool of {pool.size()}.")
+        self._streams += 1
+
+    def end_stream(self) -> None:
+        """Give back the place that `begin_stream` took."""
+        self._streams -= 1
 
     async def refresh(self) -> None:
         """Reflect again, after a change of the schema, and replace all tables in one step.

@@ -25,6 +25,10 @@ class DatabaseUnreachable(OSError):
     """No connection could be made (refused, timed out, unknown host), or one was lost."""
 
 
+class TooManyStreams(RuntimeError):
+    """Downloads and uploads hold as many of the pool's connections as they may."""
+
+
 class UnknownSchema(LookupError):
     """The database has no schema of this name."""
 
@@ -32,8 +36,8 @@ class UnknownSchema(LookupError):
         super().__init__(f"The database has no schema {name!r}: correct DATABASE_SCHEMAS.")
 
 
-class UnknownTable(LookupError):
-    """No reflected table or view has this name."""
+class UnknownTable(KeyError):
+    """No reflected table or view has this name; a KeyError, as `metadata.tables` raises."""
 
     def __init__(self, name: str, known: Iterable[str], schemas: Iterable[str]) -> None:
         message = f"No table {name!r}."
@@ -41,6 +45,9 @@ class UnknownTable(LookupError):
         if matches:
             message += f" Did you mean {' or '.join(map(repr, matches))}?"
         super().__init__(f"{message} Reflected schemas: {', '.join(schemas)}.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError's own is the repr() of it
 
 
 def _near(name: str, known: Sequence[str]) -> list[str]:

@@ -12,7 +12,14 @@ import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .errors import DatabaseUnreachable, NotReflected, driver_error, is_collision, sqlstate_of
+from .errors import (
+    DatabaseUnreachable,
+    NotReflected,
+    TooManyStreams,
+    driver_error,
+    is_collision,
+    sqlstate_of,
+)
 from .urls import async_url
 
 if TYPE_CHECKING:
@@ -43,6 +50,8 @@ def fault_of(error: BaseException, dal: "DataAccessLayer | None" = None) -> Faul
         return _unavailable("The database cannot be reached.", is_outage=True)
     if isinstance(error, TimeoutError):
         return _unavailable("This took too long; try again.")
+    if isinstance(error, TooManyStreams):
+        return _unavailable("Too many downloads and uploads are under way; try again.")
     if isinstance(error, PoolTimeoutError):
         return _unavailable("All database connections are in use.", is_outage=True)
     driver = driver_error(error)

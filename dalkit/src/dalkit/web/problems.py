@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from ..data.errors import DatabaseUnreachable, NotReflected
+from ..data.errors import DatabaseUnreachable, NotReflected, TooManyStreams
 from ..data.faults import Fault, fault_of
 from .request import note_collision
 from .route_index import allowed_methods
@@ -180,6 +180,7 @@ problem_handlers: dict[int | type[Exception], Handler] = {
             DatabaseUnreachable,
             TimeoutError,
             NotReflected,
+            TooManyStreams,
         ),
         _on_database_error,
     ),

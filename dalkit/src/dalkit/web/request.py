@@ -21,6 +21,7 @@ class RequestTransaction(TransactionManager):
     streaming = False  # rows are still being sent after the response has started
     replayed = False  # the request may be run again when PostgreSQL asks for it
     _writing = False
+    _reserved = False
 
     def __init__(self, dal: DataAccessLayer) -> None:
         super().__init__(None, dal)
@@ -46,7 +47,26 @@ class RequestTransaction(TransactionManager):
                 "A response cannot be streamed from a transaction that may have written: "
                 "declare `ReadTransaction`, or read everything before the response starts."
             )
+        self.reserve()
         self.readonly = self.streaming = True
+
+    def reserve(self) -> None:
+        """Take a place among the requests that last as long as their clients like, until the end.
+
+        Half of the pool is for them; raises TooManyStreams, which is answered with 503, beyond it.
+        """
+        if not self._reserved:
+            self.dal.begin_stream()
+            self._reserved = True
+
+    async def finish(self, *, commit: bool, over: str) -> None:
+        """End for good, and give back the place."""
+        try:
+            await super().finish(commit=commit, over=over)
+        finally:
+            if self._reserved:
+                self._reserved = False
+                self.dal.end_stream()
 
     def stream(self, statement: Executable, *, batch_size: int = 500) -> AsyncIterator[Row]:
         """Rows from a server-side cursor, for a StreamingResponse; call it in the handler.
