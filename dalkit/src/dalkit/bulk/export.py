@@ -8,25 +8,22 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import asyncpg
-import structlog
 from sqlalchemy import ClauseElement, Executable
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
 from starlette.responses import StreamingResponse
-from starlette.types import Message, Send
+from starlette.types import Send
 
 from ..data.transaction import TransactionManager
 from ..web.request import RequestTransaction
 from .formats import CSV, Csv, Format
 from .json_lines import as_json, lines
-from .load import CLIENT_TIMEOUT, STATEMENT_TIMEOUT, Progress
+from .load import STATEMENT_TIMEOUT, Progress
 
 #: Takes some bytes; COPY goes on when it has returned.
 Sink = Callable[[bytes], Awaitable[object]]
 Destination = str | os.PathLike[str] | BinaryIO | Sink
-
-logger = structlog.get_logger(__name__)
 
 #: Bytes gathered before they are written to a file, in a thread.
 PIECE = 1024 * 1024
@@ -117,10 +114,10 @@ class ExportResponse(StreamingResponse):
     """A download that COPY writes straight to the client, as fast as the client takes it.
 
     Make it in the handler, from a `ReadTransaction`: the transaction stays open, READ ONLY, until
-    the last byte or the client's abort; a client that takes nothing for `client_timeout` seconds is
-    given up. An error before the first byte is answered as usual; one after it cuts the response
-    short. Other `options` are those of `export`. Raises RuntimeError when the transaction may
-    already have written.
+    the last byte or the client's abort; TransactionMiddleware gives up a client that takes nothing.
+    An error before the first byte is answered as usual; one after it cuts the response short. Other
+    `options` are those of `export`. Raises RuntimeError when the transaction may already have
+    written, and TooManyStreams when half of the pool streams already.
     """
 
     def __init__(
@@ -130,7 +127,6 @@ class ExportResponse(StreamingResponse):
         *,
         filename: str,
         file_format: Format = CSV,
-        client_timeout: float = CLIENT_TIMEOUT,
         **options: Any,
     ) -> None:
         super().__init__(_nothing(), media_type=file_format.media_type)
@@ -139,39 +135,24 @@ class ExportResponse(StreamingResponse):
         )
         self._arguments = (transaction, statement)
         self._options = {"file_format": file_format} | options
-        self._client_timeout = client_timeout
         transaction.hold_open()
 
     async def stream_response(self, send: Send) -> None:
         """Send the export; called by StreamingResponse, which watches for the client's abort."""
         started = False
 
-        async def send_in_time(message: Message) -> None:
-            try:
-                async with asyncio.timeout(self._client_timeout) as limit:
-                    await send(message)
-            except TimeoutError:
-                raise (_ClientTooSlow if limit.expired() else TimeoutError)() from None
-
         async def write(piece: bytes) -> None:
             nonlocal started
             if not started:
                 started = True
                 start = {"type": "http.response.start", "status": self.status_code}
-                await send_in_time(start | {"headers": self.raw_headers})
-            await send_in_time({"type": "http.response.body", "body": piece, "more_body": True})
+                await send(start | {"headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
 
-        try:
-            await export(*self._arguments, write, **self._options)
-            if not started:
-                await write(b"")
-            await send_in_time({"type": "http.response.body", "body": b"", "more_body": False})
-        except _ClientTooSlow:  # nobody to answer, and nothing to alert of
-            logger.info("A download was given up: its client took nothing in time.")
-
-
-class _ClientTooSlow(Exception):
-    """The client does not read."""
+        await export(*self._arguments, write, **self._options)
+        if not started:
+            await write(b"")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -25,6 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from ..data.rows import column_names
 from ..data.transaction import TransactionManager
 from ..entities.conflict import CREATED, Target, on_conflict, returning_created
+from ..web.request import CLIENT_TIMEOUT, RequestTransaction
 from .copy_text import CopyText, written_names
 from .formats import (
     CSV,
@@ -50,8 +51,6 @@ Progress = Callable[[int], object]
 
 #: Seconds. DATABASE_STATEMENT_TIMEOUT is for requests that do not wait for a client's upload.
 STATEMENT_TIMEOUT = 600.0
-#: Seconds that a client may let pass without sending or taking anything.
-CLIENT_TIMEOUT = 30.0
 
 #: Bytes read from a file at a time.
 PIECE = 512 * 1024
@@ -108,13 +107,16 @@ async def load(
     request or an async iterable.
 
     Raises BulkError, with row and column, for what is wrong with the file or the client; what the
-    move raises; and what reading the source raises.
+    move raises; what reading the source raises; and TooManyStreams when half of the pool streams
+    already, for an upload in a request.
     """
     if file_format is None and isinstance(source, Request):
         file_format = format_of_content_type(source.headers.get("content-type", ""))
     if rows is not None and names is None:
         given = {column.name for column in columns}
         names = [name for name in written_names(rows) if name not in given]
+    if isinstance(transaction, RequestTransaction) and isinstance(source, Request | AsyncIterable):
+        transaction.reserve()
     async with transaction.savepoint():
         await transaction.set_statement_timeout(statement_timeout)
         staging = await create_staging(await transaction.connection(), like, names, columns)

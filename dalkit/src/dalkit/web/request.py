@@ -13,6 +13,8 @@ from ..fast.fastpath import Row
 
 #: Where TransactionMiddleware keeps the request's transaction in the ASGI scope.
 SCOPE_KEY = "db.transaction"
+#: Seconds in which a client has to take or send something of a stream that holds a connection.
+CLIENT_TIMEOUT = 30.0
 
 
 class RequestTransaction(TransactionManager):

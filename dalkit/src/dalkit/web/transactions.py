@@ -1,6 +1,7 @@
 """Decides the request's transaction before the first byte of the response leaves."""
 
 import asyncio
+import logging
 import random
 
 from starlette._exception_handler import wrap_app_handling_exceptions
@@ -8,7 +9,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.dal import DataAccessLayer
-from .request import SCOPE_KEY, RequestTransaction
+from .request import CLIENT_TIMEOUT, SCOPE_KEY, RequestTransaction
+
+logger = logging.getLogger(__name__)
 
 #: Seconds to wait at most before a request runs again; doubled each time up to the longest.
 FIRST_PAUSE = 0.01
@@ -28,13 +31,22 @@ class TransactionMiddleware:
 
     A status below 400 commits, anything else rolls back, and nothing is sent before COMMIT has
     answered. A request that only reads or that asked for it runs again, `attempts` times in all,
-    when it collided: see `is_collision` in dalkit.data.
+    when it collided: see `is_collision` in dalkit.data. A client that takes nothing of a stream of
+    rows for `client_timeout` seconds is given up.
     """
 
-    def __init__(self, app: ASGIApp, dal: DataAccessLayer, *, attempts: int = 10) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        dal: DataAccessLayer,
+        *,
+        attempts: int = 10,
+        client_timeout: float = CLIENT_TIMEOUT,
+    ) -> None:
         self.app = app
         self.dal = dal
         self.attempts = attempts
+        self.client_timeout = client_timeout
         self._turns: dict[object, asyncio.Lock] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +58,8 @@ class TransactionMiddleware:
         turn: asyncio.Lock | None = None
         for number in range(1, self.attempts + 1):
             last = number == self.attempts
-            if await _Attempt(self.dal, scope, body, send, turn, last=last).finishes(self.app):
+            attempt = _Attempt(self, scope, body, send, turn, last=last)
+            if await attempt.finishes(self.app):
                 return
             # Those of one route run again one after the other: each has a better chance so.
             turn = self._turns.setdefault(scope.get("endpoint"), asyncio.Lock())
@@ -105,7 +118,7 @@ class _Attempt:
 
     def __init__(
         self,
-        dal: DataAccessLayer,
+        middleware: TransactionMiddleware,
         scope: Scope,
         body: ReplayableBody,
         send: Send,
@@ -113,7 +126,8 @@ class _Attempt:
         *,
         last: bool,
     ) -> None:
-        self._transaction = scope[SCOPE_KEY] = RequestTransaction(dal)
+        self._transaction = scope[SCOPE_KEY] = RequestTransaction(middleware.dal)
+        self._client_timeout = middleware.client_timeout
         self._scope = scope
         self._body = body
         self._send = send
@@ -157,7 +171,22 @@ class _Attempt:
             self._end_turn()
         elif self._transaction.streaming and not message.get("more_body", False):
             await self._transaction.finish(commit=True, over=OVER)
-        await self._send(message)
+        if self._transaction.streaming:
+            await self._send_within_limit(message)
+        else:
+            await self._send(message)
+
+    async def _send_within_limit(self, message: Message) -> None:
+        """Send, unless the client takes nothing for so long that its connection is worth more."""
+        limit = asyncio.timeout(self._client_timeout)
+        try:
+            async with limit:
+                await self._send(message)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            logger.info("A stream was given up: its client took nothing in time.")
+            raise _Unwind from None
 
     async def _decide(self, status: int) -> None:
         if self._transaction.streaming and status < 400:

@@ -9,9 +9,10 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import func, select
 
-from dalkit import DataAccessLayer, TransactionMiddleware
-from dalkit.bulk import ExportResponse, load
+from dalkit import DataAccessLayer, ReadTransaction, TransactionMiddleware
+from dalkit.bulk import load
 from dalkit.data.engine import create_engine
 from dalkit.web import BodyLimitMiddleware, problem_handlers
 
@@ -23,12 +24,12 @@ BUSY = (
 )
 
 
-def _app(database_url: str) -> FastAPI:
+def _app(database_url: str, pool_size: int = 1) -> FastAPI:
     dal = DataAccessLayer()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = create_engine(database_url, pool_size=1, pool_timeout=10)
+        engine = create_engine(database_url, pool_size=pool_size, pool_timeout=10)
         await dal.reflect(engine)
         yield
         await engine.dispose()
@@ -96,9 +97,8 @@ async def test_an_upload_that_breaks_off_stores_nothing(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Routes that wait for their client a moment only."""
-    for function in (load, ExportResponse.__init__):
-        defaults = function.__kwdefaults__ or {}
-        monkeypatch.setitem(defaults, "client_timeout", 0.3)
+    for function in (load, TransactionMiddleware.__init__):
+        monkeypatch.setitem(function.__kwdefaults__ or {}, "client_timeout", 0.3)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -131,11 +131,16 @@ async def test_a_client_that_does_not_read_is_given_up(
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1000)
     writer.write(b"GET /library/export HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
-    assert (await _upload(url, "a")).json()["inserted"] == 1
-    with pytest.raises(asyncio.IncompleteReadError):
-        while True:
-            await reader.readexactly(1_000_000)
-    writer.close()
+    try:
+        async with asyncio.timeout(20):
+            while (uploaded := await _upload(url, "a")).status_code == 503:
+                await asyncio.sleep(0.1)  # the download has its place until it is given up
+        assert uploaded.json()["inserted"] == 1
+        with pytest.raises(asyncio.IncompleteReadError):
+            while True:
+                await reader.readexactly(1_000_000)
+    finally:
+        writer.close()
 
 
 async def test_an_upload_over_the_limit_is_a_413(url: str, observer: asyncpg.Connection) -> None:
@@ -194,3 +199,36 @@ async def test_an_export_that_fails_at_once_is_a_problem(
         await observer.execute("ALTER TABLE book RENAME COLUMN heading TO title")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_standing_uploads_and_downloads_leave_half_of_the_pool_to_others(
+    observer: asyncpg.Connection, committed_database: str
+) -> None:
+    """Beyond their half a further one is 503 at once, and ordinary requests are answered."""
+    await _fill(observer)
+    app = _app(committed_database, pool_size=4)
+
+    @app.get("/count")
+    async def count(tx: ReadTransaction) -> int:
+        return int(await tx.fetch_value(select(func.count()).select_from(tx.get_table("book"))))
+
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        parts = urlsplit(url)
+        head = b"POST /library/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+        _, upload = await asyncio.open_connection(parts.hostname, parts.port)
+        upload.write(head + b"Content-Length: 9999999\r\n\r\ncatalog,title,author_id\na,T,1\n")
+        reader, download = await asyncio.open_connection(parts.hostname, parts.port, limit=1000)
+        download.write(b"GET /library/export HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(10):
+            while await observer.fetchval(BUSY) < 3:
+                await asyncio.sleep(0.02)
+        for refused in (await client.get("/library/export"), await _upload(url, "b")):
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"] == "1"
+        assert (await client.get("/count")).json() > 0
+        for writer in (upload, download):
+            writer.transport.abort()
+        await _settled(observer)
+        assert (await _upload(url, "c")).json()["inserted"] == 1
+        assert (await client.get("/library/export")).status_code == 200
