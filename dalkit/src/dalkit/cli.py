@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from .settings import Settings
 
+__all__ = ["service_cli"]
+
 Port = Annotated[int, typer.Option(envvar="PORT", min=0, max=65535)]
 
 

@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from .data.urls import async_url
 
+__all__ = ["BadSetting", "CommaSeparated", "Settings", "load"]
+
 Environment = Literal["local", "testing", "staging", "production"]
 PLACEHOLDERS = {"", "change-me", "changeme", "example", "password", "postgres", "secret"}
 ENCRYPTED = {"require", "verify-ca", "verify-full"}
@@ -50,8 +52,8 @@ def _parts(value: Any) -> Any:
         raise ValueError("Write a,b or a JSON list.") from None
 
 
-#: A list of texts, written `a,b` or as a JSON list; also for a service's own settings.
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_parts)]
+"""A list of texts, written `a,b` or as a JSON list; also for a service's own settings."""
 
 
 class Settings(BaseSettings):

@@ -108,16 +108,24 @@ def _in_utc(value: datetime) -> datetime:
     return instant
 
 
-Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]  # smallint
-Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]  # integer
-Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]  # bigint
-#: A path parameter with the key of a row. Declare the route as `/{book_id}`, without `:int`.
+Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]
+"""What fits smallint."""
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+"""What fits integer."""
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+"""What fits bigint."""
 Id = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits_only)]
-JsonInt64 = Annotated[Int64, BeforeValidator(number_only)]  # in a body: neither "1" nor true
-Float = Annotated[float, Field(allow_inf_nan=False)]  # double precision, finite
+"""A path parameter with the key of a row. Declare the route as `/{book_id}`, without `:int`."""
+JsonInt64 = Annotated[Int64, BeforeValidator(number_only)]
+"""What fits bigint, in a body: a number of JSON, neither "1" nor true."""
+Float = Annotated[float, Field(allow_inf_nan=False)]
+"""What fits double precision: a finite number."""
 Text = Annotated[str, Field(pattern=NO_NUL)]
+"""What fits text: without NUL and lone surrogates."""
 Date = Annotated[date, AfterValidator(_finite), BeforeValidator(iso_only)]
+"""What fits date, in ISO 8601; neither a number nor the first or last day of the calendar."""
 Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(iso_only)]
+"""An instant in ISO 8601 with its offset, read as UTC: what fits timestamptz."""
 
 
 class Digits:
@@ -166,8 +174,8 @@ class _Given:
         return described | (options[0] if len(options) == 1 else {"anyOf": options})
 
 
-#: A query parameter that filters when it is given: `title__eq: Filter[Text] = None`.
 Filter = Annotated[T | None, _Given()]
+"""A query parameter that filters when it is given: `title__eq: Filter[Text] = None`."""
 
 
 class Body(BaseModel):

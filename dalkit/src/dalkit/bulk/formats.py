@@ -113,7 +113,9 @@ class JsonLines:
 Format = Csv | JsonLines
 
 CSV = Csv()
+"""CSV with a header, commas and double quotes."""
 JSON_LINES = JsonLines()
+"""An object of JSON in each line."""
 
 _BY_SUFFIX: dict[str, Format] = {
     ".csv": CSV,
@@ -128,8 +130,8 @@ _BY_MEDIA_TYPE: dict[str, Format] = {
     "application/jsonlines": JSON_LINES,
 }
 
-#: What OpenAPI says of a file that is sent or received: the media types, and that it is text.
 FILE_CONTENT: dict[str, Any] = {name: {"schema": {"type": "string"}} for name in _BY_MEDIA_TYPE}
+"""What OpenAPI says of a file that is sent or received: the media types, and that it is text."""
 
 
 def format_of_path(path: str | PurePath) -> Format:

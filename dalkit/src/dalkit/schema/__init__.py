@@ -1,7 +1,6 @@
 """The schema: its revision, its migrations and the typed tables written from it."""
 
 from .environment import migrate
-from .lock import migration_lock
 from .manager import DatabaseManager, SyncResult, manager_from_config, status, sync
 from .revisions import NAMING_CONVENTION, Status, SyncError
 
@@ -13,7 +12,6 @@ __all__ = [
     "SyncResult",
     "manager_from_config",
     "migrate",
-    "migration_lock",
     "status",
     "sync",
 ]

@@ -1,7 +1,7 @@
 """What is between HTTP and the data: transactions, problems, middleware, health."""
 
 from .conditional import ConditionalRead, ConditionalWrite, Created
-from .health import router as health_router
+from .health import health_router
 from .middleware import (
     AccessLogMiddleware,
     BodyLimitMiddleware,
@@ -13,7 +13,7 @@ from .middleware import (
     TrustedHostsMiddleware,
 )
 from .openapi import document
-from .problems import problem_handlers, responses
+from .problems import problem_handlers
 from .route_index import index_routes
 from .shutdown import Shutdown
 from .state import State
@@ -36,5 +36,4 @@ __all__ = [
     "health_router",
     "index_routes",
     "problem_handlers",
-    "responses",
 ]

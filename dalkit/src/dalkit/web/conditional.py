@@ -225,5 +225,8 @@ async def created_response(request: Request, response: Response) -> CreatedRespo
 
 
 ConditionalRead = Annotated[ReadConditions, Depends(conditional_read)]
+"""The dependency of a GET: `ReadConditions` of this request."""
 ConditionalWrite = Annotated[WriteConditions, Depends(conditional_write)]
+"""The dependency of a PATCH, PUT or DELETE: `WriteConditions` of this request."""
 Created = Annotated[CreatedResponse, Depends(created_response)]
+"""The dependency of a POST that adds something: `CreatedResponse` of this request."""

@@ -5,7 +5,8 @@ from pydantic import BaseModel
 
 from .problems import Problem, responses
 
-router = APIRouter(tags=["health"])
+health_router = APIRouter(tags=["health"])
+"""`GET /livez` and `GET /readyz`; they ask `request.state`, see `State`."""
 
 
 class Health(BaseModel):
@@ -14,13 +15,13 @@ class Health(BaseModel):
     status: str = "ok"
 
 
-@router.get("/livez")
+@health_router.get("/livez")
 async def livez() -> Health:
     """The process answers; nothing else is looked at."""
     return Health()
 
 
-@router.get("/readyz", responses=responses(503))
+@health_router.get("/readyz", responses=responses(503))
 async def readyz(request: Request) -> Health:
     """The database answers, its schema is this code's, and the service is not shutting down."""
     if request.state.shutdown.draining:

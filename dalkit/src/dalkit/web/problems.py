@@ -167,7 +167,6 @@ def _printable(value: Any) -> Any:
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
-#: For `FastAPI(exception_handlers=...)`: every error is answered as a problem.
 problem_handlers: dict[int | type[Exception], Handler] = {
     HTTPException: _on_http_exception,
     RequestValidationError: _on_invalid_request,
@@ -186,3 +185,4 @@ problem_handlers: dict[int | type[Exception], Handler] = {
     ),
     Exception: _on_unexpected,
 }
+"""For `FastAPI(exception_handlers=...)`: every error is answered as a problem."""

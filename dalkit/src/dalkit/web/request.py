@@ -139,5 +139,8 @@ async def serializable_transaction(connection: HTTPConnection) -> RequestTransac
 TRANSACTION_DEPENDENCIES = (request_transaction, read_transaction, serializable_transaction)
 
 Transaction = Annotated[RequestTransaction, Depends(request_transaction)]
+"""The request's one transaction: committed when the response begins, if its status is below 400."""
 ReadTransaction = Annotated[RequestTransaction, Depends(read_transaction)]
+"""The same, READ ONLY unless another dependency writes; on the replica, where there is one."""
 SerializableTransaction = Annotated[RequestTransaction, Depends(serializable_transaction)]
+"""The same, SERIALIZABLE; the request is run again when PostgreSQL asks for it."""
