@@ -110,7 +110,7 @@ def _commands(block: Block) -> Iterator[list[str]]:
 
 
 def _problems(words: list[str]) -> Iterator[str]:
-    words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
+    words = [word for word in words if not re.match(r"[A-Za-z_]+=", word)]
     if words[:2] == ["uv", "run"]:
         words = words[2:]
     if words[:2] == ["dalkit", "with-database"]:
