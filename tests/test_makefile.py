@@ -16,7 +16,11 @@ HOSTILE = "a\"b'c; touch $(shell touch made) $$(touch run) `touch run` é"
 @pytest.fixture(scope="session")
 def makefile(shared: Shared) -> Path:
     """That of the service of the default answers, which is not installed."""
-    return next(shared("makefile", lambda folder: bake(folder) and None).glob("*/Makefile"))
+
+    def render(folder: Path) -> None:
+        bake(folder)
+
+    return shared("makefile", render) / "my-service" / "Makefile"
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ EXAMPLE = ("books", "authors")
 EXAMPLE_MIGRATION = "0001_author_and_book.py"
 #: The first line after what every tables.py begins with.
 METADATA = re.compile(r"^metadata = .*$\n", re.MULTILINE)
+REVISION = re.compile(r", info=\{[^}]*\}")
 
 
 def remove_resources(project: Project, names: Sequence[str]) -> None:
@@ -55,8 +56,9 @@ def delete_example(project: Project) -> None:
     (versions / EXAMPLE_MIGRATION).unlink()
     tables = _package(project) / "tables.py"
     text = tables.read_text("utf-8")
-    metadata = METADATA.search(text)
-    tables.write_text(text[: metadata.end()] if metadata else text, "utf-8")
+    if metadata := METADATA.search(text):
+        declared = REVISION.sub("", metadata[0])
+        tables.write_text(text[: metadata.start()] + declared, "utf-8")
     if project.seed:
         (project.folder / project.seed).write_text("-- Rows for `make run SEED=1`.\n", "utf-8")
     shutil.rmtree(project.data_dir, ignore_errors=True)
