@@ -151,7 +151,7 @@ def slack_router(
     router = APIRouter(tags=["slack"], dependencies=dependencies)
 
     async def check(request: Request) -> None:
-        if notifier.delivery is None:
+        if not notifier.has_webhook:
             raise HTTPException(503, "Slack is not configured: SLACK_WEBHOOK_URL is not set.")
         if seconds := limits.retry_after(_reporter(request)):
             raise HTTPException(429, "Too many reports.", {"Retry-After": str(seconds)})

@@ -1,7 +1,7 @@
 """Decides what is worth an alert, and hands it to the delivery without waiting."""
 
 import asyncio
-from collections.abc import Collection, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -27,6 +27,10 @@ _EXPECTED = (*_REFUSALS, *_INVALID, ClientDisconnect, WebSocketDisconnect)
 _MOST_SEEN = 1000
 _MOST_HEADERS, _LONGEST_HEADER = 100, 8_200
 _PATIENCE = 2.0  # seconds to verify a token
+_READING = 10.0  # seconds that a reader may take
+
+#: Gets each alert as Slack would, besides Slack or instead of it.
+Reader = Callable[[Payload], Awaitable[object]]
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +49,8 @@ class SlackNotifier:
     names the environments that alert, None means all. `authentication` (an Auth0) names the user of
     a token that no route has asked for. `package` is the owner's (`__package__`): its code is shown
     wherever it is installed. `exception_text` adds 500 characters of the text, without secrets.
+    Each of `readers` is awaited with every alert as Slack gets it (`text` and `blocks` in a dict),
+    with or without a webhook; one that raises or takes 10 seconds is logged and given up.
     """
 
     def __init__(
@@ -57,11 +63,14 @@ class SlackNotifier:
         origin: Origin = UNNAMED,
         package: str | None = None,
         exception_text: bool = False,
+        readers: Sequence[Reader] = (),
         window: float = 60.0,
         queue_size: int = 100,
         pace: Pace = STEADY,
     ) -> None:
-        self.delivery = Delivery(webhook_url, pace, alerts=queue_size) if webhook_url else None
+        has_reader = bool(webhook_url or readers)
+        self.delivery = Delivery(webhook_url, pace, alerts=queue_size) if has_reader else None
+        self._readers = tuple(readers)
         self._authentication = authentication
         triggers = (environments_trigger, environtments_trigger)
         self._environments = next((names for names in triggers if names is not None), None)
@@ -79,8 +88,9 @@ class SlackNotifier:
         version: str,
         authentication: Any = None,
         package: str | None = None,
+        readers: Sequence[Reader] = (),
     ) -> Self:
-        """Return the one that SLACK_* describe; without SLACK_WEBHOOK_URL it sends nothing."""
+        """Return the one that SLACK_* describe; without a webhook it tells `readers` only."""
         url = settings.slack_webhook_url
         return cls(
             url.get_secret_value() if url else None,
@@ -89,12 +99,18 @@ class SlackNotifier:
             origin=Origin(service, version, settings.environment),
             package=package,
             exception_text=settings.slack_exception_text,
+            readers=readers,
         )
 
     @property
     def source(self) -> str:
         """The service, its version and its environment."""
         return f"{self._origin.service} {self._origin.version} ({self._origin.environment})"
+
+    @property
+    def has_webhook(self) -> bool:
+        """Whether a front end's reports have somewhere to go."""
+        return self.delivery is not None and self.delivery.url is not None
 
     async def __aenter__(self) -> Self:
         if self.delivery is not None:
@@ -150,7 +166,7 @@ class SlackNotifier:
 
         The future gets Slack's status, 0 when Slack did not answer.
         """
-        if self.delivery is None:
+        if not self.has_webhook or self.delivery is None:
             return None
 
         async def ready() -> Payload:
@@ -194,7 +210,14 @@ class SlackNotifier:
         notes = [f"Seen {repeats} more times {when}."] if repeats else []
         if dropped:
             notes.append(f"{dropped} other alerts were dropped: the queue was full.")
-        return seen.report.payload(notes, again=again)
+        payload = seen.report.payload(notes, again=again)
+        for read in self._readers:
+            try:
+                async with asyncio.timeout(_READING):
+                    await read(payload)
+            except Exception as failure:  # noqa: BLE001  (the next reader and Slack come after it)
+                logger.error("alert_reader_failed", error=type(failure).__name__)
+        return payload
 
     async def _user(self, token: str) -> str | None:
         """Whose token it is; None when it proves nothing, or nobody can tell soon enough."""
