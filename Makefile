@@ -11,7 +11,7 @@ export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-library test-template bench check fmt clean
+.PHONY: help demo new test test-library test-template docs bench check fmt clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-library: $(UV) ## Run the tests of the library; ARGS="tests/web -k name" ar
 test-template: $(UV) ## Run the tests of the template and of what it generates; ARGS="-k name" are passed on
 	$(UV) run pytest -n 2 $(ARGS)
 
+docs: $(UV) ## Write the documentation of the library as a site into dalkit/site
+	cd dalkit && $(UV) run zensical build --strict --clean --config-file mkdocs.yml
+
 bench: $(UV) ## Measure beside what others pick, needs wrk; a part: make bench ARGS="http --only ours,bare"
 	$(UV) run --group bench python -m benchmarks --write $(ARGS)
 
@@ -53,7 +56,7 @@ fmt: $(UV) ## Format the Python of the library and of the template, and apply sa
 	cd dalkit && $(UV) run ruff format && $(UV) run ruff check --fix
 
 clean: ## Remove environments, caches and the demo
-	rm -rf .demo .tools .venv .nox .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .demo .tools .venv .nox .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dalkit/site
 
 # uv reads no pip.conf: give it the machine's certificates and pip's index.
 $(CURDIR)/.tools/bin/uv:

@@ -42,7 +42,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from dalkit import TransactionManager
 from dalkit.bulk import CSV, JSON_LINES, Csv, export
-from dalkit.bulk.export import PAUSE, SMALL
+from dalkit.bulk.exporting import PAUSE, SMALL
 
 from tests.bulk.conftest import Load, Stored
 from tests.bulk.things import COLUMNS

@@ -15,7 +15,7 @@ HEAD = """\
 # Settings
 
 The variables of the platform, read by `dalkit.Settings` from the environment and from `.env`. The
-environment wins. A service adds its own in a subclass: see [Extending](extending.md).
+environment wins.
 
 - Times are in seconds, sizes in bytes. An empty value means unset.
 - A list is written `a,b` or as a JSON list. A boolean is `true` or `false`.

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from dalkit import TransactionManager
 from dalkit.paging import Page, QueryModel, page
-from dalkit.paging.page import relative_reference, with_parameters
+from dalkit.paging.pages import relative_reference, with_parameters
 from dalkit.types import Filter, Int64, Text
 
 from tests.entities.models import Author, Book, BookQuery, BooksByAuthor

@@ -1,8 +1,8 @@
 """COPY: load files through a staging table, export what a statement returns."""
 
-from .export import ExportResponse, export
+from .exporting import ExportResponse, export
 from .formats import CSV, FILE_CONTENT, JSON_LINES, Csv, JsonLines, format_of_path
-from .load import Counts, columns_of, insert_from, load
+from .loading import Counts, columns_of, insert_from, load
 from .staging import BulkError
 
 __all__ = [

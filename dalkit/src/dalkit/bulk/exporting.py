@@ -19,7 +19,7 @@ from ..data.transaction import TransactionManager
 from ..web.request import RequestTransaction
 from .formats import CSV, Csv, Format
 from .json_lines import as_json, lines
-from .load import STATEMENT_TIMEOUT, Progress
+from .loading import STATEMENT_TIMEOUT, Progress
 
 #: Takes some bytes; COPY goes on when it has returned.
 Sink = Callable[[bytes], Awaitable[object]]

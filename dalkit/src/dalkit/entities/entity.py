@@ -21,7 +21,7 @@ from ..data.statements import (
     value_params,
 )
 from ..data.transaction import TransactionManager
-from ..paging.page import Page, page
+from ..paging.pages import Page, page
 from ..paging.query import FilterModel
 from ..web.problems import Problem
 from .conflict import CREATED, Target, target_of, target_over, upsert_row

@@ -1,6 +1,6 @@
 """List endpoints: declared filters, orderings and pages, by offset or by cursor."""
 
-from .page import Page, page
+from .pages import Page, page
 from .query import FilterModel, KeysetQueryModel, QueryModel
 
 __all__ = ["FilterModel", "KeysetQueryModel", "Page", "QueryModel", "page"]
