@@ -37,19 +37,21 @@ async def failing(alert: dict[str, Any]) -> None:
 
 async def test_a_reader_gets_what_slack_gets(fake_slack: FakeSlack) -> None:
     pager = Pager()
-    async with notifier_for(fake_slack.url, readers=[pager]) as notifier:
-        async with calling(broken_app(notifier)) as client:
-            assert (await client.get("/broken")).status_code == 500
+    async with (
+        notifier_for(fake_slack.url, readers=[pager]) as notifier,
+        calling(broken_app(notifier)) as client,
+    ):
+        assert (await client.get("/broken")).status_code == 500
     assert pager.read == fake_slack.messages
     assert "LookupError" in pager.read[0]["text"]
 
 
 async def test_a_reader_needs_no_webhook_and_a_failing_one_stops_nobody() -> None:
     pager = Pager()
+    notifier = notifier_for(None, readers=[failing, pager])
     with capture_logs() as logs:
-        async with notifier_for(None, readers=[failing, pager]) as notifier:
-            async with calling(broken_app(notifier)) as client:
-                assert (await client.get("/broken")).status_code == 500
+        async with notifier, calling(broken_app(notifier)) as client:
+            assert (await client.get("/broken")).status_code == 500
     assert len(pager.read) == 1
     assert [(log["event"], log["error"]) for log in logs if "reader" in log["event"]] == [
         ("alert_reader_failed", "ConnectionError")
