@@ -17,9 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .data.dal import DataAccessLayer
 from .data.engine import engine_from
-from .data.errors import DatabaseUnreachable, UnknownSchema
 from .data.faults import address, unreachable
 from .entities import EntityMismatch, check_entities
+from .errors import DatabaseUnreachable, UnknownSchema
 from .observe.otel import observe
 from .schema.revisions import Status, compare, console_script, head_revision
 from .settings import Settings

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pytest
 
 from dalkit import DataAccessLayer
-from dalkit.data.errors import NotReflected
 from dalkit.entities import Entity, EntityMismatch, check_entities
+from dalkit.errors import NotReflected
 from dalkit.paging import QueryModel
 from dalkit.types import Date, Filter, Int16, Int32, Int64, Text
 

@@ -3,8 +3,8 @@
 import pytest
 
 from dalkit import TransactionManager
-from dalkit.data.columns import UnknownColumn
 from dalkit.entities import Entity
+from dalkit.errors import UnknownColumn
 
 from tests.entities.models import Author, Odd, Part
 

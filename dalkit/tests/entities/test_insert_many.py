@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy import func, literal_column, select
 
 from dalkit import TransactionManager
-from dalkit.data.columns import UnknownColumn
+from dalkit.errors import UnknownColumn
 
 from tests.entities.models import Author, Mood, Odd
 

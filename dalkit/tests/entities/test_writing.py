@@ -6,8 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from dalkit import TransactionManager
-from dalkit.data.columns import UnknownColumn
 from dalkit.data.statements import Where
+from dalkit.errors import UnknownColumn
 
 from tests.entities.models import Author, AuthorPatch, Book, Mood, Odd
 

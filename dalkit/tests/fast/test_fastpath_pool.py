@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from dalkit import DataAccessLayer
-from dalkit.data.errors import DatabaseUnreachable
 from dalkit.data.faults import fault_of
+from dalkit.errors import DatabaseUnreachable
 
 SIZE = 3
 ONE = sa.select(sa.literal(1).label("one"))

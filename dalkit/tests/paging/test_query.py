@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dalkit import TransactionManager
-from dalkit.data.columns import UnknownColumn
+from dalkit.errors import UnknownColumn
 from dalkit.paging import QueryModel
 from dalkit.types import Filter, Int64
 

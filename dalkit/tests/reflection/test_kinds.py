@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateTable
 
 from dalkit import DataAccessLayer
-from dalkit.data.columns import UnknownColumn
 from dalkit.data.faults import fault_of
 from dalkit.entities import Entity
+from dalkit.errors import UnknownColumn
 
 
 async def test_views_are_selectable(zoo: DataAccessLayer) -> None:

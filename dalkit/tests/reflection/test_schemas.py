@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dalkit import DataAccessLayer, UnknownTable
 from dalkit.data.engine import create_engine
-from dalkit.data.errors import UnknownSchema
+from dalkit.errors import UnknownSchema
 
 A_THOUSAND = """
 DO $$ BEGIN

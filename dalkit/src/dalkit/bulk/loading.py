@@ -22,7 +22,7 @@ from sqlalchemy import Column, Executable, Insert, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
 from starlette.requests import ClientDisconnect, Request
 
-from ..data.rows import column_names
+from ..data.statements import column_names
 from ..data.transaction import TransactionManager
 from ..entities.conflict import CREATED, Target, on_conflict, returning_created
 from ..web.request import CLIENT_TIMEOUT, RequestTransaction

@@ -1,7 +1,7 @@
 """Data access without a web framework: tables, engines, transactions, errors."""
 
+from ..errors import AbortedTransaction, DatabaseUnreachable, NotReflected, UnknownTable
 from .dal import DataAccessLayer, connect_or_exit
-from .errors import AbortedTransaction, DatabaseUnreachable, NotReflected, UnknownTable
 from .transaction import TransactionManager
 
 __all__ = [

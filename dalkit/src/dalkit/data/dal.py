@@ -9,13 +9,13 @@ from sqlalchemy import URL, Executable, MetaData, QueuePool, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from ..errors import NotReflected, TooManyStreams
 from ..fast.checkout import Checkout
 from ..fast.fastpath import Call, Plans
 from ..fast.lease import Lease, PoolLease
 from ..fast.wire import is_watched
 from ..reflection import Only, Reflection, UniqueKey, ViewKeys, read_reflection
 from .engine import create_engine
-from .errors import NotReflected, TooManyStreams
 from .faults import unreachable
 from .transaction import TransactionManager
 from .urls import DatabaseUrlError
@@ -38,7 +38,8 @@ class DataAccessLayer:
         self._plans: Plans | None = None
         self._checkouts: dict[AsyncEngine, Checkout] = {}
         self._streams = 0
-        self._new_lease: Callable[[bool], Lease] = self._pool_lease
+        #: Makes the connection of a transaction; it is told whether that only reads.
+        self.new_lease: Callable[[bool], Lease] = self._pool_lease
 
     @classmethod
     @asynccontextmanager
@@ -102,6 +103,7 @@ class DataAccessLayer:
     ) -> None:
         """Use this engine, and `replica` for read-only transactions; `refresh()` reflects."""
         self._engine, self._replica = engine, replica
+        self._checkouts = {one: self._checkouts.get(one) or Checkout(one) for one in self.engines}
         self._options = {"schemas": schemas, "views": views, "only": only, "view_keys": view_keys}
 
     def begin_stream(self) -> None:
@@ -164,7 +166,7 @@ class DataAccessLayer:
     @property
     def engines(self) -> tuple[AsyncEngine, ...]:
         """The engine and, if there is one, the replica; empty before `reflect()` and `use()`."""
-        return tuple(engine for engine in (self._engine, self._replica) if engine is not None)
+        return tuple(filter(None, (self._engine, self._replica)))
 
     @property
     def engine(self) -> AsyncEngine:
@@ -218,9 +220,7 @@ class DataAccessLayer:
 
         Raises LookupError when there is none or more than one.
         """
-        keys = [
-            key for key in self.unique_keys(table).values() if key.is_unique and not key.is_primary
-        ]
+        keys = [k for k in self.unique_keys(table).values() if k.is_unique and not k.is_primary]
         if len(keys) != 1:
             found = ", ".join(key.name for key in keys) or "none"
             raise LookupError(
@@ -270,27 +270,18 @@ class DataAccessLayer:
             self._plans = Plans(dialect)
         return self._plans.call(statement, parameters)
 
-    def lease(self, *, readonly: bool) -> Lease:
-        """A connection for one transaction."""
-        return self._new_lease(readonly)
-
     @contextmanager
     def leasing(self, new_lease: Callable[[bool], Lease]) -> Iterator[None]:
-        """Take connections from elsewhere for a while; it is told whether they only read."""
-        before, self._new_lease = self._new_lease, new_lease
+        """Take connections from elsewhere for a while."""
+        before, self.new_lease = self.new_lease, new_lease
         try:
             yield
         finally:
-            self._new_lease = before
+            self.new_lease = before
 
     def _pool_lease(self, readonly: bool) -> Lease:
         engine = self._replica if readonly and self._replica else self.engine
-        checkout = self._checkouts.get(engine)
-        if checkout is None:
-            checkout = Checkout(engine)
-            current = {one: self._checkouts[one] for one in self.engines if one in self._checkouts}
-            self._checkouts = current | {engine: checkout}
-        return PoolLease(checkout)
+        return PoolLease(self._checkouts[engine])
 
 
 @asynccontextmanager

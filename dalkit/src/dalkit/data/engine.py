@@ -17,18 +17,6 @@ from ..fast import wire
 from ..fast.checkout import refuse_closed
 from .urls import async_url
 
-#: Parameters of `create_engine` that a setting `database_...` gives.
-_OPTIONS = (
-    "url",
-    "pool_size",
-    "pool_timeout",
-    "connect_timeout",
-    "statement_timeout",
-    "lock_timeout",
-    "idle_in_transaction_timeout",
-    "pgbouncer",
-)
-
 loads = json.loads
 
 
@@ -69,11 +57,12 @@ def create_engine(
     connection, then sqlalchemy.exc.TimeoutError. `pgbouncer` is for transaction mode. `extra` goes
     to SQLAlchemy. Raises DatabaseUrlError.
     """
-    limits = _milliseconds(
-        statement_timeout=statement_timeout,
-        lock_timeout=lock_timeout,
-        idle_in_transaction_session_timeout=idle_in_transaction_timeout,
-    )
+    seconds = {
+        "statement_timeout": statement_timeout,
+        "lock_timeout": lock_timeout,
+        "idle_in_transaction_session_timeout": idle_in_transaction_timeout,
+    }
+    limits = {name: str(round(value * 1000)) for name, value in seconds.items() if value}
     named = {"application_name": application_name} if application_name else {}
     parsed = async_url(url)
     arguments: dict[str, Any] = {
@@ -119,7 +108,8 @@ def engine_options(config: object) -> dict[str, Any]:
     They are `database_url`, `database_pool_size` and so on, and all of `sqlalchemy` when there is
     such a part, with `url` in it; what is None is left out. The config is never changed.
     """
-    options = {name: config_value(config, f"database_{name}") for name in _OPTIONS}
+    names = ("url", *(create_engine.__kwdefaults__ or {}))
+    options = {name: config_value(config, f"database_{name}") for name in names}
     nested = config_value(config, "sqlalchemy")
     if nested is not None:
         options |= dict(nested) if isinstance(nested, Mapping | BaseModel) else vars(nested)
@@ -139,12 +129,8 @@ def config_value(config: Any, name: str) -> Any:
 
 
 #: After half a minute without a sign of life the operating system gives a connection up.
-_KEEP_ALIVE = {
-    "TCP_KEEPIDLE": 15,
-    "TCP_KEEPINTVL": 5,
-    "TCP_KEEPCNT": 3,
-    "TCP_USER_TIMEOUT": 30_000,  # milliseconds
-}
+#: TCP_USER_TIMEOUT is in milliseconds, the others in seconds.
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 
 
 class _Connecting:
@@ -171,11 +157,6 @@ def _keep_alive(connected: Any) -> None:
         for name, value in _KEEP_ALIVE.items():
             if hasattr(socket, name):
                 same.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def _milliseconds(**seconds: float) -> dict[str, str]:
-    """Return the limits that are set, as Postgres takes them in a startup packet."""
-    return {name: str(round(value * 1000)) for name, value in seconds.items() if value}
 
 
 def _use_transactions(engine: AsyncEngine, limits: dict[str, str]) -> None:

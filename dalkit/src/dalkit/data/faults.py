@@ -5,28 +5,19 @@ the SQL or the DETAIL line, which may hold other people's data, goes into a Faul
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .errors import (
-    DatabaseUnreachable,
-    NotReflected,
-    TooManyStreams,
-    driver_error,
-    is_collision,
-    sqlstate_of,
-)
+from .. import errors
+from ..errors import driver_error, sqlstate_of
 from .urls import async_url
 
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
-
-#: Seconds that a client is asked to wait before it tries again (Retry-After, RFC 9110 10.2.3).
-RETRY_AFTER = {"retry-after": "1"}
 
 
 @dataclass(frozen=True)
@@ -37,100 +28,92 @@ class Fault:
     kind: str
     detail: str
     columns: tuple[str, ...] = ()
-    is_outage: bool = False  # the database as a whole cannot be used
-    is_collision: bool = False  # the same request may succeed when it runs again
-    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether the database as a whole cannot be used."""
+        return self.kind == "outage"
+
+    @property
+    def is_collision(self) -> bool:
+        """Whether the same request may succeed when it runs again."""
+        return self.kind == "collision"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Retry-After, in seconds (RFC 9110, section 10.2.3), when the client may try again."""
+        return {"retry-after": "1"} if self.status == 503 else {}
+
+
+_VALUE = Fault(422, "value_error", "A value does not fit its column.")
+_LOST = Fault(503, "outage", "The connection to the database was lost.")
+_COLLISION = Fault(503, "collision", "The request collided with another one; try again.")
+_UNUSABLE = Fault(503, "outage", "The database cannot be used at the moment.")
+
+_BY_TYPE: dict[type, Fault] = {
+    errors.NotReflected: Fault(503, "outage", "The database is not ready; /readyz says why."),
+    errors.DatabaseUnreachable: Fault(503, "outage", "The database cannot be reached."),
+    TimeoutError: Fault(503, "unavailable", "This took too long; try again."),
+    errors.TooManyStreams: Fault(
+        503, "unavailable", "Too many downloads and uploads are under way; try again."
+    ),
+    PoolTimeoutError: Fault(503, "outage", "All database connections are in use."),
+}
+
+_FOREIGN_KEY = "A record that this refers to is missing, or others refer to this."
+_BY_SQLSTATE = {
+    "23505": Fault(409, "unique", "A record with this value exists already."),
+    "23503": Fault(409, "foreign_key", _FOREIGN_KEY),
+    "23P01": Fault(409, "exclusion", "This overlaps a record that exists already."),
+    "23502": Fault(422, "missing", "A value is required."),
+    "23514": Fault(422, "check", "The value breaks a rule of the database."),
+    "22": _VALUE,
+    "55P03": Fault(503, "unavailable", "The record is locked by another request; try again."),
+    "57014": Fault(503, "unavailable", "The database took too long."),
+    "25006": Fault(503, "unavailable", "The database is read-only at the moment."),
+    "08": _UNUSABLE,  # connection exceptions
+    "28": _UNUSABLE,  # invalid authorization
+    "3D000": _UNUSABLE,  # no such database
+    "53": _UNUSABLE,  # insufficient resources
+    "57P0": _UNUSABLE,  # the server shuts down or starts up
+}
+#: How DETAIL ends, with lc_messages in English, when the row at fault is the one that refers.
+_REFERS = re.compile(r'is not present in table "[^"]*"\.\Z')
 
 
 def fault_of(error: BaseException, dal: "DataAccessLayer | None" = None) -> Fault | None:
     """The fault that this error stands for, or None when it is a defect of the service."""
-    if isinstance(error, NotReflected):
-        return _unavailable("The database is not ready; /readyz says why.", is_outage=True)
-    if isinstance(error, DatabaseUnreachable):
-        return _unavailable("The database cannot be reached.", is_outage=True)
-    if isinstance(error, TimeoutError):
-        return _unavailable("This took too long; try again.")
-    if isinstance(error, TooManyStreams):
-        return _unavailable("Too many downloads and uploads are under way; try again.")
-    if isinstance(error, PoolTimeoutError):
-        return _unavailable("All database connections are in use.", is_outage=True)
+    for kind, fault in _BY_TYPE.items():
+        if isinstance(error, kind):
+            return fault
     driver = driver_error(error)
     if driver is None:
         return None
-    if is_collision(error):
-        detail = "The request collided with another one; try again."
-        return Fault(503, "collision", detail, is_collision=True, headers=dict(RETRY_AFTER))
-    sqlstate = sqlstate_of(error)
-    if sqlstate:
-        return _fault_of_sqlstate(sqlstate, driver, dal)
-    return _fault_of_client(error, driver)
-
-
-def _fault_of_client(error: BaseException, driver: Any) -> Fault | None:
-    """asyncpg refuses some values before it sends them, and a closed connection has no SQLSTATE."""
+    if errors.is_collision(error):
+        return _COLLISION
+    if sqlstate := sqlstate_of(error):
+        parts = (sqlstate, sqlstate[:4], sqlstate[:2])
+        known = next((_BY_SQLSTATE[part] for part in parts if part in _BY_SQLSTATE), None)
+        if known is None or known.status == 503:
+            return known
+        if known.kind == "foreign_key" and _REFERS.search(getattr(driver, "detail", None) or ""):
+            known = replace(known, detail="A record that this refers to is missing.")
+        return replace(known, columns=_columns_at_fault(driver, dal))
+    # asyncpg refuses some values before it sends them, and a closed connection has no SQLSTATE.
     if isinstance(driver, asyncpg.exceptions.DataError):
-        return Fault(422, "value_error", "A value does not fit its column.")
-    if getattr(error, "connection_invalidated", False):
-        return _unavailable("The connection to the database was lost.", is_outage=True)
-    return None
+        return _VALUE
+    return _LOST if getattr(error, "connection_invalidated", False) else None
 
 
-def _fault_of_sqlstate(sqlstate: str, driver: Any, dal: "DataAccessLayer | None") -> Fault | None:
-    if sqlstate in _CONSTRAINTS:
-        status, kind, detail = _CONSTRAINTS[sqlstate]
-        if sqlstate == "23503" and _REFERS.search(getattr(driver, "detail", None) or ""):
-            detail = "A record that this refers to is missing."
-        return Fault(status, kind, detail, columns_at_fault(driver, dal))
-    if sqlstate[:2] == "22":
-        return Fault(422, "value_error", "A value does not fit its column.", _named_column(driver))
-    if sqlstate in _BUSY:
-        return _unavailable(_BUSY[sqlstate])
-    if sqlstate[:2] in _OUTAGES or sqlstate.startswith("57P0") or sqlstate == "3D000":
-        return _unavailable("The database cannot be used at the moment.", is_outage=True)
-    return None
-
-
-_CONSTRAINTS = {
-    "23505": (409, "unique", "A record with this value exists already."),
-    "23503": (
-        409,
-        "foreign_key",
-        "A record that this refers to is missing, or others refer to this.",
-    ),
-    "23P01": (409, "exclusion", "This overlaps a record that exists already."),
-    "23502": (422, "missing", "A value is required."),
-    "23514": (422, "check", "The value breaks a rule of the database."),
-}
-#: How DETAIL ends, with lc_messages in English, when the row at fault is the one that refers.
-_REFERS = re.compile(r'is not present in table "[^"]*"\.\Z')
-_BUSY = {
-    "55P03": "The record is locked by another request; try again.",
-    "57014": "The database took too long.",
-    "25006": "The database is read-only at the moment.",
-}
-#: Connection exceptions, invalid authorization, insufficient resources.
-_OUTAGES = {"08", "28", "53"}
-
-
-def _unavailable(detail: str, *, is_outage: bool = False) -> Fault:
-    return Fault(503, "unavailable", detail, is_outage=is_outage, headers=dict(RETRY_AFTER))
-
-
-def columns_at_fault(driver: Any, dal: "DataAccessLayer | None") -> tuple[str, ...]:
-    """The columns of the constraint that a driver error names, by what was reflected."""
-    named = _named_column(driver)
-    if named or dal is None or not dal.is_reflected:
-        return named
+def _columns_at_fault(driver: Any, dal: "DataAccessLayer | None") -> tuple[str, ...]:
+    """The column that a driver error names, or those of its constraint by what was reflected."""
+    if column := getattr(driver, "column_name", None):
+        return (column,)
     constraint = getattr(driver, "constraint_name", None)
     schema, table = getattr(driver, "schema_name", None), getattr(driver, "table_name", None)
-    if not (constraint and table):
+    if not (constraint and table and dal and dal.is_reflected):
         return ()
     return dal.reflection("The constraint").constraint_columns(constraint, table, schema)
-
-
-def _named_column(driver: Any) -> tuple[str, ...]:
-    column = getattr(driver, "column_name", None)
-    return (column,) if column else ()
 
 
 # PostgreSQL, appendix A: the SQLSTATEs that a connection attempt ends with.

@@ -10,11 +10,11 @@ from sqlalchemy import CursorResult, Executable, Table, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from ..errors import AbortedTransaction, DatabaseUnreachable, is_collision, sqlstate_of
 from ..fast import wire
 from ..fast.fastpath import Call, Plan, Row
 from ..fast.lease import Lease
 from ..reflection import Reflection
-from .errors import AbortedTransaction, DatabaseUnreachable, is_collision, sqlstate_of
 
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
@@ -252,7 +252,7 @@ class TransactionManager:
     async def _take(self) -> Lease:
         if self._over:
             raise RuntimeError(self._over)
-        lease = self.dal.lease(readonly=self.readonly)
+        lease = self.dal.new_lease(self.readonly)
         await lease.open()
         if self._over:  # it ended while this task waited for a connection
             await lease.rollback()

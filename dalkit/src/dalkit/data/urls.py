@@ -74,8 +74,18 @@ def async_url(url: str | URL) -> URL:
             f"The database URL starts with {parsed.drivername}://, but this service needs "
             "PostgreSQL: use postgresql://user:password@host:5432/database."
         )
-    moved = _without_credentials_in_query(parsed.set(drivername="postgresql+asyncpg"))
-    return moved.set(query=_translated(dict(moved.query)))
+    query = dict(parsed.query)
+    # libpq's credentials move to where they are masked.
+    user, password, name = (
+        _last(query.pop(key, "")) or None for key in ("user", "password", "dbname")
+    )
+    return parsed.set(
+        drivername="postgresql+asyncpg",
+        username=parsed.username or user,
+        password=parsed.password or password,
+        database=parsed.database or name,
+        query=_translated(query),
+    )
 
 
 def _parse(text: str) -> URL:
@@ -100,21 +110,9 @@ def _parse(text: str) -> URL:
     )
 
 
-def _without_credentials_in_query(url: URL) -> URL:
-    """Return `url` with libpq's user, password and dbname moved to where they are masked."""
-    query = dict(url.query)
-    user, password, name = (_last(query.pop(key, None)) for key in ("user", "password", "dbname"))
-    return url.set(
-        username=url.username or user,
-        password=url.password or password,
-        database=url.database or name,
-        query=query,
-    )
-
-
-def _last(value: str | tuple[str, ...] | None) -> str | None:
-    """Return the value that counts when a parameter is repeated: the last one, as in libpq."""
-    return value[-1] if isinstance(value, tuple) else value
+def _last(value: str | tuple[str, ...]) -> str:
+    """The value that counts when a parameter is repeated, as in libpq."""
+    return value if isinstance(value, str) else value[-1]
 
 
 def _translated(query: Query) -> Query:
@@ -122,7 +120,7 @@ def _translated(query: Query) -> Query:
     arguments: Query = {}
     dsn: dict[str, str] = {}
     for name, values in query.items():
-        value = _last(values) or ""
+        value = _last(values)
         if name in _ARGUMENTS:
             arguments[name] = values
         elif name == "sslmode":

@@ -1,7 +1,7 @@
 """Rows as pydantic models: read, written, and checked against the reflected tables."""
 
-from ..data.columns import UnknownColumn
-from ..data.rows import fetch_entities, fetch_entity
+from ..data.statements import fetch_entities, fetch_entity
+from ..errors import UnknownColumn
 from .check import EntityMismatch, check_entities
 from .entity import Entity, ReadEntity
 

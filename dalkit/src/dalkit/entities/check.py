@@ -15,10 +15,9 @@ from sqlalchemy import ColumnElement, Table
 from sqlalchemy.dialects.postgresql import CIDR, DOMAIN, INET
 from sqlalchemy.types import ARRAY, JSON, BigInteger, Integer, NullType, SmallInteger, TypeEngine
 
-from ..data.columns import UnknownColumn, column
 from ..data.dal import DataAccessLayer
-from ..data.errors import UnknownTable
-from ..data.rows import column_name
+from ..data.statements import column, column_name
+from ..errors import UnknownColumn, UnknownTable
 from ..paging.query import OPERATORS, DeclaredFilter, FilterModel
 from ..types import iso_only
 from .entity import ReadEntity

@@ -12,8 +12,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.dml import Insert as AnyInsert
 from sqlalchemy.sql.dml import ReturningInsert
 
-from ..data.columns import column
-from ..data.statements import cached_per_table, insert_row
+from ..data.statements import cached_per_table, column, insert_row
 from ..data.transaction import TransactionManager
 
 #: The extra column of an upsert's row that tells an inserted row from an updated one.

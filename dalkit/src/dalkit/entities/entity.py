@@ -8,17 +8,20 @@ from sqlalchemy import Table
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 from starlette.requests import HTTPConnection
 
-from ..data.columns import column, values_of
-from ..data.rows import as_entities, fetch_entities, fetch_entity
 from ..data.statements import (
     Conditions,
     Where,
+    as_entities,
+    column,
     delete_rows,
+    fetch_entities,
+    fetch_entity,
     insert_row,
     row_with,
     select_rows,
     update_rows,
     value_params,
+    values_of,
 )
 from ..data.transaction import TransactionManager
 from ..paging.pages import Page, page

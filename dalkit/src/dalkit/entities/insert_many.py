@@ -9,9 +9,7 @@ from sqlalchemy import ARRAY, Insert, Table, bindparam, func, insert, select
 from sqlalchemy import column as bare_column
 from sqlalchemy.types import NullType
 
-from ..data.columns import plain, stored, unlimited, values_of
-from ..data.rows import columns_for
-from ..data.statements import cached_per_table
+from ..data.statements import cached_per_table, columns_for, plain, stored, unlimited, values_of
 from ..data.transaction import TransactionManager
 
 

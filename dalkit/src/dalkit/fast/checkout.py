@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, ManagesConnection, NullPool
 from sqlalchemy.pool.base import _ConnectionFairy
 
-from ..data.errors import DatabaseUnreachable
+from ..errors import DatabaseUnreachable
 
 
 class Checkout:

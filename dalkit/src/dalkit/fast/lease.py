@@ -7,7 +7,7 @@ import asyncpg
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
-from ..data.errors import AbortedTransaction, DatabaseUnreachable
+from ..errors import AbortedTransaction, DatabaseUnreachable
 from . import wire
 from .checkout import Checkout
 

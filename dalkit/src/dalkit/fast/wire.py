@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ManagesConnection
 
-from ..data.errors import AbortedTransaction, DatabaseUnreachable
+from ..errors import AbortedTransaction, DatabaseUnreachable
 
 #: The execution option of an engine with a statement to send along with each BEGIN.
 AFTER_BEGIN = "after_begin"

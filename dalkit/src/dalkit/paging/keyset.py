@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import ConfigDict, TypeAdapter
 from sqlalchemy import ColumnElement, FromClause, UnaryExpression, and_, bindparam, or_, tuple_
 
-from ..data.columns import column, unlimited
+from ..data.statements import column, unlimited
 from ..types import Int64, Text
 
 DIGEST_SIZE = 6

@@ -12,8 +12,15 @@ from pydantic import BaseModel, Field
 from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, bindparam, func, select
 from starlette.requests import HTTPConnection
 
-from ..data.rows import column_names, columns_for
-from ..data.statements import Conditions, Shape, Where, cached_per_table, conditions_on
+from ..data.statements import (
+    Conditions,
+    Shape,
+    Where,
+    cached_per_table,
+    column_names,
+    columns_for,
+    conditions_on,
+)
 from ..data.transaction import TransactionManager
 from ..fast.fastpath import Row
 from .keyset import BadCursor, Cursor, Key, after

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ARRAY, BindParameter, ColumnElement, FromClause, Table, any_, bindparam
 
-from ..data.columns import column, plain, unlimited
+from ..data.statements import column, plain, unlimited
 from ..types import Filter, Text
 from .keyset import Key
 

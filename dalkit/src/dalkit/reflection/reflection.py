@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import MetaData, PrimaryKeyConstraint, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..data.columns import column
-from ..data.errors import UnknownSchema, UnknownTable
+from ..errors import UnknownColumn, UnknownSchema, UnknownTable
 from .catalog import Catalog, Relation, read_catalog, read_relations
 from .columns import ColumnTypes
 from .tables import (
@@ -90,7 +89,8 @@ def _with_view_keys(
         if table.primary_key.columns:
             raise ValueError(f"{table.fullname} has a primary key of its own: declare none.")
         for name in names:
-            column(table, name)
+            if name not in table.c:
+                raise UnknownColumn(name, table)
             table.c[name].nullable = False
         table.append_constraint(PrimaryKeyConstraint(*(table.c[name] for name in names)))
     return reflection

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..data.dal import DataAccessLayer
 from ..data.engine import config_value, create_engine, engine_options
-from ..data.errors import sqlstate_of
 from ..data.faults import unreachable
 from ..data.urls import DatabaseUrlError, async_url
+from ..errors import sqlstate_of
 from .lock import migration_lock
 from .revisions import Status, SyncError, alembic_config, compare, head_revision, revision_of
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
-from ..data.errors import sqlstate_of
+from ..errors import sqlstate_of
 from .text import escape, fence, fit, mask
 
 _LONGEST_TEXT, _LONGEST_LINE = 500, 200

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..data.errors import AbortedTransaction
 from ..data.transaction import TransactionManager
+from ..errors import AbortedTransaction
 from ..fast import wire
 from ..fast.checkout import Checkout
 from ..fast.lease import PoolLease

@@ -15,8 +15,7 @@ from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Table
 
-from ..data.columns import values_of
-from ..data.rows import column_name
+from ..data.statements import column_name, values_of
 from ..data.transaction import TransactionManager
 from .problems import Problem
 

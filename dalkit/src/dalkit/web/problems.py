@@ -14,8 +14,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from ..data.errors import DatabaseUnreachable, NotReflected, TooManyStreams
 from ..data.faults import Fault, fault_of
+from ..errors import DatabaseUnreachable, NotReflected, TooManyStreams
 from .request import note_collision
 from .route_index import allowed_methods
 

@@ -1,14 +1,12 @@
-"""What the data layer raises, and what the driver's own errors are."""
+"""What the data layer raises, and what the driver's own errors are; imports nothing of dalkit."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import asyncpg
+from sqlalchemy import FromClause
 from sqlalchemy.exc import DBAPIError
-
-#: SQLSTATE serialization_failure and deadlock_detected: PostgreSQL asks for the transaction again.
-_REPLAYABLE = frozenset({"40001", "40P01"})
 
 
 class NotReflected(RuntimeError):
@@ -52,14 +50,28 @@ class UnknownTable(KeyError):
 
 def _near(name: str, known: Sequence[str]) -> list[str]:
     """Up to three known names that resemble this one, or that have it in another schema."""
-    last = name.rpartition(".")[2].casefold()
-    by_last: dict[str, list[str]] = {}
-    for one in known:
-        by_last.setdefault(one.rpartition(".")[2].casefold(), []).append(one)
-    alike = [one for near in get_close_matches(last, by_last) for one in by_last[near]]
+
+    def bare(qualified: str) -> str:
+        return qualified.rpartition(".")[2]
+
+    near = get_close_matches(bare(name).casefold(), {bare(one).casefold() for one in known})
+    alike = sorted(
+        (one for one in known if bare(one).casefold() in near),
+        key=lambda one: near.index(bare(one).casefold()),
+    )
     # Tables of the default schema are known by both names: the short one will do.
-    shorter = [one for one in alike if one.rpartition(".")[2] not in alike or "." not in one]
-    return shorter[:3]
+    return [one for one in alike if "." not in one or bare(one) not in alike][:3]
+
+
+class UnknownColumn(LookupError):
+    """No column of this name."""
+
+    def __init__(self, name: str, source: FromClause) -> None:
+        known = list(source.c.keys())
+        matches = get_close_matches(name, known, n=3)
+        hint = f"Did you mean {' or '.join(map(repr, matches))}?" if matches else ""
+        where = getattr(source, "fullname", "the statement")
+        super().__init__(f"No column {name!r} in {where}. {hint or 'Columns: ' + ', '.join(known)}")
 
 
 class AbortedTransaction(RuntimeError):
@@ -92,8 +104,8 @@ def sqlstate_of(error: BaseException) -> str | None:
 def is_collision(error: BaseException) -> bool:
     """Whether the same work may succeed when it is done again.
 
-    So after a serialization failure and a deadlock, and after a change of the schema: each
-    connection finds out once that its prepared statement is stale.
+    So after a serialization failure (SQLSTATE 40001) and a deadlock (40P01), and after a change of
+    the schema: each connection finds out once that its prepared statement is stale.
     """
     stale = isinstance(driver_error(error), asyncpg.exceptions.InvalidCachedStatementError)
-    return stale or sqlstate_of(error) in _REPLAYABLE
+    return stale or sqlstate_of(error) in ("40001", "40P01")
