@@ -12,8 +12,14 @@ import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from .. import errors
-from ..errors import driver_error, sqlstate_of
+from ..errors import (
+    DatabaseUnreachable,
+    NotReflected,
+    TooManyStreams,
+    driver_error,
+    is_collision,
+    sqlstate_of,
+)
 from .urls import async_url
 
 if TYPE_CHECKING:
@@ -51,10 +57,10 @@ _COLLISION = Fault(503, "collision", "The request collided with another one; try
 _UNUSABLE = Fault(503, "outage", "The database cannot be used at the moment.")
 
 _BY_TYPE: dict[type, Fault] = {
-    errors.NotReflected: Fault(503, "outage", "The database is not ready; /readyz says why."),
-    errors.DatabaseUnreachable: Fault(503, "outage", "The database cannot be reached."),
+    NotReflected: Fault(503, "outage", "The database is not ready; /readyz says why."),
+    DatabaseUnreachable: Fault(503, "outage", "The database cannot be reached."),
     TimeoutError: Fault(503, "unavailable", "This took too long; try again."),
-    errors.TooManyStreams: Fault(
+    TooManyStreams: Fault(
         503, "unavailable", "Too many downloads and uploads are under way; try again."
     ),
     PoolTimeoutError: Fault(503, "outage", "All database connections are in use."),
@@ -89,7 +95,7 @@ def fault_of(error: BaseException, dal: "DataAccessLayer | None" = None) -> Faul
     driver = driver_error(error)
     if driver is None:
         return None
-    if errors.is_collision(error):
+    if is_collision(error):
         return _COLLISION
     if sqlstate := sqlstate_of(error):
         parts = (sqlstate, sqlstate[:4], sqlstate[:2])
