@@ -18,7 +18,7 @@ from dalkit.fast import wire
 from dalkit.settings import Settings
 
 from .proxy import Proxy, proxied
-from tests.db.request_path import TABLES, create_test_app
+from tests.web.request_path import TABLES, create_test_app
 
 SIZE = 3
 #: Seconds: the limit of a statement, what the client waits beyond it, and what a test allows.

@@ -18,7 +18,7 @@ from dalkit import (
 )
 from dalkit.data.engine import create_engine
 
-from tests.db.request_path import TABLES
+from tests.web.request_path import TABLES
 
 IDLE = sa.text(
     "SELECT count(*) FROM pg_stat_activity "

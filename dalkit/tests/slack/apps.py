@@ -13,7 +13,7 @@ from dalkit.slack.delivery import Pace
 from dalkit.slack.report import Origin
 from dalkit.web import problem_handlers
 
-from tests.middleware.apps import middleware
+from tests.web.apps import middleware
 
 ORIGIN = Origin("books", "1.2.3", "testing")
 QUICK = Pace(interval=0.0, tries=3, pause=0.01, drain=10.0)

@@ -15,11 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from ..data.faults import Fault, fault_of
-from ..errors import DatabaseUnreachable, NotReflected, TooManyStreams
-from .request import note_collision
+from ..errors import DatabaseUnreachable, NotReflected, TooManyStreams, sqlstate_of
+from .request import SCOPE_KEY, note_collision
 from .route_index import allowed_methods
 
 MEDIA_TYPE = "application/problem+json"
+#: SQLSTATE read_only_sql_transaction.
+READ_ONLY = "25006"
 #: A client with more mistakes than these needs another look at the document, not a longer list.
 MOST_ERRORS = 50
 
@@ -133,13 +135,19 @@ def _is_of_another_type(request: Request, errors: Sequence[Any]) -> bool:
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
     fault = fault_of(error, getattr(request.state, "dal", None))
-    if fault is None:
+    if fault is None or _wrote_where_it_reads(request, error):
         raise error  # a defect of the service: 500, an alert and a traceback in the log
     if fault.is_outage:
         request.state.outage = error
     if fault.is_collision:
         note_collision(request)
     return problem(request, fault.status, fault.detail, headers=fault.headers, **_errors_of(fault))
+
+
+def _wrote_where_it_reads(request: Request, error: Exception) -> bool:
+    """Whether a handler has written through ReadTransaction: no outage, as on a standby."""
+    transaction = request.scope.get(SCOPE_KEY)
+    return sqlstate_of(error) == READ_ONLY and getattr(transaction, "readonly", False)
 
 
 def _errors_of(fault: Fault) -> dict[str, Any]:

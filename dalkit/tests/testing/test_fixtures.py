@@ -13,7 +13,7 @@ from dalkit.testing.databases import create_database, drop_database, named
 
 pytestmark = pytest.mark.slow
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 OVERRIDES = """
 import json, os
 import pytest

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from dalkit import AbortedTransaction, DataAccessLayer
 from dalkit.testing.savepoints import OuterTransaction, rolled_back
 
-from tests.db.request_path import TABLES
+from tests.web.request_path import TABLES
 
 
 @pytest.fixture

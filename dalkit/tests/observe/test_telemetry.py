@@ -29,7 +29,7 @@ from dalkit.observe import otel
 from dalkit.observe.otel import observe
 from dalkit.settings import Settings
 
-from .server_process import ready, serving
+from tests.server_process import ready, serving
 from tests.service.app import create_app
 
 Spans = InMemorySpanExporter

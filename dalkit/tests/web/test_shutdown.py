@@ -11,7 +11,7 @@ import pytest
 
 from dalkit.web.shutdown import Shutdown
 
-from .server_process import Server, ready, serving
+from tests.server_process import Server, ready, serving
 
 pytestmark = pytest.mark.slow
 

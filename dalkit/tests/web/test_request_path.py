@@ -17,8 +17,8 @@ from sqlalchemy import make_url
 
 from dalkit.settings import Settings
 
-from tests.db.request_path import TABLES, create_test_app
 from tests.serving import Cutter, serving
+from tests.web.request_path import TABLES, create_test_app
 
 PROBLEM = "application/problem+json"
 
@@ -84,7 +84,7 @@ async def test_a_commit_that_fails_is_answered_with_its_reason(
         ("/crashed/1", 500),
         ("/invalid/1", 500),
         ("/swallowed/1", 500),
-        ("/read-only/1", 503),
+        ("/read-only/1", 500),
         ("/ended?how=commit", 500),
         ("/ended?how=rollback", 500),
         ("/ended?how=close", 500),
@@ -215,7 +215,7 @@ async def test_sigterm_loses_no_request_in_flight(
 async def _process(database_url: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """The application in a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "--factory", "tests.db.request_path:create_test_app"),
+        *(sys.executable, "-m", "uvicorn", "--factory", "tests.web.request_path:create_test_app"),
         *("--port", "0", "--host", "127.0.0.1"),
         env=os.environ | {"DATABASE_URL": database_url, "LOG_FORMAT": "json"},
         stdout=asyncio.subprocess.DEVNULL,
