@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import structlog
+import websockets
+from fastapi import FastAPI, WebSocket
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.exc import DBAPIError
 
 from dalkit.data.engine import create_engine
 from dalkit.observe.logs import configure_logging
+
+from tests.serving import serving
 
 
 class Terminal(io.StringIO):
@@ -216,3 +220,28 @@ def test_a_filter_sees_a_requests_line_too() -> None:
     handler.addFilter(lambda record: False)
     structlog.get_logger("access").info("request", status=200)
     assert stream.getvalue() == ""
+
+
+async def test_the_query_of_a_websocket_is_in_no_line() -> None:
+    """uvicorn writes the URL of each handshake, other than of requests, at INFO."""
+    app = FastAPI()
+
+    @app.websocket("/taken")
+    async def take(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close()
+
+    @app.websocket("/refused")
+    async def refuse(websocket: WebSocket) -> None:
+        await websocket.close(1008)
+
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    async with serving(app) as url:
+        base = url.replace("http", "ws")
+        async with websockets.connect(f"{base}/taken?token=secret"):
+            pass
+        with pytest.raises(websockets.exceptions.InvalidStatus):
+            await websockets.connect(f"{base}/refused?token=secret")
+    assert "Application startup complete." in stream.getvalue()
+    assert "secret" not in stream.getvalue()

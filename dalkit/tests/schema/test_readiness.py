@@ -46,6 +46,14 @@ async def test_a_service_on_a_migrated_database_is_ready(client: httpx.AsyncClie
     assert (await client.get("/readyz")).json() == {"status": "ok"}
 
 
+async def test_where_the_docs_are_off_the_log_alone_says_why_it_is_not_ready() -> None:
+    for docs_enabled, said in ((True, "DATABASE_URL"), (False, "The service is not ready.")):
+        async with running(None, docs_enabled=docs_enabled) as client:
+            response = await client.get("/readyz")
+        assert response.status_code == 503
+        assert said in response.json()["detail"]
+
+
 async def test_without_a_database_url_the_service_lives_and_says_so() -> None:
     async with running(None) as client:
         assert (await client.get("/livez")).status_code == 200

@@ -27,5 +27,9 @@ async def readyz(request: Request) -> Health:
     if request.state.shutdown.draining:
         raise Problem(503, "The service is shutting down.", headers={"retry-after": "1"})
     if detail := await request.state.database.problem():
-        raise Problem(503, detail, headers={"retry-after": "1"})
+        # Where the docs page is off, so are details: the log has them.
+        is_told = request.app.openapi_url is not None
+        raise Problem(
+            503, detail if is_told else "The service is not ready.", headers={"retry-after": "1"}
+        )
     return Health()
