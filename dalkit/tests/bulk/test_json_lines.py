@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, MetaData, Table, Text
 
-from dalkit.bulk import BulkError, json_lines
+from dalkit.bulk import BulkError, copy_text, json_lines
 from dalkit.bulk.copy_text import CopyText
-from dalkit.bulk.json_lines import as_written, read_objects
+from dalkit.bulk.json_lines import read_objects
 
 from tests.bulk.things import in_pieces
 
@@ -35,7 +35,7 @@ Values = list[str | None]
 
 async def _copied(content: bytes, size: int, text: CopyText | None = None) -> list[Values]:
     """What COPY would read."""
-    objects = read_objects(in_pieces(content, size), as_written)
+    objects = read_objects(in_pieces(content, size))
     pieces = [piece async for piece in (text or CopyText(TABLE)).text(objects)]
     lines = b"".join(pieces).decode().split("\n")
     assert lines.pop() == ""
@@ -83,21 +83,18 @@ async def test_numbers_keep_every_digit() -> None:
 
 
 @pytest.mark.parametrize("size", [9, 1000])
-async def test_rows_are_found_by_the_lines_of_the_text(
-    monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
+async def test_rows_are_found_by_the_lines_of_the_text(size: int) -> None:
     """A blank line has no line there; a value with line breaks has one."""
-    monkeypatch.setattr(json_lines, "CHUNK", 10)
     text = CopyText(TABLE)
     content = b'{"a": 1}\n\n\n{"a": "x\\ry\\nz"}\n{"a": 3}\n\n{"a": 4}'
     assert len(await _copied(content, size, text)) == 4
-    assert [text.row_of(line) for line in range(1, 6)] == [1, 4, 5, 7, None]
+    assert [text.row_of(line) for line in range(1, 5)] == [1, 4, 5, 7]
 
 
 async def test_only_the_last_rows_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """No row is told of what is long past, rather than a wrong one."""
-    monkeypatch.setattr(json_lines, "CHUNK", 1)
+    monkeypatch.setattr(copy_text, "PLACES", 1000)
     text = CopyText(TABLE)
-    lines = b'{"a": 1}\n' * 1500
+    lines = b'{"a": 1}\n\n' * 1500
     assert len(await _copied(lines, 9, text)) == 1500
-    assert [text.row_of(line) for line in (1, 400, 1000, 1500)] == [None, None, 1000, 1500]
+    assert [text.row_of(line) for line in (1, 400, 1000, 1500)] == [None, None, 1999, 2999]

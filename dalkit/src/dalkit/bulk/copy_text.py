@@ -1,11 +1,12 @@
 """Rows as the text that COPY reads, checked by a model or as they are."""
 
 import json
+import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import ARRAY, JSON, Table
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import TypeEngine
@@ -13,22 +14,15 @@ from sqlalchemy.types import TypeEngine
 from ..types import FROM_TEXT
 from .staging import BAD_TEXT, BulkError, unknown_column
 
-_NULL = r"\N"
-_TO_ESCAPE = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-#: How a column takes a value: as text, as the JSON itself, or as an array's text.
-Kind = Literal["plain", "json", "array"]
+#: Lines that COPY is given at a time.
+LINES = 500
+#: Places where rows and lines part that are remembered; COPY is never so many behind.
+PLACES = 50_000
 
 Object = dict[str, Any]
 
-
-class Number(str):
-    """A number as it was written: no digit is lost and none is too many."""
-
-    __slots__ = ()
-
-
-_TEXTS = {str, Number}
+_REFUSED = re.compile("[\0\ud800-\udfff]")
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 class CopyText:
@@ -37,108 +31,97 @@ class CopyText:
     def __init__(
         self, table: Table, model: type[BaseModel] | None = None, *, from_text: bool = False
     ) -> None:
-        self._kinds = {column.name: _kind(column.type) for column in table.c}
-        self._models = None if model is None else TypeAdapter(list[model])  # type: ignore[valid-type]
+        self._writers = {column.name: _writer(column.type) for column in table.c}
+        self._model = model
         self._context = FROM_TEXT if from_text else None
-        #: Lines before, and rows, of what COPY was given last: it cannot be farther behind.
-        self._last: deque[tuple[int, Sequence[int]]] = deque(maxlen=1000)
-        self._lines = 0
+        #: From which line on the rows are how many ahead: blank lines, values with line breaks.
+        self._ahead = deque([(1, 0)], maxlen=PLACES)
 
-    async def text(
-        self, rows: AsyncIterator[tuple[Sequence[int], Sequence[Object]]]
-    ) -> AsyncIterator[bytes]:
-        """The lines for some rows at a time; raises BulkError."""
-        async for numbers, objects in rows:
-            if not objects:
-                continue
-            self._last.append((self._lines, numbers))
-            self._lines += len(numbers)
-            yield self._text(numbers, objects)
+    async def text(self, rows: AsyncIterator[tuple[int, Object]]) -> AsyncIterator[bytes]:
+        """The lines for objects and their rows, some at a time; raises BulkError."""
+        lines: list[str] = []
+        number = 0
+        async for row, values in rows:
+            try:
+                lines.append(self._line(values))
+            except BulkError as error:
+                raise error.at(row) from None
+            number += 1
+            if row - number != self._ahead[-1][1]:
+                self._ahead.append((number, row - number))
+            if len(lines) == LINES:
+                yield "".join(lines).encode()
+                lines.clear()
+        yield "".join(lines).encode()
 
     def row_of(self, line: int) -> int | None:
-        """The row of the file that a line is of, counted from 1."""
-        for before, numbers in self._last:
-            if before < line <= before + len(numbers):
-                return numbers[line - before - 1]
-        return None
+        """The row of the file that a line is of, counted from 1; None when it is long past."""
+        return next((line + by for first, by in reversed(self._ahead) if first <= line), None)
 
-    def _text(self, numbers: Sequence[int], objects: Sequence[Object]) -> bytes:
-        try:
-            checked = self._checked(objects)
-            columns = [self._column(checked, name, kind) for name, kind in self._kinds.items()]
-        except BulkError as error:
-            for number, one in zip(numbers, objects, strict=True) if len(objects) > 1 else ():
-                _ = self._text([number], [one])
-            raise error.at(numbers[0]) from None
-        lines = map("\t".join, zip(*columns, strict=True))
-        return "".join([f"{line}\n" for line in lines]).encode()
+    def _line(self, values: Object) -> str:
+        if self._model is not None:
+            values = self._checked(self._model, values)
+        elif not values.keys() <= self._writers.keys():
+            name = next(name for name in values if name not in self._writers)
+            raise unknown_column(name, self._writers)
+        texts: list[str] = []
+        for name, write in self._writers.items():
+            value = values.get(name)
+            if value is None:
+                texts.append(r"\N")
+                continue
+            try:
+                text = write(value)
+            except ValueError as error:
+                raise BulkError(str(error), column=name) from None
+            if not text.isprintable() or "\\" in text:
+                if _REFUSED.search(text):
+                    raise BulkError(BAD_TEXT, column=name)
+                for character, escaped in _ESCAPES.items():
+                    text = text.replace(character, escaped)
+            texts.append(text)
+        return "\t".join(texts) + "\n"
 
-    def _checked(self, objects: Sequence[Object]) -> Sequence[Object]:
-        if self._models is None:
-            for name in set[str]().union(*objects) - self._kinds.keys():
-                raise unknown_column(name, self._kinds)
-            return objects
+    def _checked(self, model: type[BaseModel], values: Object) -> Object:
         try:
-            valid = self._models.validate_python(objects, context=self._context)
+            valid = model.model_validate(values, context=self._context)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            column = str(first["loc"][1]) if len(first["loc"]) > 1 else None
+            column = str(first["loc"][0]) if first["loc"] else None
             raise BulkError(first["msg"], column=column) from None
-        dumped: list[Object] = self._models.dump_python(valid, mode="json", by_alias=True)
-        return dumped
-
-    def _column(self, objects: Sequence[Object], name: str, kind: Kind) -> list[str]:
-        write = _WRITERS[kind]
-        values: list[Any] = [one.get(name) for one in objects]
-        texts: list[str]
-        try:
-            is_text = kind == "plain" and _TEXTS.issuperset(map(type, values))
-            texts = values if is_text else ["" if v is None else write(v) for v in values]
-            joined = "\0".join(texts)  # no value may have a NUL
-            _ = joined.encode()  # nor a lone surrogate
-        except UnicodeEncodeError:
-            raise BulkError(BAD_TEXT, column=name) from None
-        except ValueError as error:
-            raise BulkError(str(error), column=name) from None
-        if joined.count("\0") != len(texts) - 1:
-            raise BulkError(BAD_TEXT, column=name)
-        if any(character in joined for character in _TO_ESCAPE):
-            for character, escaped in _TO_ESCAPE.items():
-                joined = joined.replace(character, escaped)
-            texts = joined.split("\0")
-        if None in values:
-            return [_NULL if v is None else text for v, text in zip(values, texts, strict=True)]
-        return texts
+        return valid.model_dump(mode="json", by_alias=True)
 
 
-def _kind(type_: TypeEngine[Any]) -> Kind:
+def _writer(type_: TypeEngine[Any]) -> Callable[[Any], str]:
     if isinstance(type_, DOMAIN):
-        return _kind(type_.data_type)
+        return _writer(type_.data_type)
     if isinstance(type_, JSON):
-        return "json"
-    return "array" if isinstance(type_, ARRAY) else "plain"
-
-
-def _json(value: Any) -> str:
-    if isinstance(value, str):
-        return value if isinstance(value, Number) else json.dumps(value, ensure_ascii=False)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_json, value)) + "]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return _json
+    return _array if isinstance(type_, ARRAY) else _plain
 
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else _json(value)
 
 
+def _json(value: Any) -> str:
+    """JSON with its numbers as they were written, which json.dumps() would write anew."""
+    match value:
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case dict():
+            return "{" + ",".join(f"{_json(key)}:{_json(it)}" for key, it in value.items()) + "}"
+        case list():
+            return "[" + ",".join(map(_json, value)) + "]"
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+    return str(value)
+
+
 def _array(value: Any) -> str:
-    if not isinstance(value, list):
-        return _plain(value)
-    return "{" + ",".join(map(_element, value)) + "}"
+    return "{" + ",".join(map(_element, value)) + "}" if isinstance(value, list) else _plain(value)
 
 
 def _element(value: Any) -> str:
@@ -150,13 +133,3 @@ def _element(value: Any) -> str:
         raise ValueError("an array cannot hold an object")
     escaped = _plain(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-_WRITERS: Mapping[Kind, Callable[[Any], str]] = {"plain": _plain, "json": _json, "array": _array}
-
-
-def written_names(model: type[BaseModel]) -> list[str]:
-    """The names that a model is written with."""
-    fields = model.model_fields.items()
-    names = [field.serialization_alias or name for name, field in fields if not field.exclude]
-    return [*names, *(f.alias or name for name, f in model.model_computed_fields.items())]

@@ -5,20 +5,19 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import asyncpg
 from sqlalchemy import ClauseElement, Executable
-from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.compiler import ExpandedState, SQLCompiler
+from sqlalchemy.sql.compiler import SQLCompiler
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from ..data.transaction import TransactionManager
 from ..web.request import RequestTransaction
 from .formats import CSV, Csv, Format
-from .json_lines import as_json, lines
+from .json_lines import lines_of
 from .loading import STATEMENT_TIMEOUT, Progress
 
 #: Takes some bytes; COPY goes on when it has returned.
@@ -53,12 +52,15 @@ async def export(
     await transaction.set_statement_timeout(statement_timeout)
     driver: asyncpg.Connection = await transaction.get_dbapi_connection()
     sql = await with_literals(conn, statement)
-    is_csv = isinstance(file_format, Csv)
-    options = file_format.options() if isinstance(file_format, Csv) else {}
+    options: dict[str, Any] = {}
+    if is_csv := isinstance(file_format, Csv):
+        options = file_format.options()
+    else:
+        sql = f"WITH exported AS ({sql}) SELECT row_to_json(exported) FROM exported"  # noqa: S608
     async with _sink(target) as write:
 
         async def take(copied: bytes) -> None:
-            piece = copied if is_csv else lines(copied)
+            piece = copied if is_csv else lines_of(copied)
             await write(piece)
             if progress is not None:
                 progress(len(piece))
@@ -66,48 +68,36 @@ async def export(
                 await asyncio.sleep(PAUSE)
 
         status = await driver.copy_from_query(
-            sql if is_csv else as_json(sql), output=take, timeout=statement_timeout, **options
+            sql, output=take, timeout=statement_timeout, **options
         )
     return int(status.rpartition(" ")[2])
 
 
 @asynccontextmanager
-async def _sink(target: Destination) -> AsyncIterator[Sink]:
-    if isinstance(target, str | os.PathLike):
-        file = await asyncio.to_thread(Path(target).open, "wb")
-        try:
-            async with _gathered(file) as write:
-                yield write
-        finally:
-            await asyncio.to_thread(file.close)
-    elif callable(target):
+async def _sink(target: Any) -> AsyncIterator[Sink]:
+    """What takes the pieces; those for a file are gathered and written in a thread."""
+    if callable(target):
         yield target
-    else:
-        async with _gathered(target) as write:
-            yield write
-
-
-@asynccontextmanager
-async def _gathered(stream: BinaryIO) -> AsyncIterator[Sink]:
-    """COPY gives small pieces: hand them to the thread in large ones."""
-    kept: list[bytes] = []
-    size = 0
-
-    async def write(piece: bytes) -> None:
-        nonlocal size
-        kept.append(piece)
-        size += len(piece)
-        if size >= PIECE:
-            await flush()
+        return
+    is_path = isinstance(target, str | os.PathLike)
+    file = await asyncio.to_thread(Path(target).open, "wb") if is_path else target
+    kept = bytearray()
 
     async def flush() -> None:
-        nonlocal size
-        await asyncio.to_thread(stream.write, b"".join(kept))
+        await asyncio.to_thread(file.write, bytes(kept))
         kept.clear()
-        size = 0
 
-    yield write
-    await flush()
+    async def write(piece: bytes) -> None:
+        kept.extend(piece)
+        if len(kept) >= PIECE:
+            await flush()
+
+    try:
+        yield write
+        await flush()
+    finally:
+        if is_path:
+            await asyncio.to_thread(file.close)
 
 
 class ExportResponse(StreamingResponse):
@@ -168,54 +158,27 @@ async def with_literals(conn: AsyncConnection, statement: Executable) -> str:
     Compiled for "pyformat", percent signs in names and texts are doubled, so that Python's `%`
     puts the literals where the parameters were and nowhere else.
     """
-    template, _ = _compiled(statement, _pyformat(conn.dialect))
-    state, compiled = _compiled(statement, conn.dialect)
-    values = _driver_values(state, compiled, conn.dialect)
-    if not values:
-        return template.statement % {}
-    driver: asyncpg.Connection = (await conn.get_raw_connection()).driver_connection
-    numbered = {name: f"${number}" for number, name in enumerate(values, start=1)}
-    prepared = await driver.prepare(template.statement % numbered)
-    types = [parameter.oid for parameter in prepared.get_parameters()]
-    literals = await _literals(driver, types, list(values.values()))
-    return template.statement % dict(zip(values, literals, strict=True))
-
-
-def _pyformat(dialect: Dialect) -> Dialect:
-    new: type[Any] = type(dialect)
-    return cast(Dialect, new(paramstyle="pyformat"))
-
-
-def _compiled(statement: Executable, dialect: Dialect) -> tuple[ExpandedState, SQLCompiler]:
-    compiled = statement.compile(dialect=dialect) if isinstance(statement, ClauseElement) else None
+    dialect: Any = conn.dialect
+    pyformat = type(dialect)(paramstyle="pyformat", json_serializer=dialect._json_serializer)
+    compiled = statement.compile(dialect=pyformat) if isinstance(statement, ClauseElement) else None
     if not isinstance(compiled, SQLCompiler):
         raise TypeError(f"{type(statement).__name__} gives no rows that could be exported.")
-    return compiled.construct_expanded_state(), compiled
+    state = compiled.construct_expanded_state()
+    convert: Any = {**compiled._bind_processors, **state.processors}
+    values = {
+        compiled.escaped_bind_names.get(name, name): convert.get(name, _same)(value)
+        for name, value in state.parameters.items()
+    }
+    driver: asyncpg.Connection = (await conn.get_raw_connection()).driver_connection
+    numbered = {name: f"${number}" for number, name in enumerate(values, start=1)}
+    prepared = await driver.prepare(state.statement % numbered)
+    oids = [parameter.oid for parameter in prepared.get_parameters()]
+    types = await driver.fetchval("SELECT ARRAY(SELECT format_type(unnest($1::oid[]), -1))", oids)
+    quoted = [f"quote_nullable(CAST(${n} AS {type_})::text)" for n, type_ in enumerate(types, 1)]
+    written = await driver.fetchrow(f"SELECT {', '.join(quoted)}", *values.values())
+    literals = [f"CAST({text} AS {type_})" for text, type_ in zip(written, types, strict=True)]
+    return state.statement % dict(zip(values, literals, strict=True))
 
 
-def _driver_values(state: ExpandedState, compiled: SQLCompiler, dialect: Dialect) -> dict[str, Any]:
-    """What asyncpg is given for each parameter, by the name that it has in the SQL."""
-    values: dict[str, Any] = {}
-    for key, bind in ((name, bind) for bind, name in compiled.bind_names.items()):
-        process = bind.type.dialect_impl(dialect).bind_processor(dialect)
-        name = compiled.escaped_bind_names.get(key, key)
-        for part in state.parameter_expansion.get(name, [name]):
-            convert = state.processors.get(part) or process
-            value = state.parameters[part]
-            values[part] = convert(value) if convert else value
-    return values
-
-
-async def _literals(driver: asyncpg.Connection, types: list[int], values: list[Any]) -> list[str]:
-    """Each value as `CAST('...' AS type)`."""
-    names = await driver.fetchval(
-        "SELECT array_agg(format_type(oid, -1) ORDER BY place) "
-        "FROM unnest($1::oid[]) WITH ORDINALITY AS given (oid, place)",
-        types,
-    )
-    quoted = ", ".join(
-        f"quote_nullable(CAST(${number} AS {name})::text)"
-        for number, name in enumerate(names, start=1)
-    )
-    row = await driver.fetchrow(f"SELECT {quoted}", *values)
-    return [f"CAST({literal} AS {name})" for literal, name in zip(row, names, strict=True)]
+def _same(value: Any) -> Any:
+    return value

@@ -1,25 +1,19 @@
-"""The file formats that can be loaded and exported, and the records of CSV."""
+"""The formats of a file, and how the records of CSV are read."""
 
 import re
-from array import array
-from codecs import getincrementaldecoder
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any, ClassVar
 
-from .staging import BAD_TEXT, BulkError, unknown_column
+from .staging import BAD_TEXT, BulkError
 
-#: Bytes that a header may have, and characters that a record may have which a model validates.
-HEADER_LIMIT = 64 * 1024
+#: Bytes that a record may have which a model validates.
 RECORD_LIMIT = 1024 * 1024
-#: Characters that are read before the records so far are looked at.
+#: Bytes that are read at most before what has no end yet is looked at again.
 CHUNK = 64 * 1024
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-#: A record of CSV: its values, of which None is NULL.
-CsvRecord = list[str | None]
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,56 +44,73 @@ class Csv:
         """The arguments of asyncpg's copy methods."""
         return {"format": "csv"} | {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def split(
-        self, text: str, *, final: bool, most: int | None = None
-    ) -> list[tuple[CsvRecord, int]]:
-        """The records, at most so many, at the beginning of `text`, each with its end.
+    async def records(
+        self, pieces: AsyncIterator[bytes]
+    ) -> AsyncIterator[tuple[int, list[str | None]]]:
+        """Each record with its last row in the file; None is NULL. Raises BulkError."""
+        row, looked_at, kept = 0, 0, bytearray()
+        async for piece in _ended(pieces):
+            kept += piece or (b"\n" if kept and not kept.endswith(b"\n") else b"")
+            if piece and len(kept) < looked_at + min(looked_at, CHUNK):
+                continue
+            text, start = bytes(kept), 0
+            if not row:
+                text = text.removeprefix(BYTE_ORDER_MARK)
+            for values, end in self._split(text):
+                row += text.count(b"\n", start, end) or text.count(b"\r", start, end)
+                start = end
+                try:
+                    yield row, [None if value is None else value.decode() for value in values]
+                except UnicodeDecodeError:
+                    raise BulkError(BAD_TEXT, row=row) from None
+            kept = bytearray(text[start:])
+            looked_at = len(kept)
+            if kept and (not piece or looked_at > RECORD_LIMIT):
+                raise BulkError("the row cannot be read", row=row + 1)
 
-        What is not `final` may go on: its last record is left out. So is, with all after it, what
-        is no record.
-        """
-        records: list[tuple[CsvRecord, int]] = []
-        values: CsvRecord = []
-        at, size = 0, len(text)
-        while at < size and len(records) != most:
-            found = self._value.match(text, at)
-            if found is None:
-                break
+    def _split(self, text: bytes) -> Iterator[tuple[list[bytes | None], int]]:
+        """The records at the beginning, each with its end, until one goes on or cannot be read."""
+        null, delimiter = self.null.encode(), self.delimiter.encode()
+        escape = (self.escape or self.quote).encode()
+        values: list[bytes | None] = []
+        at = 0
+        while found := self._value.match(text, at):
             quoted, plain, end = found.groups()
-            if found.end() == size and not (final or end.endswith("\n")):
-                break
-            values.append(self._plain(plain) if quoted is None else self._quoted(quoted))
             at = found.end()
-            if end != self.delimiter:
-                records.append((values, at))
+            if quoted is None:
+                values.append(None if plain == null else plain)
+            else:
+                values.append(self._escape.sub(rb"\1", quoted) if escape in quoted else quoted)
+            if end == b"\r" and at == len(text):  # a line feed may follow
+                return
+            if end != delimiter:
+                yield values, at
                 values = []
-        if final and values and at == size:  # the text ends with a delimiter
-            records.append(([*values, self._plain("")], at))
-        return records
-
-    def _plain(self, value: str) -> str | None:
-        return None if value == self.null else value
-
-    def _quoted(self, value: str) -> str:
-        escape = self.escape or self.quote
-        return value if escape not in value else self._escape.sub(r"\1", value)
 
     @cached_property
-    def _escape(self) -> re.Pattern[str]:
+    def _escape(self) -> re.Pattern[bytes]:
         escape, quote = re.escape(self.escape or self.quote), re.escape(self.quote)
-        return re.compile(f"{escape}([{quote}{escape}])")
+        return re.compile(f"{escape}([{quote}{escape}])".encode())
 
     @cached_property
-    def _value(self) -> re.Pattern[str]:
+    def _value(self) -> re.Pattern[bytes]:
         """A value, in quotes or not, and what ends it."""
         quote, delimiter = re.escape(self.quote), re.escape(self.delimiter)
         escape = re.escape(self.escape or self.quote)
         text, escaped = f"[^{quote}{escape}]*+", escape + (quote if escape == quote else ".")
-        return re.compile(
+        pattern = (
             rf"(?:{quote}({text}(?:{escaped}{text})*+){quote}|([^{quote}{delimiter}\r\n]*+))"
-            rf"({delimiter}|\r\n?|\n|\Z)",
-            re.DOTALL,
+            rf"({delimiter}|\r\n?|\n)"
         )
+        return re.compile(pattern.encode(), re.DOTALL)
+
+
+async def _ended(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces that are not empty, and an empty one."""
+    async for piece in pieces:
+        if piece:
+            yield piece
+    yield b""
 
 
 @dataclass(frozen=True)
@@ -147,93 +158,12 @@ def format_of_path(path: str | PurePath) -> Format:
 def format_of_content_type(content_type: str) -> Format:
     """The format of a Content-Type header; raises BulkError, which answers 415."""
     media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    if media_type not in _BY_MEDIA_TYPE:
-        raise _unsupported(f"The content type must be one of {', '.join(_BY_MEDIA_TYPE)}.")
+    known = ", ".join(_BY_MEDIA_TYPE)
+    reason = None if media_type in _BY_MEDIA_TYPE else f"The content type must be one of {known}."
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
-            raise _unsupported("The charset must be utf-8.")
+            reason = reason or "The charset must be utf-8."
+    if reason:
+        raise BulkError(reason, status=415, headers={"accept-post": known})
     return _BY_MEDIA_TYPE[media_type]
-
-
-def _unsupported(reason: str) -> BulkError:
-    return BulkError(reason, status=415, headers={"accept-post": ", ".join(_BY_MEDIA_TYPE)})
-
-
-async def read_header(pieces: AsyncIterator[bytes], form: Csv) -> tuple[list[str], bytes, int]:
-    """The names in the first row, the bytes taken so far without a byte order mark, and how many
-    of them are the header's. Raises BulkError.
-    """
-    taken = b""
-    records: list[tuple[CsvRecord, int]] = []
-    try:
-        async for piece in pieces:
-            taken = (taken + piece).removeprefix(_BYTE_ORDER_MARK)
-            if records := form.split(taken.decode("latin-1"), final=False, most=1):
-                break
-            if len(taken) > HEADER_LIMIT:
-                break
-        if not taken.strip():
-            raise BulkError("the file is empty")
-        if not records and len(taken) <= HEADER_LIMIT:
-            records = form.split(taken.decode("latin-1"), final=True, most=1)
-        names, end = records[0] if records else ([], len(taken))
-        if end > HEADER_LIMIT:
-            raise BulkError(f"the header is longer than {HEADER_LIMIT} bytes", row=1)
-        if not names:
-            raise BulkError("the header cannot be read", row=1)
-        return [(name or "").encode("latin-1").decode() for name in names], taken, end
-    except UnicodeDecodeError:
-        raise BulkError("the header is not UTF-8", row=1) from None
-
-
-async def read_records(
-    pieces: AsyncIterator[bytes], form: Csv, names: Sequence[str], row: int
-) -> AsyncIterator[tuple[Sequence[int], list[dict[str, str | None]]]]:
-    """The records by `names`, some at a time, each with its last row in the file; the first one is
-    after `row`. Raises BulkError.
-    """
-
-    text, looked_at = "", 0
-
-    def take(*, final: bool) -> tuple[Sequence[int], list[dict[str, str | None]]]:
-        nonlocal row, text
-        start, rows, records = 0, array("Q"), []
-        for values, end in form.split(text, final=final):
-            row += text.count("\n", start, end) or text.count("\r", start, end) or 1
-            if len(values) != len(names):
-                few = "fewer" if len(values) < len(names) else "more"
-                raise BulkError(f"there are {few} values than columns", row=row)
-            rows.append(row)
-            records.append(dict(zip(names, values, strict=True)))
-            start = end
-        text = text[start:]
-        if text and (final or len(text) > RECORD_LIMIT):
-            raise BulkError("the row cannot be read", row=row + 1)
-        return rows, records
-
-    decoder = getincrementaldecoder("utf-8")()
-    async for piece in pieces:
-        try:
-            text += decoder.decode(piece)
-        except UnicodeDecodeError as error:
-            breaks = text.count("\n") + error.object.count(b"\n", 0, error.start)
-            raise BulkError(BAD_TEXT, row=row + breaks + 1) from None
-        if len(text) > looked_at + CHUNK:
-            yield take(final=False)
-            looked_at = len(text)
-    yield take(final=True)
-
-
-def check_header(names: Collection[str], known: Collection[str], required: Collection[str]) -> None:
-    """Raise BulkError when a name is unknown, doubled or missing."""
-    seen: set[str] = set()
-    for name in names:
-        if name not in known:
-            raise unknown_column(name, known, row=1)
-        if name in seen:
-            raise BulkError("the header has this column twice", row=1, column=name)
-        seen.add(name)
-    for name in required:
-        if name not in seen:
-            raise BulkError("the header lacks this column", row=1, column=name)

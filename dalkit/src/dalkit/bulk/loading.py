@@ -2,19 +2,21 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Sequence,
 )
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import asyncpg
 from pydantic import BaseModel
@@ -26,18 +28,10 @@ from ..data.statements import column_names
 from ..data.transaction import TransactionManager
 from ..entities.conflict import CREATED, Target, on_conflict, returning_created
 from ..web.request import CLIENT_TIMEOUT, RequestTransaction
-from .copy_text import CopyText, written_names
-from .formats import (
-    CSV,
-    Csv,
-    Format,
-    check_header,
-    format_of_content_type,
-    read_header,
-    read_records,
-)
-from .json_lines import as_written, for_models, read_objects
-from .staging import BulkError, bad_file, checked_columns, create_staging
+from .copy_text import CopyText
+from .formats import BYTE_ORDER_MARK, CSV, Csv, Format, format_of_content_type
+from .json_lines import read_objects
+from .staging import BulkError, bad_file, checked_columns, create_staging, unknown_column
 
 #: What can be loaded. The format of a request is that of its Content-Type.
 Source = str | os.PathLike[str] | BinaryIO | AsyncIterable[bytes] | Request
@@ -52,8 +46,9 @@ Progress = Callable[[int], object]
 #: Seconds. DATABASE_STATEMENT_TIMEOUT is for requests that do not wait for a client's upload.
 STATEMENT_TIMEOUT = 600.0
 
-#: Bytes read from a file at a time.
+#: Bytes read from a file at a time, and those that a header may have.
 PIECE = 512 * 1024
+HEADER_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -64,15 +59,6 @@ class Counts:
     inserted: int
     updated: int
     skipped: int
-
-
-class _Feed(NamedTuple):
-    """What COPY is told and given, and the row of the file by COPY's line."""
-
-    columns: list[str]
-    options: dict[str, Any]
-    body: AsyncIterator[bytes]
-    row_of: Callable[[int], int | None]
 
 
 async def load(
@@ -96,10 +82,10 @@ async def load(
     given `columns`; a CHECK or NOT NULL constraint of either is a rule for the file. A given
     `CheckConstraint(..., info={"reason": ...})` says itself what is wrong.
 
-    With `rows`, every row is validated by this model before it is copied, some hundred at a time,
-    and `names` are what the model is written with, by default. Values of CSV are given to it as
-    strings, NULL (what is empty and has no quotes) as None, so its fields must not be strict. It
-    costs about ten microseconds a row, several times what COPY takes, and no memory that grows.
+    With `rows`, every row is validated by this model before it is copied, and `names` are what the
+    model is written with, by default. Values of CSV are given to it as strings, NULL (what is empty
+    and has no quotes) as None, so its fields must not be strict. It costs several times what COPY
+    takes, and no memory that grows.
 
     `after_copy` may add an index, ANALYZE or change rows before they are moved. `file_format` is
     CSV when None, or that of the request. `progress` is told the bytes of each piece read. In
@@ -114,15 +100,15 @@ async def load(
         file_format = format_of_content_type(source.headers.get("content-type", ""))
     if rows is not None and names is None:
         given = {column.name for column in columns}
-        names = [name for name in written_names(rows) if name not in given]
+        names = [name for name in _written_names(rows) if name not in given]
     if isinstance(transaction, RequestTransaction) and isinstance(source, Request | AsyncIterable):
         transaction.reserve()
     async with transaction.savepoint():
         await transaction.set_statement_timeout(statement_timeout)
         staging = await create_staging(await transaction.connection(), like, names, columns)
         async with aclosing(pieces(source, client_timeout, progress)) as taken:
-            feed = await _feed(staging, taken, file_format or CSV, rows)
-            copied = await _copy(transaction, staging, feed, statement_timeout)
+            form = file_format or CSV
+            copied = await _copy(transaction, staging, taken, form, rows, statement_timeout)
         if after_copy is not None:
             await after_copy(transaction, staging)
         statements = move(staging)
@@ -150,10 +136,9 @@ async def columns_of(source: Source, file_format: Format) -> list[str]:
     """The columns in the header, or the keys of the first line of JSON; raises BulkError."""
     async with aclosing(pieces(source, CLIENT_TIMEOUT)) as taken:
         if isinstance(file_format, Csv):
-            return (await read_header(taken, file_format))[0]
-        async for _, objects in read_objects(taken, as_written):
-            if objects:
-                return list(objects[0])
+            return await _header(file_format.records(taken))
+        async for _, values in read_objects(taken):
+            return list(values)
     raise BulkError("the file is empty")
 
 
@@ -165,8 +150,16 @@ async def pieces(
     Files are read in a thread. Raises OSError, BulkError for a client that leaves or sends nothing
     for `patience` seconds, and TypeError when the source does not give bytes.
     """
-    async with aclosing(_read(source, patience)) as chunks:
-        async for piece in chunks:
+    with ExitStack() as stack:
+        limit: float | None = patience
+        if isinstance(source, Request):
+            source = source.stream()
+        elif isinstance(source, str | os.PathLike):
+            source = stack.enter_context(await asyncio.to_thread(Path(source).open, "rb"))
+        if not isinstance(source, AsyncIterable):
+            source, limit = _chunks(source), None
+        iterator = aiter(source)
+        while (piece := await _next(iterator, limit)) is not None:
             if not isinstance(piece, bytes):
                 raise TypeError(f"The source gave {type(piece).__name__}; it must give bytes.")
             yield piece
@@ -174,26 +167,12 @@ async def pieces(
                 progress(len(piece))
 
 
-async def _read(source: Source, patience: float) -> AsyncGenerator[bytes]:
-    if isinstance(source, Request):
-        source = source.stream()
-    if isinstance(source, AsyncIterable):
-        iterator = aiter(source)
-        while (piece := await _next(iterator, patience)) is not None:
-            yield piece
-    elif isinstance(source, str | os.PathLike):
-        file = await asyncio.to_thread(Path(source).open, "rb")
-        try:
-            while piece := await asyncio.to_thread(file.read, PIECE):
-                yield piece
-        finally:
-            file.close()
-    else:
-        while piece := await asyncio.to_thread(source.read, PIECE):
-            yield piece
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, PIECE):
+        yield piece
 
 
-async def _next(iterator: AsyncIterator[bytes], patience: float) -> bytes | None:
+async def _next(iterator: AsyncIterator[bytes], patience: float | None) -> bytes | None:
     try:
         async with asyncio.timeout(patience) as limit:
             return await anext(iterator, None)
@@ -205,57 +184,102 @@ async def _next(iterator: AsyncIterator[bytes], patience: float) -> bytes | None
         raise BulkError(f"Nothing was sent for {patience:g} seconds.", status=408) from None
 
 
-async def _feed(
-    staging: Table, taken: AsyncIterator[bytes], file_format: Format, model: type[BaseModel] | None
-) -> _Feed:
-    names = staging.c.keys()
+async def _copy(
+    transaction: TransactionManager,
+    staging: Table,
+    taken: AsyncIterator[bytes],
+    file_format: Format,
+    model: type[BaseModel] | None,
+    statement_timeout: float,
+) -> int:
+    """COPY the file into the staging table; return the number of rows."""
+    names, options = staging.c.keys(), dict[str, Any]()
     is_csv = isinstance(file_format, Csv)
     writer = CopyText(staging, model, from_text=is_csv)
+    row_of: Callable[[int], int | None] = writer.row_of
     if not isinstance(file_format, Csv):
-        objects = read_objects(taken, as_written if model is None else for_models)
-        return _Feed(names, {}, writer.text(objects), writer.row_of)
-    header, begun, end = names, b"", 0
-    required = [column.name for column in staging.c if not column.nullable]
-    if model is not None:
-        fields = model.model_fields
-        names = list(column_names(model))
-        required = [name for name, f in zip(names, fields.values(), strict=True) if f.is_required()]
-    if file_format.header:
-        header, begun, end = await read_header(taken, file_format)
-        check_header(header, names, required)
-    if model is None:
-        body = _from(begun, taken)
-        return _Feed(header, file_format.options(), body, lambda line: line)
-    row = begun.count(b"\n", 0, end) or begun.count(b"\r", 0, end)
-    records = read_records(_from(begun[end:], taken), file_format, header, row)
-    return _Feed(staging.c.keys(), {}, writer.text(records), writer.row_of)
-
-
-async def _from(begun: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield begun
-    async for piece in rest:
-        yield piece
-
-
-async def _copy(
-    transaction: TransactionManager, staging: Table, feed: _Feed, statement_timeout: float
-) -> int:
+        body = writer.text(read_objects(taken))
+    elif model is not None:
+        body = writer.text(_by_field(file_format.records(taken), file_format, model))
+    else:
+        options, row_of, body = file_format.options(), lambda line: line, taken
+        if file_format.header:
+            begun: list[bytes] = []
+            names = await _header(file_format.records(_kept(taken, begun)))
+            required = [column.name for column in staging.c if not column.nullable]
+            _check_header(names, staging.c.keys(), required)
+            body = _joined(begun, taken)
     driver: asyncpg.Connection = await transaction.get_dbapi_connection()
     checks = await checked_columns(await transaction.connection(), staging)
     try:
         status = await driver.copy_to_table(
-            staging.name,
-            source=feed.body,
-            columns=feed.columns,
-            timeout=statement_timeout,
-            **feed.options,
+            staging.name, source=body, columns=names, timeout=statement_timeout, **options
         )
     except asyncpg.PostgresError as error:
-        bad = bad_file(error, staging, checks, feed.row_of)
+        bad = bad_file(error, staging, checks, row_of)
         if bad is None:
             raise
         raise bad from None
     return int(status.rpartition(" ")[2])
+
+
+async def _by_field(
+    records: AsyncIterator[tuple[int, list[str | None]]], form: Csv, model: type[BaseModel]
+) -> AsyncIterator[tuple[int, dict[str, str | None]]]:
+    """The records by the names in the header, or else those of the model's fields in order."""
+    names = known = list(column_names(model))
+    if form.header:
+        fields = zip(known, model.model_fields.values(), strict=True)
+        names = await _header(records)
+        _check_header(names, known, [name for name, field in fields if field.is_required()])
+    async for row, values in records:
+        if len(values) != len(names):
+            few = "fewer" if len(values) < len(names) else "more"
+            raise BulkError(f"there are {few} values than columns", row=row)
+        yield row, dict(zip(names, values, strict=True))
+
+
+async def _header(records: AsyncIterator[tuple[int, list[str | None]]]) -> list[str]:
+    """The names in the first record."""
+    async for row, values in records:
+        names = [value or "" for value in values]
+        if sum(map(len, names)) > HEADER_LIMIT:
+            raise BulkError(f"the header is longer than {HEADER_LIMIT} bytes", row=row)
+        if names != [""]:
+            return names
+        break
+    raise BulkError("the file is empty, or its first line is")
+
+
+def _check_header(names: Collection[str], known: Collection[str], required: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown_column(name, known, row=1)
+    for name, number in Counter(names).items():
+        if number > 1:
+            raise BulkError("the header has this column twice", row=1, column=name)
+    for name in required:
+        if name not in names:
+            raise BulkError("the header lacks this column", row=1, column=name)
+
+
+async def _kept(pieces: AsyncIterator[bytes], kept: list[bytes]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        kept.append(piece)
+        yield piece
+
+
+async def _joined(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield b"".join(begun).removeprefix(BYTE_ORDER_MARK)
+    async for piece in rest:
+        yield piece
+
+
+def _written_names(model: type[BaseModel]) -> list[str]:
+    """The names that a model is written with."""
+    fields = model.model_fields.items()
+    names = [field.serialization_alias or name for name, field in fields if not field.exclude]
+    return [*names, *(f.alias or name for name, f in model.model_computed_fields.items())]
 
 
 async def _move(

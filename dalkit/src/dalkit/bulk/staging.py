@@ -2,15 +2,15 @@
 
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 from sqlalchemy import CheckConstraint, Column, MetaData, Table, text
-from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateColumn
 
+from ..errors import UnknownColumn
 from ..web.problems import Problem
 
 CHECK_VIOLATION = "23514"
@@ -35,17 +35,15 @@ class BulkError(Problem):
         status: int = 422,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.reason = reason
-        self.row = row
-        self.column = column
+        self.reason, self.row, self.column = reason, row, column
         place = [f"row {row}"] if row is not None else []
         place += [f"column {column!r}"] if column is not None else []
-        detail = f"{', '.join(place)}: {reason}" if place else reason
         members: dict[str, Any] = {}
         if status == 422:
             loc = ["body", *(part for part in (row, column) if part is not None)]
             error = {"loc": loc, "msg": reason, "type": "bulk_error"}
             members = {"row": row, "column": column, "errors": [error]}
+        detail = f"{', '.join(place)}: {reason}" if place else reason
         super().__init__(status, detail, headers=headers, **members)
 
     def __str__(self) -> str:
@@ -72,53 +70,36 @@ async def create_staging(
 
     It has the columns of the table `like` (the ones in `names`, if given) with their CHECK and NOT
     NULL constraints, and the given columns with theirs: a bad value is found while its row is
-    known. A column that has a default may be left out. Raises LookupError for an unknown name.
+    known. A column that has a default may be left out. Raises UnknownColumn.
     """
-    copied = [] if like is None else _chosen(like, names)
+    copied: dict[str, Column[Any]] = {}
+    if like is not None:
+        plain = (column.name for column in like.c if column.computed is None)
+        for name in plain if names is None else names:
+            if name not in like.c:
+                raise UnknownColumn(name, like)
+            copied[name] = like.c[name]
     staging = Table(
         f"staging_{secrets.token_hex(8)}",  # unique, and not known to the author of the file
         MetaData(),
-        *(Column(c.name, c.type, nullable=not _is_required(c)) for c in copied),
+        *(Column(c.name, c.type, nullable=not _is_required(c)) for c in copied.values()),
         *map(_copy, columns),
     )
-    for statement in _statements(conn.dialect, staging, like, copied, columns):
-        await conn.exec_driver_sql(statement)
+    quoted = conn.dialect.identifier_preparer
+    name, rows, actions = quoted.format_table(staging), "", list[str]()
+    if like is not None:  # LIKE copies types that SQLAlchemy cannot name, and CHECK constraints
+        rows = f"LIKE {quoted.format_table(like)} INCLUDING CONSTRAINTS"
+        for column in like.c:
+            if column.name not in copied:
+                actions.append(f"DROP COLUMN {quoted.format_column(column)}")
+            elif not (column.nullable or _is_required(column)):
+                actions.append(f"ALTER {quoted.format_column(column)} DROP NOT NULL")
+    for column in columns:
+        actions.append(f"ADD {CreateColumn(staging.c[column.name]).compile(dialect=conn.dialect)}")
+    await conn.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({rows}) ON COMMIT DROP")
+    if actions:
+        await conn.exec_driver_sql(f"ALTER TABLE {name} {', '.join(actions)}")
     return staging
-
-
-async def checked_columns(conn: AsyncConnection, staging: Table) -> dict[str, str]:
-    """The column of every CHECK constraint that is about a single one, by the constraint's name."""
-    rows = await conn.execute(_CHECKED_COLUMNS, {"staging": staging.name})
-    return {row.conname: row.attname for row in rows}
-
-
-def reasons_of(staging: Table) -> dict[str, str]:
-    """What the `info` of a column's CHECK constraint has for "reason", by the column's name."""
-    return {
-        column.name: check.info["reason"]
-        for column in staging.c
-        for check in column.constraints
-        if "reason" in check.info
-    }
-
-
-_CHECKED_COLUMNS = text(
-    "SELECT conname, min(attname) AS attname FROM pg_constraint "
-    "JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey) "
-    "WHERE conrelid = to_regclass(:staging) AND contype = 'c' "
-    "GROUP BY conname HAVING count(*) = 1"
-)
-
-
-def _chosen(table: Table, names: Iterable[str] | None) -> list[Column[Any]]:
-    if names is None:
-        return [column for column in table.c if column.computed is None]
-    wanted = list(names)
-    for name in wanted:
-        if name not in table.c:
-            known = ", ".join(table.c.keys())
-            raise LookupError(f"No column {name!r} in {table.name}; it has {known}.")
-    return [table.c[name] for name in wanted]
 
 
 def _is_required(column: Column[Any]) -> bool:
@@ -128,35 +109,21 @@ def _is_required(column: Column[Any]) -> bool:
 def _copy(column: Column[Any]) -> Column[Any]:
     checks = (c for c in column.constraints if isinstance(c, CheckConstraint))
     copies = (CheckConstraint(check.sqltext, info=check.info) for check in checks)
-    return Column(
-        column.name, column.type, *copies, nullable=column.nullable, info=dict(column.info)
-    )
+    return Column(column.name, column.type, *copies, nullable=column.nullable)
 
 
-def _statements(
-    dialect: Dialect,
-    staging: Table,
-    like: Table | None,
-    copied: Sequence[Column[Any]],
-    columns: Sequence[Column[Any]],
-) -> Iterator[str]:
-    """LIKE copies types that SQLAlchemy cannot name, and the CHECK constraints."""
-    preparer = dialect.identifier_preparer
-    name = preparer.format_table(staging)
-    new = [str(CreateColumn(staging.c[c.name]).compile(dialect=dialect)) for c in columns]
-    if like is None:
-        yield f"CREATE TEMPORARY TABLE {name} ({', '.join(new)}) ON COMMIT DROP"
-        return
-    source = preparer.format_table(like)
-    yield f"CREATE TEMPORARY TABLE {name} (LIKE {source} INCLUDING CONSTRAINTS) ON COMMIT DROP"
-    kept = {column.name for column in copied}
-    unwanted = [column for column in like.c if column.name not in kept]
-    optional = [column for column in copied if not (column.nullable or _is_required(column))]
-    actions = [f"DROP COLUMN {preparer.format_column(column)}" for column in unwanted]
-    actions += [f"ALTER {preparer.format_column(column)} DROP NOT NULL" for column in optional]
-    actions += [f"ADD COLUMN {column}" for column in new]
-    if actions:
-        yield f"ALTER TABLE {name} {', '.join(actions)}"
+async def checked_columns(conn: AsyncConnection, staging: Table) -> dict[str, str]:
+    """The column of every CHECK constraint that is about a single one, by the constraint's name."""
+    rows = await conn.execute(_CHECKED_COLUMNS, {"staging": staging.name})
+    return {row.conname: row.attname for row in rows}
+
+
+_CHECKED_COLUMNS = text(
+    "SELECT conname, min(attname) AS attname FROM pg_constraint "
+    "JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey) "
+    "WHERE conrelid = to_regclass(:staging) AND contype = 'c' "
+    "GROUP BY conname HAVING count(*) = 1"
+)
 
 
 def bad_file(
@@ -169,40 +136,35 @@ def bad_file(
 
     `checks` tells the column of a CHECK constraint, `row_of` the row of the file by COPY's line.
     """
-    sqlstate = error.sqlstate or ""
+    sqlstate, message = error.sqlstate or "", str(error)
     if sqlstate[:2] not in ("22", "23"):
         return None
-    line, column = _place(getattr(error, "context", None) or "", staging.name, staging.c.keys())
+    line, column = _place(getattr(error, "context", None) or "", staging)
     if column is None:
         column = getattr(error, "column_name", None) or checks.get(error.constraint_name or "")
-    reason = reasons_of(staging).get(column or "") if sqlstate == CHECK_VIOLATION else None
-    row = None if line is None else row_of(line)
-    return BulkError(reason or _reason(error, sqlstate), row=row, column=column)
+    reason = _REASONS.get(sqlstate, "the value does not fit the column")
+    if sqlstate == "22P04":
+        reasons = (reason for begin, reason in _LAYOUT.items() if message.startswith(begin))
+        reason = next(reasons, "the row cannot be read")
+    if sqlstate == CHECK_VIOLATION and column:
+        for check in staging.c[column].constraints:
+            reason = check.info.get("reason", reason)
+    return BulkError(reason, row=None if line is None else row_of(line), column=column)
 
 
-def _place(context: str, staging: str, columns: Collection[str]) -> tuple[int | None, str | None]:
+def _place(context: str, staging: Table) -> tuple[int | None, str | None]:
     """Line and column of a CONTEXT line "COPY <table>, line 3, column price: ...".
 
     The context quotes the file, which may imitate such a line: the staging table's name has a
     random part that the file's author could not know. A column's name may hold ", " or ": ".
     """
-    found = re.search(
-        rf"^COPY {re.escape(staging)}, line (\d+)(?:, column (.*))?", context, re.MULTILINE
-    )
+    pattern = rf"^COPY {staging.name}, line (\d+)(?:, column (.*))?"
+    found = re.search(pattern, context, re.MULTILINE)
     if found is None:
         return None, None
-    rest = found[2] or ""
-    named = [name for name in columns if rest == name or rest.startswith((f"{name}: ", f"{name}:"))]
+    rest = f"{found[2]}:"
+    named = [column.name for column in staging.c if rest.startswith(f"{column.name}:")]
     return int(found[1]), max(named, key=len, default=None)
-
-
-def _reason(error: asyncpg.PostgresError, sqlstate: str) -> str:
-    if sqlstate == "22P04":
-        message = str(error)
-        return next(
-            (text for start, text in _LAYOUT.items() if message.startswith(start)), _NO_LAYOUT
-        )
-    return _REASONS.get(sqlstate, "the value does not fit the column")
 
 
 #: How the messages of SQLSTATE 22P04 (bad_copy_file_format) begin, with lc_messages in English.
@@ -212,7 +174,6 @@ _LAYOUT = {
     "unterminated CSV": "a quoted value is not closed",
     "unquoted": "the line ends differently from the first one",
 }
-_NO_LAYOUT = "the row cannot be read"
 _REASONS = {
     "22P02": "the value does not have the column's type",
     "22003": "the number is out of range",
