@@ -3,21 +3,26 @@
 It signs whatever it is asked for. The service accepts it only while AUTH0_DEV_ISSUER names it.
 """
 
-import json
 import secrets
+import socket
 import sys
 import threading
 import time
-import urllib.request
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler
-from pathlib import Path
-from socketserver import ThreadingTCPServer
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from ..extras import extra
 from .project import Project
@@ -66,124 +71,73 @@ class Issuer:
         return jwt.encode(payload, self.key, algorithm="RS256", headers={"kid": self.kid})
 
 
-class Login(NamedTuple):
-    """What was asked for at /authorize, until its code is exchanged for a token."""
+def application(issuer: Issuer) -> Starlette:
+    """Return what serves the issuer, to the pages and tools of this machine only."""
+    logins: dict[str, dict[str, str]] = {}  # what /authorize was asked, until its code is used
 
-    challenge: str
-    redirect_uri: str
-    scopes: list[str]
-    audience: str | None
+    async def keys(_: Request) -> Response:
+        return JSONResponse(issuer.key_set())
 
+    async def authorize(request: Request) -> Response:
+        """The login page, which asks nothing."""
+        query = dict(request.query_params)
+        redirect_uri = query.get("redirect_uri", "")
+        pkce = query.get("code_challenge_method") == "S256" and query.get("code_challenge")
+        if not pkce or urlsplit(redirect_uri).hostname not in LOOPBACK:
+            wrong = "redirect_uri" if pkce else "PKCE needed"
+            return JSONResponse({"error": "invalid_request", "error_description": wrong}, 400)
+        code = secrets.token_urlsafe(16)
+        logins[code] = query
+        back = urlencode({"code": code, "state": query.get("state", "")})
+        return RedirectResponse(f"{redirect_uri}?{back}", 302)
 
-class Server(ThreadingTCPServer):
-    """One issuer's server; not HTTPServer, which looks its own name up in the DNS."""
+    async def token(request: Request) -> Response:
+        if request.url.hostname not in LOOPBACK:  # a page that made its own name ours
+            return JSONResponse({"error": "not_found"}, 404)
+        asked = form = dict(parse_qsl((await request.body()).decode()))
+        if form.get("grant_type") != "client_credentials":
+            asked = logins.pop(form.get("code", ""), {})
+            digest = sha256(form.get("code_verifier", "").encode()).digest()
+            proof = urlsafe_b64encode(digest).rstrip(b"=").decode(), form.get("redirect_uri")
+            if proof != (asked.get("code_challenge"), asked.get("redirect_uri")):
+                return JSONResponse({"error": "invalid_grant"}, 400)
+        claims = {"aud": asked["audience"]} if asked.get("audience") else {}
+        signed = issuer.token(asked.get("scope", "").split(), **claims)
+        return JSONResponse({"access_token": signed, "token_type": "Bearer"})
 
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self, issuer: Issuer) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.issuer = issuer
-        self.logins: dict[str, Login] = {}
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report a mistake of ours; say nothing about a client that hung up."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers one request. Only pages and tools of this machine are served."""
-
-    server: Server
-
-    def do_GET(self) -> None:
-        """Serve the key set and the login page, which asks nothing."""
-        url = urlsplit(self.path)
-        if url.path == "/.well-known/jwks.json":
-            self._answer(200, self.server.issuer.key_set())
-        elif url.path == "/authorize":
-            self._authorize(dict(parse_qsl(url.query)))
-        else:
-            self._answer(404, {"error": "not_found"})
-
-    def do_POST(self) -> None:
-        """Serve tokens."""
-        form = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
-        if self.path == "/oauth/token" and self._is_local(f"//{self.headers.get('Host', '')}"):
-            self._token(dict(parse_qsl(form)))
-        else:
-            self._answer(404, {"error": "not_found"})
-
-    def do_OPTIONS(self) -> None:
-        """Let the docs page ask for its token."""
-        self._answer(204)
-
-    def _authorize(self, query: dict[str, str]) -> None:
-        redirect_uri, challenge = query.get("redirect_uri", ""), query.get("code_challenge", "")
-        if query.get("code_challenge_method") != "S256" or not challenge:
-            self._answer(400, {"error": "invalid_request", "error_description": "PKCE needed"})
-        elif not self._is_local(redirect_uri):
-            self._answer(400, {"error": "invalid_request", "error_description": "redirect_uri"})
-        else:
-            code = secrets.token_urlsafe(16)
-            scopes = query.get("scope", "").split()
-            login = Login(challenge, redirect_uri, scopes, query.get("audience"))
-            self.server.logins[code] = login
-            back = urlencode({"code": code, "state": query.get("state", "")})
-            self._answer(302, Location=f"{redirect_uri}?{back}")
-
-    def _token(self, form: dict[str, str]) -> None:
-        if form.get("grant_type") == "client_credentials":
-            self._grant(form.get("scope", "").split(), form.get("audience"))
-            return
-        login = self.server.logins.pop(form.get("code", ""), None)
-        digest = sha256(form.get("code_verifier", "").encode()).digest()
-        challenge = urlsafe_b64encode(digest).rstrip(b"=").decode()
-        asked = (challenge, form.get("redirect_uri"))
-        if login is None or asked != (login.challenge, login.redirect_uri):
-            self._answer(400, {"error": "invalid_grant"})
-        else:
-            self._grant(login.scopes, login.audience)
-
-    def _grant(self, scopes: list[str], audience: str | None) -> None:
-        claims = {"aud": audience} if audience else {}
-        token = self.server.issuer.token(scopes, **claims)
-        self._answer(200, {"access_token": token, "token_type": "Bearer"})
-
-    def _is_local(self, url: str) -> bool:
-        return urlsplit(url).hostname in LOOPBACK
-
-    def _answer(self, status: int, body: Any = None, **headers: str) -> None:
-        content = b"" if body is None else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        origin = self.headers.get("Origin", "")
-        if self._is_local(origin):  # any other page could fetch itself a token
-            self.send_header("Access-Control-Allow-Origin", origin)
-            self.send_header("Access-Control-Allow-Headers", "Authorization, X-Requested-With")
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing: the service's own log is on the same terminal."""
+    return Starlette(
+        routes=[
+            Route("/.well-known/jwks.json", keys),
+            Route("/authorize", authorize),
+            Route("/oauth/token", token, methods=["POST"]),
+        ],
+        middleware=[  # any other page could fetch itself a token
+            Middleware(
+                CORSMiddleware,
+                allow_origin_regex=r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",
+                allow_headers=["Authorization", "X-Requested-With"],
+            )
+        ],
+    )
 
 
 @contextmanager
 def issuer(audience: str = AUDIENCE) -> Iterator[Issuer]:
     """Yield an issuer that is served on a free port of the loopback."""
     it = Issuer(audience)
-    with Server(it) as server:
-        it.url = f"http://127.0.0.1:{server.server_address[1]}/"
-        # The poll interval is how long leaving may take.
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    config = uvicorn.Config(
+        application(it), lifespan="off", ws="none", log_config=None, access_log=False
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        it.url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
         try:
             yield it
         finally:
-            server.shutdown()
+            server.should_exit = True
+            thread.join()
 
 
 @contextmanager
@@ -206,10 +160,11 @@ def print_token(project: Project, scopes: Sequence[str], port: str | None) -> No
     The issuer is that of the service on `port`, without one of whichever was started first. Exits
     with a sentence when none is running.
     """
-    for address in addresses(project, port):
+    found = [path for path in project.issuers.glob("*") if port in (None, "", path.name)]
+    for address in sorted(found, key=lambda path: path.stat().st_mtime):
         try:
             token = fetch_token(address.read_text(), scopes)
-        except (OSError, ValueError):  # nobody removed the file of a killed process
+        except (OSError, ValueError, httpx.HTTPError):  # the file of a killed process
             continue
         print(token, flush=True)
         api = f"http://127.0.0.1:{address.name}"
@@ -219,20 +174,9 @@ def print_token(project: Project, scopes: Sequence[str], port: str | None) -> No
     sys.exit(f"No issuer is running: start the service with `make run{given}` first.")
 
 
-def addresses(project: Project, port: str | None) -> list[Path]:
-    """Return the files with the issuers' URLs, each named after its service's port, oldest first.
-
-    Only the one of `port` if given.
-    """
-    found = [path for path in project.issuers.glob("*") if port in (None, "", path.name)]
-    return sorted(found, key=lambda path: path.stat().st_mtime)
-
-
 def fetch_token(issuer: str, scopes: Sequence[str]) -> str:
-    """Return a token of the running issuer; raises OSError when it does not answer."""
+    """Return a token of the running issuer; raises httpx.HTTPError when it does not answer."""
     form = {"grant_type": "client_credentials", "scope": " ".join(scopes)}
-    body = urlencode(form).encode()
     # No proxy: the issuer is on this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{issuer}oauth/token", body, timeout=3) as response:
-        return str(json.load(response)["access_token"])
+    response = httpx.post(f"{issuer}oauth/token", data=form, timeout=3, trust_env=False)
+    return str(response.raise_for_status().json()["access_token"])

@@ -5,7 +5,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from time import monotonic, time
@@ -42,7 +42,13 @@ class Job:
     """A message to send; `payload` makes it at that moment. `done` gets the HTTP status or 0."""
 
     payload: Callable[[], Awaitable[Payload]]
-    done: asyncio.Future[int] | None = None
+    done: asyncio.Future[int] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def finish(self, status: int) -> None:
+        if not self.done.done():  # who waits for it may have given up
+            self.done.set_result(status)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +78,7 @@ class Delivery:
         if not self._stopping and len(lane.jobs) < lane.capacity:
             return True
         lane.dropped += 1
-        if lane.dropped & (lane.dropped - 1) == 0:  # every power of two: a storm is not logged
+        if lane.dropped.bit_count() == 1:  # every power of two: a storm is not logged
             logger.warning("slack_messages_dropped", total=lane.dropped, capacity=lane.capacity)
         return False
 
@@ -95,13 +101,12 @@ class Delivery:
             await asyncio.wait([self._worker], timeout=self._pace.drain)
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
-        left = [*self.alerts.jobs, *self.reports.jobs]
+        if left := [*self.alerts.jobs, *self.reports.jobs]:
+            logger.warning("slack_messages_not_sent", total=len(left))
+        for job in left:
+            job.finish(0)
         self.alerts.jobs.clear()
         self.reports.jobs.clear()
-        for job in left:
-            _resolve(job, 0)
-        if left:
-            logger.warning("slack_messages_not_sent", total=len(left))
         self._stopping = False
 
     async def _work(self) -> None:
@@ -121,7 +126,7 @@ class Delivery:
             # Logged without the text: httpx's carry the webhook's URL.
             logger.error("slack_message_failed", error=type(exc).__name__)
         finally:
-            _resolve(job, status)
+            job.finish(status)
         if status == 200:
             self.sent += 1
         else:
@@ -132,22 +137,16 @@ class Delivery:
         """Return Slack's last status, or 0 when it did not answer."""
         if self.url is None:  # others have read it
             return 200
-        status, pause = 0, self._pace.pause
-        for left in reversed(range(self._pace.tries)):
-            response = None
+        status, wait = 0, 0.0
+        for number in range(self._pace.tries):
+            await asyncio.sleep(wait)
+            status, wait = 0, self._pace.pause * 2**number
             with suppress(httpx.HTTPError, TimeoutError):
                 response = await _post(client, self.url, payload)
-            status = response.status_code if response is not None else 0
-            if not left or (0 < status < 500 and status != 429):  # which no retry changes
+                status, wait = response.status_code, retry_after(response, wait)
+            if 0 < status < 500 and status != 429:  # which no retry changes
                 break
-            await asyncio.sleep(retry_after(response, pause))
-            pause *= 2
         return status
-
-
-def _resolve(job: Job, status: int) -> None:
-    if job.done is not None and not job.done.done():
-        job.done.set_result(status)
 
 
 async def send_slack_message(
@@ -164,10 +163,8 @@ async def send_slack_message(
     """
     plain = [b.model_dump(exclude_none=True) if isinstance(b, BaseModel) else b for b in blocks]
     payload: Payload = {"blocks": plain} | ({} if text is None else {"text": text})
-    if client is not None:
-        return await _post(client, url, payload)
-    async with httpx.AsyncClient(timeout=_TIMEOUT) as own:
-        return await _post(own, url, payload)
+    async with nullcontext(client) if client else httpx.AsyncClient(timeout=_TIMEOUT) as it:
+        return await _post(it, url, payload)
 
 
 async def _post(client: httpx.AsyncClient, url: str, payload: Payload) -> httpx.Response:
@@ -177,16 +174,13 @@ async def _post(client: httpx.AsyncClient, url: str, payload: Payload) -> httpx.
         return await client.post(url, content=content, headers={"content-type": "application/json"})
 
 
-def retry_after(response: httpx.Response | None, default: float) -> float:
+def retry_after(response: httpx.Response, default: float) -> float:
     """Return how many seconds to wait: Retry-After if it makes sense (RFC 9110, 10.2.3), capped."""
-    value = response.headers.get("retry-after", "") if response is not None else ""
-    try:
+    value, seconds = response.headers.get("retry-after", ""), math.nan
+    with suppress(ValueError, TypeError, OverflowError):
+        seconds = parsedate_to_datetime(value).timestamp() - time()
+    with suppress(ValueError):
         seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time()
-        except (ValueError, TypeError, OverflowError):
-            seconds = math.nan
     return min(seconds, _LONGEST_WAIT) if 0 <= seconds < math.inf else default
 
 
@@ -202,12 +196,12 @@ def observe_delivery(delivery: Delivery, provider: Any = None) -> None:
     alive = ref(delivery)
 
     def lengths(_: Any) -> Iterator[Observation]:
-        if (it := alive()) is not None:
+        if it := alive():
             yield Observation(len(it.alerts.jobs), {"slack.lane": "alert"})
             yield Observation(len(it.reports.jobs), {"slack.lane": "report"})
 
     def outcomes(_: Any) -> Iterator[Observation]:
-        if (it := alive()) is not None:
+        if it := alive():
             dropped = it.alerts.dropped + it.reports.dropped
             for outcome, count in (("sent", it.sent), ("failed", it.failed), ("dropped", dropped)):
                 yield Observation(count, {"slack.outcome": outcome})

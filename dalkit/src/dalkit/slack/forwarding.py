@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Annotated, Any, Literal, Self
@@ -27,9 +28,13 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _fit(limit: int) -> AfterValidator:
-    """Cut to `limit` only what escaping made longer; a longer input is refused before."""
-    return AfterValidator(lambda text: fit(text, limit))
+# A longer input is refused; what escaping makes longer is cut.
+_Long = Annotated[
+    str, Field(min_length=1, max_length=3000), AfterValidator(partial(fit, limit=3000))
+]
+_Short = Annotated[
+    str, Field(min_length=1, max_length=150), AfterValidator(partial(fit, limit=150))
+]
 
 
 class _Strict(BaseModel):
@@ -40,20 +45,20 @@ class _Strict(BaseModel):
 
 class _PlainText(_Strict):
     type: Literal["plain_text"]
-    text: Annotated[str, Field(min_length=1, max_length=3000), _fit(3000)]
+    text: _Long
 
 
 class _Markdown(_Strict):
     """Text with Slack's formatting, but no mention, link or name that Slack looks up."""
 
     type: Literal["mrkdwn"]
-    text: Annotated[str, Field(min_length=1, max_length=3000), _fit(3000)]
+    text: _Long
     verbatim: Literal[True] = True
 
 
 class _Title(_Strict):
     type: Literal["plain_text"]
-    text: Annotated[str, Field(min_length=1, max_length=150), _fit(150)]
+    text: _Short
 
 
 _Text = Annotated[_PlainText | _Markdown, Field(discriminator="type")]
