@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["service_cli"]
 
 Port = Annotated[int, typer.Option(envvar="PORT", min=0, max=65535)]
+commands = partial(
+    typer.Typer, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 def service_cli(settings: type["Settings"]) -> typer.Typer:
@@ -28,17 +31,16 @@ def service_cli(settings: type["Settings"]) -> typer.Typer:
     from .settings import load
 
     package = settings.__module__.rpartition(".")[0]
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-    read = partial(load, settings)
     folder = Path(import_module(package).__path__[0])
+    app, read = commands(), partial(load, settings)
     app.add_typer(db_commands(read, folder / "tables.py"), name="db")
     app.add_typer(bulk_commands(read), name="bulk")
 
     @app.command()
     def serve(
-        host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = (
-            "127.0.0.1"
-        ),
+        host: Annotated[
+            str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")
+        ] = "127.0.0.1",
         port: Port = 8000,
         reload: Annotated[bool, typer.Option(help="Restart when the source changes.")] = False,
         workers: Annotated[int, typer.Option(min=1, help="Processes; each has its own pool.")] = 1,
@@ -46,23 +48,14 @@ def service_cli(settings: type["Settings"]) -> typer.Typer:
         """Serve the application."""
         if reload and workers > 1:
             raise typer.BadParameter("--reload serves with one worker only.")
-        server.serve(
-            f"{package}.main:app",
-            host=host,
-            port=port,
-            workers=workers,
-            reload_dirs=[str(folder)] if reload else [],
-        )
+        watched = [str(folder)] if reload else []
+        application = f"{package}.main:app"
+        server.serve(application, host=host, port=port, workers=workers, reload_dirs=watched)
 
     return app
 
 
-main = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Development tools; run them in the folder of a service.",
-)
+main = commands(help="Development tools; run them in the folder of a service.")
 
 
 @main.command()
@@ -71,27 +64,23 @@ def run(
     seed: Annotated[bool, typer.Option("--seed", help="Insert the rows of the seed file.")] = False,
 ) -> None:
     """Serve with reload, on a Postgres of the project's own unless DATABASE_URL is set."""
-    from .dev.project import find_project
-    from .dev.run import exit_with, read_seed, require_free_port
-    from .dev.run import run as run_service
+    from .dev import project, run
 
-    project = find_project()
-    require_free_port(port)
-    sql = read_seed(project) if seed else None
-    exit_with(lambda: run_service(project, port, sql))
+    it = project.find_project()
+    run.require_free_port(port)
+    sql = run.read_seed(it) if seed else None
+    run.exit_with(lambda: run.run(it, port, sql))
 
 
 @main.command(
-    "with-database",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def with_database(command: Annotated[list[str], typer.Argument()]) -> None:
     """Run a command on the database of `dalkit run`."""
-    from .dev.project import find_project
-    from .dev.run import exit_with, run_with_database
+    from .dev import project, run
 
-    project = find_project()
-    exit_with(lambda: run_with_database(project, command))
+    it = project.find_project()
+    run.exit_with(lambda: run.run_with_database(it, command))
 
 
 @main.command()
@@ -101,10 +90,9 @@ def postgres(
     ] = None,
 ) -> None:
     """Run PostgreSQL until Ctrl-C, and print its URL."""
-    from .dev.postgres import serve
-    from .dev.project import find_project
+    from .dev import postgres, project
 
-    serve(data_dir or find_project().data_dir)
+    postgres.serve(data_dir or project.find_project().data_dir)
 
 
 @main.command()
@@ -118,41 +106,38 @@ def token(
     ] = None,
 ) -> None:
     """Print an access token of the issuer that `dalkit run` started."""
-    from .dev.project import find_project
+    from .dev import project
     from .extras import MissingExtra
 
     try:
-        from .dev.issuer import print_token
+        from .dev import issuer
     except MissingExtra as error:
         sys.exit(str(error))
-    print_token(find_project(), " ".join(scopes or []).split(), port)
+    issuer.print_token(project.find_project(), " ".join(scopes or []).split(), port)
 
 
-@main.command("remove-resource")
+@main.command()
 def remove_resource(names: Annotated[list[str], typer.Argument(help="For example books.")]) -> None:
     """Delete resources with their tests, and take their words out of app.py; tables stay."""
-    from .dev.project import find_project
-    from .dev.scaffold import remove_resources
+    from .dev import project, scaffold
 
-    remove_resources(find_project(), names)
+    scaffold.remove_resources(project.find_project(), names)
 
 
-@main.command("delete-example")
+@main.command()
 def delete_example() -> None:
     """Delete the example's resources with their tables, migration, tests and rows."""
-    from .dev import scaffold
-    from .dev.project import find_project
+    from .dev import project, scaffold
 
-    scaffold.delete_example(find_project())
+    scaffold.delete_example(project.find_project())
 
 
 @main.command()
 def doctor() -> None:
     """Say what is wrong with the installation: an edited packages/dalkit, versions, extras."""
-    from .dev.doctor import problems_of, verdict_of
-    from .dev.project import find_project
+    from .dev import doctor, project
 
-    project = find_project()
-    problems = problems_of(project.folder)
-    typer.echo("\n".join(problems or [verdict_of(project.folder)]))
+    folder = project.find_project().folder
+    problems = doctor.problems_of(folder)
+    typer.echo("\n".join(problems or [doctor.verdict_of(folder)]))
     raise typer.Exit(bool(problems))

@@ -23,8 +23,7 @@ def extra(name: str, part: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        missing = f"{error.name}."
-        if not any(missing.startswith(f"{module}.") for module in MODULES[name]):
+        if not f"{error.name}.".startswith(tuple(f"{module}." for module in MODULES[name])):
             raise
         sentence = f"{part} needs the extra {name}: pip install 'dalkit[{name}]'"
         raise MissingExtra(sentence, name=error.name) from None

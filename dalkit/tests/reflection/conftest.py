@@ -31,6 +31,7 @@ CREATE FOREIGN TABLE zoo.far (id integer, name text) SERVER nowhere;
 async def zoo_url(
     anyio_backend: str,  # named, because tests that are not async ask for it, too
     server_url: URL,
+    superuser_url: URL | None,
     worker_id: str,
 ) -> AsyncIterator[str]:
     """The URL of a database with the schemas of zoo.sql and an index that is not valid."""
@@ -44,12 +45,17 @@ async def zoo_url(
         await conn.execute(ZOO)
         if conn.get_server_version().major >= 18:
             await conn.execute(ZOO_18)
-        with suppress(asyncpg.InsufficientPrivilegeError):
-            await conn.execute(ZOO_OF_SUPERUSER)
         with suppress(asyncpg.UniqueViolationError):
             await conn.execute("CREATE UNIQUE INDEX CONCURRENTLY keyed_broken ON zoo.keyed (extra)")
     finally:
         await conn.close()
+    if superuser_url is not None:
+        admin = superuser_url.set(drivername="postgresql", database=name)
+        conn = await asyncpg.connect(admin.render_as_string(hide_password=False))
+        try:
+            await conn.execute(ZOO_OF_SUPERUSER)
+        finally:
+            await conn.close()
     yield rendered
     await drop_database(server_url, name)
 

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import json
-import sys
 import sysconfig
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -424,16 +423,6 @@ async def test_the_trace_is_named(fake_slack: FakeSlack) -> None:
             notifier.report({"type": "http", "method": "GET"}, ValueError())
     [text] = fake_slack.texts
     assert format(span.get_span_context().trace_id, "032x") in text
-
-
-async def test_alerts_need_no_opentelemetry(
-    fake_slack: FakeSlack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("opentelemetry", "opentelemetry.trace", "opentelemetry.metrics"):
-        monkeypatch.setitem(sys.modules, name, None)
-    async with notifier_for(fake_slack.url) as notifier:
-        notifier.report({"type": "http", "method": "GET"}, ValueError())
-    assert "*Trace id*" not in fake_slack.texts[0]
 
 
 OWNERS = {  # file, and whether it is the owner's when their package is my_service

@@ -1,12 +1,12 @@
 """`dalkit doctor`: what is wrong with a service's dalkit, one sentence with the remedy each."""
 
 import ast
-import operator
 import platform
 import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
+from operator import eq, ge, gt, le, lt, ne
 from pathlib import Path
 
 from ..extras import MODULES, PARTS
@@ -14,24 +14,13 @@ from .manifest import digests_of, read_manifest, version_of
 from .project import read_toml
 
 CARRIED = "packages/dalkit"
-COMPARE = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
+COMPARE = {">=": ge, "<=": le, "==": eq, "!=": ne, ">": gt, "<": lt}
 
 
 def problems_of(project: Path) -> list[str]:
     """Return a sentence for each thing that is wrong, in the order in which to mend them."""
-    return [
-        *wrong_python(project),
-        *wrong_files(project),
-        *wrong_version(project),
-        *missing_extras(project),
-    ]
+    checks = (wrong_python, wrong_files, wrong_version, missing_extras)
+    return [problem for check in checks for problem in check(project)]
 
 
 def verdict_of(project: Path) -> str:
@@ -42,23 +31,23 @@ def verdict_of(project: Path) -> str:
 
 
 def wrong_python(project: Path) -> Iterator[str]:
-    """Tell when the service or dalkit asks for a newer Python than this."""
+    mine = platform.python_version()
     for folder in (project, project / CARRIED):
         needed = read_toml(folder / "pyproject.toml").get("project", {}).get("requires-python", "")
-        if not satisfies(platform.python_version(), needed):
+        if not satisfies(mine, needed):
             yield (
-                f"This is Python {platform.python_version()}, and the service needs {needed}:"
+                f"This is Python {mine}, and the service needs {needed}:"
                 " install one, and make the environment anew (rm -rf .venv)."
             )
             return
 
 
 def wrong_files(project: Path) -> Iterator[str]:
-    """Tell what was changed in packages/dalkit since it was released."""
     carried = project / CARRIED
     if not carried.is_dir():
-        sources = read_toml(project / "pyproject.toml").get("tool", {}).get("uv", {})
-        if sources.get("sources", {}).get("dalkit", {}).get("path") == CARRIED:
+        tools = read_toml(project / "pyproject.toml").get("tool", {})
+        source = tools.get("uv", {}).get("sources", {}).get("dalkit", {})
+        if source.get("path") == CARRIED:
             yield (
                 f"pyproject.toml says that dalkit is in {CARRIED}, which is not there:"
                 f" git checkout {CARRIED}, or delete the line."
@@ -74,12 +63,11 @@ def wrong_files(project: Path) -> Iterator[str]:
         return
     found = digests_of(carried)
     changes = {
-        "edited": sorted(p for p in released if p in found and found[p] != released[p]),
-        "added": sorted(found.keys() - released.keys()),
-        "removed": sorted(released.keys() - found.keys()),
+        "edited": [path for path in released if found.get(path, released[path]) != released[path]],
+        "added": found.keys() - released.keys(),
+        "removed": released.keys() - found.keys(),
     }
-    listed = "; ".join(f"{how} {', '.join(paths)}" for how, paths in changes.items() if paths)
-    if listed:
+    if listed := "; ".join(f"{how} {', '.join(sorted(it))}" for how, it in changes.items() if it):
         yield (
             f"{CARRIED} is not as released ({listed}): `make update` will refuse to replace it;"
             " bring the change upstream and undo it here, or keep the folder as your own fork."
@@ -87,7 +75,6 @@ def wrong_files(project: Path) -> Iterator[str]:
 
 
 def wrong_version(project: Path) -> Iterator[str]:
-    """Tell when another dalkit is installed than the service has or asks for."""
     installed = version("dalkit")
     table = read_toml(project / "pyproject.toml").get("project", {})
     for requirement in table.get("dependencies", ()):
@@ -97,26 +84,25 @@ def wrong_version(project: Path) -> Iterator[str]:
                 f"dalkit {installed} is installed, and pyproject.toml needs {requirement}:"
                 " `make update`, or change the line."
             )
-    if (project / CARRIED / "pyproject.toml").exists():
-        carried = version_of(project / CARRIED)
-        if carried != installed:
-            yield (
-                f"dalkit {installed} is installed, and {CARRIED} is {carried}:"
-                " install it (uv sync --reinstall-package dalkit)."
-            )
+    if not (project / CARRIED / "pyproject.toml").exists():
+        return
+    if (carried := version_of(project / CARRIED)) != installed:
+        yield (
+            f"dalkit {installed} is installed, and {CARRIED} is {carried}:"
+            " install it (uv sync --reinstall-package dalkit)."
+        )
 
 
 def missing_extras(project: Path) -> Iterator[str]:
     """Tell which parts of dalkit the service's code names without their extra installed."""
-    told = set()
+    missing = {name for name, them in MODULES.items() if not all(map(is_installed, them))}
     for file in sorted(f for top in ("src", "tests") for f in (project / top).rglob("*.py")):
         for part in parts_named(file):
-            extra = PARTS[part]
-            if extra not in told and not all(map(is_installed, MODULES[extra])):
-                told.add(extra)
+            if (name := PARTS[part]) in missing:
+                missing.remove(name)  # once is enough
                 yield (
                     f"{file.relative_to(project).as_posix()} uses {part}, which needs the extra"
-                    f" {extra}: add it to dalkit[...] in pyproject.toml and install again."
+                    f" {name}: add it to dalkit[...] in pyproject.toml and install again."
                 )
 
 
@@ -132,14 +118,13 @@ def parts_named(file: Path) -> list[str]:
             case ast.Import():
                 names.update(alias.name for alias in node.names)
             case ast.ImportFrom(module=str(module), level=0):
-                names.update([module, *(f"{module}.{alias.name}" for alias in node.names)])
+                names.update(f"{module}.{alias.name}" for alias in node.names)
             case ast.Constant(value=str(text)):
                 names.add(text)
     return [part for part in PARTS if any(f"{name}.".startswith(f"{part}.") for name in names)]
 
 
 def is_installed(module: str) -> bool:
-    """Return whether the module could be imported."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # the package that it is in
@@ -148,14 +133,10 @@ def is_installed(module: str) -> bool:
 
 def satisfies(version: str, specifiers: str) -> bool:
     """Return whether a version is one of those, such as `>=3.11,<4`; unknown forms are passed."""
-    mine = numbers(version)
     pairs = re.findall(r"(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*(?:,|$)", specifiers)
-    return all(COMPARE[sign](mine, numbers(other)) for sign, other in pairs)
+    return all(COMPARE[sign](numbers(version), numbers(other)) for sign, other in pairs)
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, without zeros at the end: 3.11 is 3.11.0."""
-    found = [int(number) for number in re.findall(r"\d+", version)[:3]]
-    while found and not found[-1]:
-        found.pop()
-    return tuple(found)
+def numbers(version: str) -> list[int]:
+    """Return three numbers: 3.11 is 3.11.0."""
+    return [int(number) for number in re.findall(r"\d+", f"{version}.0.0")[:3]]

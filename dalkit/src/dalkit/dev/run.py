@@ -25,6 +25,12 @@ PYTHON = (sys.executable, "-m")
 
 def exit_with(action: Callable[[], int]) -> None:
     """Exit with the status that `action` returns; a signal to stop interrupts it."""
+
+    def interrupt(*_: object) -> None:
+        for number in STOP_SIGNALS:  # told again, it must not interrupt the tidying up
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
     for number in STOP_SIGNALS:
         signal.signal(number, interrupt)
     try:
@@ -33,13 +39,6 @@ def exit_with(action: Callable[[], int]) -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         pass
-
-
-def interrupt(number: int, _: object) -> None:
-    """End the run once; what is told again meanwhile must not interrupt the tidying up."""
-    for each in STOP_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt(number)
 
 
 def run(project: Project, port: int, seed: str | None) -> int:
@@ -96,8 +95,8 @@ def require_free_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            reason = error.strerror
-            sys.exit(f"Port {port} cannot be used ({reason}): choose another, make run PORT=8001")
+            why = error.strerror
+            sys.exit(f"Port {port} cannot be used ({why}): choose another, make run PORT=8001")
 
 
 @contextmanager
@@ -109,25 +108,20 @@ def database(project: Project, environment: Mapping[str, str]) -> Iterator[Mappi
     print(f"  PostgreSQL: starting, with its data in {project.data_dir}", flush=True)
     with cluster(project.data_dir) as it:
         create_database(it.url("postgres"), project.database)
-        url = it.url(project.database)
-        print(f"  PostgreSQL: {url}", flush=True)
-        yield {"DATABASE_URL": url}
+        print(f"  PostgreSQL: {it.url(project.database)}", flush=True)
+        yield {"DATABASE_URL": it.url(project.database)}
 
 
 @contextmanager
 def token_issuer(project: Project, environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
-    """Run an issuer of access tokens, unless a tenant or an issuer is configured.
-
-    Yields the settings that make the service on PORT accept its tokens.
-    """
+    """Run an issuer, unless one is configured; yield what makes the service accept its tokens."""
     configured = environment.get("AUTH0_DOMAIN") or environment.get("AUTH0_DEV_ISSUER")
     if configured or find_spec("jwt") is None:
         yield {}
         return
     from .issuer import AUDIENCE, issuer, published  # noqa: PLC0415 - needs the extra auth0
 
-    port = environment["PORT"]
-    audience = environment.get("AUTH0_AUDIENCE") or AUDIENCE
+    port, audience = environment["PORT"], environment.get("AUTH0_AUDIENCE") or AUDIENCE
     with issuer(audience) as it, published(project, port, it.url):
         make = f"make -s -C {shlex.quote(str(project.folder))} token PORT={port}"
         print(f'  a token: {make} SCOPES="read:books write:books"  (or Authorize in /docs)')

@@ -12,8 +12,10 @@ from .project import Project
 EXAMPLE = ("books", "authors")
 EXAMPLE_MIGRATION = "0001_author_and_book.py"
 #: The first line after what every tables.py begins with.
-METADATA = re.compile(r"^metadata = .*$\n", re.MULTILINE)
 REVISION = re.compile(r", info=\{[^}]*\}")
+METADATA = re.compile(r"(?m)^metadata = .*\n")
+IMPORT = re.compile(r"(?m)^(from \. import )(.*)()\n")
+RESOURCES = re.compile(r"(?m)^(RESOURCES\b[^=]*= \()([^)]*)(\))\n")
 
 
 def remove_resources(project: Project, names: Sequence[str]) -> None:
@@ -71,32 +73,16 @@ def _package(project: Project) -> Path:
 
 def _without_word(text: str, name: str) -> tuple[str, bool]:
     """Return app.py without `name` in its import and in RESOURCES, and whether both had it."""
-    text, imported = re.subn(
-        r"^(from \. import )(.*)$",
-        lambda match: _joined(match[1], match[2], name),
-        text,
-        flags=re.MULTILINE,
-    )
-    text, listed = re.subn(
-        r"^(RESOURCES\b[^=]*= \()([^)]*)(\))$",
-        lambda match: match[1] + _tuple(match[2], name) + match[3],
-        text,
-        flags=re.MULTILINE,
-    )
-    return re.sub(r"^from \. import $\n", "", text, flags=re.MULTILINE), bool(imported and listed)
 
+    def others(match: re.Match[str]) -> str:
+        words = map(str.strip, match[2].split(","))
+        left = [word for word in words if word not in ("", name)]
+        comma = "," if match[3] and len(left) == 1 else ""
+        return f"{match[1]}{', '.join(left)}{comma}{match[3]}\n" if left or match[3] else ""
 
-def _joined(before: str, names: str, name: str) -> str:
-    return before + ", ".join(word for word in _words(names) if word != name)
-
-
-def _tuple(names: str, name: str) -> str:
-    left = [word for word in _words(names) if word != name]
-    return f"{left[0]}," if len(left) == 1 else ", ".join(left)
-
-
-def _words(names: str) -> list[str]:
-    return [word.strip() for word in names.split(",") if word.strip()]
+    text, imported = IMPORT.subn(others, text)
+    text, listed = RESOURCES.subn(others, text)
+    return text, bool(imported and listed)
 
 
 def _tidy(project: Project, *files: Path) -> None:

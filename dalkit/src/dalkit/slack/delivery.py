@@ -14,6 +14,7 @@ from weakref import ref
 
 import httpx
 import structlog
+from opentelemetry.metrics import Observation, get_meter
 from pydantic import BaseModel
 
 logger = structlog.get_logger(__name__)
@@ -185,14 +186,7 @@ def retry_after(response: httpx.Response, default: float) -> float:
 
 
 def observe_delivery(delivery: Delivery, provider: Any = None) -> None:
-    """Export the queue's length and what became of the messages, where OpenTelemetry is installed.
-
-    It costs nothing without a meter provider, and keeps no hold of `delivery`.
-    """
-    try:
-        from opentelemetry.metrics import Observation, get_meter  # noqa: PLC0415  (an extra)
-    except ImportError:
-        return
+    """Export the queue's length and what became of the messages, without a hold of `delivery`."""
     alive = ref(delivery)
 
     def lengths(_: Any) -> Iterator[Observation]:

@@ -21,9 +21,10 @@ from .report import UNNAMED, Origin, Report, describe, fingerprint, leaves, own_
 logger = structlog.get_logger(__name__)
 
 # They carry a status, or the client went away: nobody needs to hear of them.
-_REFUSALS = (HTTPException, WebSocketException)
-_INVALID = (RequestValidationError, WebSocketRequestValidationError)
-_EXPECTED = (*_REFUSALS, *_INVALID, ClientDisconnect, WebSocketDisconnect)
+_EXPECTED = (
+    *(HTTPException, WebSocketException, RequestValidationError),
+    *(WebSocketRequestValidationError, ClientDisconnect, WebSocketDisconnect),
+)
 _MOST_SEEN = 1000
 _MOST_HEADERS, _LONGEST_HEADER = 100, 8_200
 _PATIENCE = 2.0  # seconds to verify a token
@@ -122,7 +123,7 @@ class SlackNotifier:
             for seen in self._seen.values():
                 if seen.timer is not None:
                     seen.timer.cancel()
-                self._tell_repeats(seen)
+                self._put(self.delivery, seen, again=True)
             self._seen.clear()
             await self.delivery.stop()
 
@@ -151,12 +152,15 @@ class SlackNotifier:
             if self.delivery is None or not alerts or expected:
                 return
             key = "outage" if outage else fingerprint(error, scope, self._own)
-            if (seen := self._seen.get(key)) is not None:
-                seen.repeats += 1
-                return
-            if self.delivery.accepts(self.delivery.alerts):
-                report = describe(error, scope, status, origin, self._own, self._with_text)
-                self._tell(self.delivery, key, report, scope)
+            if key in self._seen:
+                self._seen[key].repeats += 1
+            elif self.delivery.accepts(self.delivery.alerts):
+                seen = Seen(describe(error, scope, status, origin, self._own, self._with_text))
+                if len(self._seen) < _MOST_SEEN:
+                    self._seen[key] = seen
+                    self._open_window(key, seen)
+                named = self._authentication is None or "User" in seen.report.facts
+                self._put(self.delivery, seen, "" if named else _bearer_token(scope))
         except Exception:
             # The request's own exception is on its way up: a bug in here must not take its place.
             logger.exception("slack_report_failed")
@@ -172,17 +176,8 @@ class SlackNotifier:
         async def ready() -> Payload:
             return payload
 
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        return done if self.delivery.put(Job(ready, done), self.delivery.reports) else None
-
-    def _tell(self, delivery: Delivery, key: Hashable, report: Report, scope: Scope) -> None:
-        seen = Seen(report)
-        if len(self._seen) < _MOST_SEEN:
-            self._seen[key] = seen
-            self._open_window(key, seen)
-        named = self._authentication is None or "User" in report.facts
-        token = "" if named else _bearer_token(scope)
-        delivery.put(Job(partial(self._message, seen, token)), delivery.alerts)
+        job = Job(ready)
+        return job.done if self.delivery.put(job, self.delivery.reports) else None
 
     def _open_window(self, key: Hashable, seen: Seen) -> None:
         loop = asyncio.get_running_loop()
@@ -190,21 +185,21 @@ class SlackNotifier:
 
     def _end_window(self, key: Hashable, seen: Seen) -> None:
         """A lasting error is told about once a window; after a quiet one it is news again."""
-        if not seen.repeats:
+        if not seen.repeats or self.delivery is None:
             del self._seen[key]
             return
         self._open_window(key, seen)
-        self._tell_repeats(seen)
+        self._put(self.delivery, seen, again=True)
 
-    def _tell_repeats(self, seen: Seen) -> None:
-        if seen.repeats and self.delivery is not None:
-            self.delivery.put(Job(partial(self._message, seen, again=True)), self.delivery.alerts)
+    def _put(self, to: Delivery, seen: Seen, token: str = "", *, again: bool = False) -> None:
+        if seen.repeats or not again:
+            to.put(Job(partial(self._message, to, seen, token, again)), to.alerts)
 
-    async def _message(self, seen: Seen, token: str = "", *, again: bool = False) -> Payload:
+    async def _message(self, delivery: Delivery, seen: Seen, token: str, again: bool) -> Payload:
         if token and (user := await self._user(token)):
             seen.report.facts["User"] = user
         repeats, seen.repeats = seen.repeats, 0
-        total = self.delivery.alerts.dropped if self.delivery else 0
+        total = delivery.alerts.dropped
         dropped, self._dropped_told = total - self._dropped_told, total
         when = f"in the last {self._window:g} s" if again else "meanwhile"
         notes = [f"Seen {repeats} more times {when}."] if repeats else []

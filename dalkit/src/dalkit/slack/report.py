@@ -8,6 +8,7 @@ from pathlib import Path
 from traceback import FrameSummary, StackSummary, walk_tb
 from typing import Any, NamedTuple
 
+from opentelemetry.trace import get_current_span
 from starlette.types import Scope
 
 from ..errors import sqlstate_of
@@ -137,7 +138,7 @@ def describe(
         said = f": {_said(one)}" if text else ""
         return _name(one) + said + "".join(f" ({_place(it)})" for it in _frames(one, own)[-1:])
 
-    state = scope.get("state") or {}
+    state, trace = scope.get("state") or {}, get_current_span().get_span_context()
     facts = {
         "Request": f"{str(scope.get('method', 'WebSocket'))[:20]} {_route(scope)}",
         "Status": status,
@@ -145,7 +146,7 @@ def describe(
         "SQLSTATE": next(filter(None, map(sqlstate_of, (exc, *causes, *shown))), None),
         "User": state.get("user_sub"),
         "Request id": state.get("request_id"),
-        "Trace id": _trace_id(),
+        "Trace id": trace.is_valid and format(trace.trace_id, "032x"),
         "Version": origin.version,
     }
     sections = [
@@ -188,12 +189,3 @@ def _traceback(levels: list[FrameSummary], own: re.Pattern[str]) -> str:
         elif number == _HEAD:
             lines.append(f"… {left_out} more …")
     return "\n".join(lines)
-
-
-def _trace_id() -> str | None:
-    try:
-        from opentelemetry.trace import get_current_span  # noqa: PLC0415  (an extra)
-    except ImportError:
-        return None
-    context = get_current_span().get_span_context()
-    return format(context.trace_id, "032x") if context.is_valid else None
