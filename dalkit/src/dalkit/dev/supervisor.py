@@ -41,7 +41,9 @@ def main() -> None:
             sys.exit(print(error))
         server.write(str(port))
         server.flush()
-        report(port, int(start_fd))
+        print(port, flush=True)  # to the user who started us
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.close(int(start_fd))  # others may join
         supervise(process, users)
         server.truncate(0)
         if on_end == "remove":
@@ -50,13 +52,6 @@ def main() -> None:
         # The kernel lets go of `server` and then of `users`, in the order of their descriptors:
         # who waits for either finds nothing running, not even an interpreter that tidies up.
         os._exit(0)
-
-
-def report(port: int, start_fd: int) -> None:
-    """Tell the user who started us, and let others join."""
-    print(port, flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    os.close(start_fd)
 
 
 def supervise(process: subprocess.Popen[str], users: IO[str]) -> None:
@@ -96,10 +91,8 @@ def start(data_dir: Path, options: list[str]) -> tuple[subprocess.Popen[str], in
 
 def free_port() -> int:
     """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def is_ready(process: subprocess.Popen[str], data_dir: Path) -> bool:
@@ -122,8 +115,7 @@ def prepare_data(data_dir: Path, bin_dir: Path, major: str, account: Account) ->
     """
     if not data_dir.exists():
         create_data(data_dir, bin_dir, account)
-    theirs = (data_dir / "PG_VERSION").read_text().strip()
-    if theirs != major:
+    if (theirs := (data_dir / "PG_VERSION").read_text().strip()) != major:
         raise PostgresError(
             f"The data in {data_dir} was written by PostgreSQL {theirs}, but {bin_dir} is"
             f" PostgreSQL {major}: set PG_BIN_DIR to a PostgreSQL {theirs}, or delete the folder"
@@ -169,10 +161,9 @@ def stop_orphan(data_dir: Path) -> None:
 
     Where a process cannot die with its parent (not Linux) this is what ends an orphan.
     """
-    lines = read_pid_file(data_dir)
-    if not lines or not lines[0].isdecimal() or not is_alive(int(lines[0])):
+    first = (*read_pid_file(data_dir), "")[0]
+    if not first.isdecimal() or not is_alive(pid := int(first)):
         return
-    pid = int(lines[0])
     if not serves(pid, data_dir):
         (data_dir / "postmaster.pid").unlink()
         return
@@ -185,13 +176,11 @@ def stop_orphan(data_dir: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process has this id."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
+    with suppress(PermissionError):  # it lives, and is another user's
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
     return True
 
 
@@ -201,11 +190,11 @@ def serves(pid: int, data_dir: Path) -> bool:
     Where that cannot be read (in a container even root may not look at other users' processes, and
     not Linux has no /proc), its command line tells.
     """
-    process = Path(f"/proc/{pid}")
     if not Path("/proc/self").exists():
         command = ["ps", "-o", "command=", "-p", str(pid)]
         listed = subprocess.run(command, check=False, capture_output=True, text=True).stdout
         return f"postgres -D {data_dir} " in listed
+    process = Path(f"/proc/{pid}")
     with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
         try:
             return (process / "cwd").samefile(data_dir)
