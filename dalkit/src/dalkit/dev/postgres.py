@@ -3,7 +3,6 @@
 import ctypes
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -54,10 +53,8 @@ class RunFolder:
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir.with_name(f"{data_dir.name}.run")
-        self.start = self.path / "start"
-        self.users = self.path / "users"
-        self.server = self.path / "server"
-        self.log = self.path / "log"
+        names = ("start", "users", "server", "log")
+        self.start, self.users, self.server, self.log = (self.path / name for name in names)
 
     def create(self) -> None:
         """Create the folder and its files; raises PostgresError when they cannot be written."""
@@ -69,8 +66,8 @@ class RunFolder:
                     _give_to_owner_of_folder(file)
                 file.open("a").close()
         except OSError as error:
-            message = f"Cannot write {error.filename}: {error.strerror}. Is it another user's?"
-            raise PostgresError(message) from error
+            reason = f"{error.filename}: {error.strerror}"
+            raise PostgresError(f"Cannot write {reason}. Is it another user's?") from error
 
     def port(self) -> int | None:
         """Return the port of the server, None when there is none; ask while holding `start`."""
@@ -98,13 +95,10 @@ def cluster(data_dir: Path, *, settings: Mapping[str, str] = {}) -> Iterator[Clu
 @contextmanager
 def temporary_cluster() -> Iterator[Cluster]:
     """Yield a fast, empty server of one's own; its folder is removed with it."""
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    folder.chmod(0o755)  # root runs the server as another user, who has to pass through
-    try:
-        with _use(folder / "data", TEMPORARY_SETTINGS, on_end="remove") as port:
-            yield Cluster(folder / "data", port)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # root runs the server as another user, who has to pass through
+        with _use(Path(folder, "data"), TEMPORARY_SETTINGS, on_end="remove") as port:
+            yield Cluster(Path(folder, "data"), port)
 
 
 def try_lock(file: IO[str], kind: int) -> bool:
@@ -149,24 +143,20 @@ def _leave(run: RunFolder, users: IO[str], port: int) -> None:
 
 
 def _start_supervisor(run: RunFolder, start_fd: int, arguments: list[str]) -> int:
-    """Start it as a daemon that inherits the lock on `start`; return the port of its server.
-
-    Raises PostgresError.
-    """
+    """Start it as a daemon that inherits the lock on `start`; return the port of its server."""
     run.log.write_text("")
-    with (
-        run.log.open("a") as log,
-        subprocess.Popen(
+    with run.log.open("a") as log:
+        supervisor = subprocess.run(
             [sys.executable, "-m", "dalkit.dev.supervisor", str(start_fd), *arguments],
+            check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,  # Ctrl-C is for the users
             pass_fds=[start_fd],
             text=True,
-        ) as supervisor,
-    ):
-        answer = supervisor.communicate()[0].strip()
+        )
+    answer = supervisor.stdout.strip()
     if not answer.isdecimal():
         raise PostgresError(answer or f"PostgreSQL's supervisor failed:\n{run.log_tail()}")
     return int(answer)

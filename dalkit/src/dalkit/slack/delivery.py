@@ -62,7 +62,7 @@ class Lane:
 
 
 class Delivery:
-    """Makes messages, alerts before forwarded reports, and sends them to a webhook if it has one."""
+    """Makes messages, alerts before forwarded reports, and sends them to a webhook if any."""
 
     def __init__(
         self, url: str | None, pace: Pace, *, alerts: int = 100, reports: int = 20

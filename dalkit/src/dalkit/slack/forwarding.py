@@ -56,8 +56,7 @@ class _Markdown(_Strict):
     verbatim: Literal[True] = True
 
 
-class _Title(_Strict):
-    type: Literal["plain_text"]
+class _Title(_PlainText):
     text: _Short
 
 

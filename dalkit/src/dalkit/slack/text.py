@@ -8,16 +8,6 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_BROADCAST = re.compile(r"@(?=channel|here|everyone)", re.IGNORECASE)
-_PARTIAL_ENTITY = re.compile(r"&[a-z]{0,3}$")
-_ZERO_WIDTH_SPACE = "\u200b"
-_ELLIPSIS = "…"
-_FENCE = "```"
-
-
-def clean(text: str) -> str:
-    """Return `text` with every unprintable character replaced by U+FFFD, one for one."""
-    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def escape(text: str) -> str:
@@ -26,23 +16,22 @@ def escape(text: str) -> str:
     Escaping `& < >` disarms `<!channel>` and `<url|text>` (Slack, "Formatting text"); the zero
     width spaces keep Slack from turning a bare `@here` or URL into a mention or a link.
     """
-    text = text.translate(_ENTITIES)
-    text = _BROADCAST.sub("@" + _ZERO_WIDTH_SPACE, text)
-    return text.replace("://", ":" + _ZERO_WIDTH_SPACE + "//")
+    text = text.translate(_ENTITIES).replace("://", ":\u200b//")
+    return re.sub("(?i)@(?=channel|here|everyone)", "@\u200b", text)
 
 
 def fit(text: str, limit: int) -> str:
-    """Return `text` cleaned and escaped, at most `limit` characters long after escaping."""
-    escaped = escape(clean(text[: limit + 1]))
+    """Return `text` escaped, without control characters, in at most `limit` characters."""
+    escaped = escape(_UNPRINTABLE.sub("\ufffd", text[: limit + 1]))
     if len(escaped) <= limit:
         return escaped
-    return _PARTIAL_ENTITY.sub("", escaped[: limit - len(_ELLIPSIS)]) + _ELLIPSIS
+    return re.sub("&[a-z]{0,3}$", "", escaped[: limit - 1]) + "…"  # no half of an entity
 
 
 def fence(text: str, limit: int) -> str:
     """Return `text` as a code block of at most `limit` characters that it cannot break out of."""
-    inner = fit(text.replace("`", "'"), limit - 2 * len(_FENCE) - 2)
-    return f"{_FENCE}\n{inner}\n{_FENCE}"
+    inner = fit(text.replace("`", "'"), limit - len("```\n\n```"))
+    return f"```\n{inner}\n```"
 
 
 _NAMED = (
