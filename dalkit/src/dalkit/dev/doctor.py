@@ -54,7 +54,7 @@ def wrong_files(project: Path) -> Iterator[str]:
             )
         return
     try:
-        _, released = read_manifest(carried)
+        released = read_manifest(carried)
     except (OSError, ValueError):
         yield (
             f"{CARRIED}/MANIFEST is missing or damaged, so nobody can tell what was edited there:"

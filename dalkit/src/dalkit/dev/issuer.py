@@ -157,8 +157,7 @@ def published(project: Project, port: str, url: str) -> Iterator[None]:
 def print_token(project: Project, scopes: Sequence[str], port: str | None) -> None:
     """Print a token with `scopes`, and to stderr a curl line that uses it.
 
-    The issuer is that of the service on `port`, without one of whichever was started first. Exits
-    with a sentence when none is running.
+    The issuer is that of the service on `port`, without one of whichever was started first.
     """
     found = [path for path in project.issuers.glob("*") if port in (None, "", path.name)]
     for address in sorted(found, key=lambda path: path.stat().st_mtime):

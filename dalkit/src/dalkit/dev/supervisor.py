@@ -109,12 +109,19 @@ def is_ready(process: subprocess.Popen[str], data_dir: Path) -> bool:
 
 
 def prepare_data(data_dir: Path, bin_dir: Path, major: str, account: Account) -> None:
-    """Make `data_dir` one that `account` can serve with the programs in `bin_dir`.
-
-    Raises PostgresError when initdb fails or the data is of another major version.
-    """
+    """Make `data_dir` one that `account` can serve with the programs in `bin_dir`."""
     if not data_dir.exists():
-        create_data(data_dir, bin_dir, account)
+        draft = data_dir.with_name(f"{data_dir.name}.new")  # an interrupted one is no data
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        account.take(draft)
+        works, output = account.run(
+            *(str(bin_dir / "initdb"), "-D", str(draft), "--username=postgres"),
+            *("--auth=trust", "--encoding=UTF8", f"--locale={best_locale()}", "--no-sync"),
+        )
+        if not works:
+            raise PostgresError(f"initdb failed in {draft}:\n{output.strip()}")
+        draft.rename(data_dir)
     if (theirs := (data_dir / "PG_VERSION").read_text().strip()) != major:
         raise PostgresError(
             f"The data in {data_dir} was written by PostgreSQL {theirs}, but {bin_dir} is"
@@ -124,28 +131,11 @@ def prepare_data(data_dir: Path, bin_dir: Path, major: str, account: Account) ->
     account.take(data_dir)
 
 
-def create_data(data_dir: Path, bin_dir: Path, account: Account) -> None:
-    """Run initdb beside `data_dir`, so that an interrupted one never looks like data."""
-    draft = data_dir.with_name(f"{data_dir.name}.new")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(mode=0o700)
-    account.take(draft)
-    works, output = account.run(
-        *(str(bin_dir / "initdb"), "-D", str(draft), "--username=postgres"),
-        *("--auth=trust", "--encoding=UTF8", f"--locale={best_locale()}", "--no-sync"),
-    )
-    if not works:
-        raise PostgresError(f"initdb failed in {draft}:\n{output.strip()}")
-    draft.rename(data_dir)
-
-
 def best_locale() -> str:
     """Return C.UTF-8, the order and the character classes of production, where it exists."""
-    try:
-        locale.setlocale(locale.LC_ALL, "C.UTF-8")
-    except locale.Error:
-        return "C"
-    return "C.UTF-8"
+    with suppress(locale.Error):
+        return locale.setlocale(locale.LC_ALL, "C.UTF-8")
+    return "C"
 
 
 def read_pid_file(data_dir: Path) -> list[str]:
@@ -157,10 +147,7 @@ def read_pid_file(data_dir: Path) -> list[str]:
 
 
 def stop_orphan(data_dir: Path) -> None:
-    """End a server that lost its supervisor, and forget one whose id is now a stranger's.
-
-    Where a process cannot die with its parent (not Linux) this is what ends an orphan.
-    """
+    """End a server that outlived its supervisor (not on Linux); forget one that left its id."""
     first = (*read_pid_file(data_dir), "")[0]
     if not first.isdecimal() or not is_alive(pid := int(first)):
         return
@@ -185,12 +172,8 @@ def is_alive(pid: int) -> bool:
 
 
 def serves(pid: int, data_dir: Path) -> bool:
-    """Return whether the process is a server of `data_dir`, which is its working directory.
-
-    Where that cannot be read (in a container even root may not look at other users' processes, and
-    not Linux has no /proc), its command line tells.
-    """
-    if not Path("/proc/self").exists():
+    """Return whether the process is a server of `data_dir`, which is its working directory."""
+    if not Path("/proc/self").exists():  # not Linux
         command = ["ps", "-o", "command=", "-p", str(pid)]
         listed = subprocess.run(command, check=False, capture_output=True, text=True).stdout
         return f"postgres -D {data_dir} " in listed
@@ -198,7 +181,7 @@ def serves(pid: int, data_dir: Path) -> bool:
     with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
         try:
             return (process / "cwd").samefile(data_dir)
-        except PermissionError:
+        except PermissionError:  # in a container even root may not look at others' processes
             arguments = (process / "cmdline").read_bytes().split(b"\0")
             return arguments[1:3] == [b"-D", os.fsencode(data_dir)]
     return False

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cache
 from time import monotonic, time
 from typing import Any
 from weakref import ref
@@ -21,6 +22,7 @@ logger = structlog.get_logger(__name__)
 
 Payload = dict[str, Any]
 _TIMEOUT = 5.0
+_tls = cache(httpx.create_ssl_context)  # takes 30 ms: once, and not in front of an alert
 _LONGEST_WAIT = 30.0
 
 
@@ -64,13 +66,12 @@ class Lane:
 class Delivery:
     """Makes messages, alerts before forwarded reports, and sends them to a webhook if any."""
 
-    def __init__(
-        self, url: str | None, pace: Pace, *, alerts: int = 100, reports: int = 20
-    ) -> None:
+    def __init__(self, url: str | None, pace: Pace, alerts: int = 100, reports: int = 20) -> None:
         self.alerts, self.reports = Lane(alerts), Lane(reports)
         self.sent = self.failed = 0
         self.url, self._pace = url, pace
-        self._tls = httpx.create_ssl_context()  # takes 30 ms: not again for each client
+        if url:
+            _tls()
         self._stopping = False
         self._worker: asyncio.Task[None] | None = None
 
@@ -112,7 +113,7 @@ class Delivery:
 
     async def _work(self) -> None:
         while self.alerts.jobs or self.reports.jobs:  # again: some may come while it is closed
-            async with httpx.AsyncClient(verify=self._tls, timeout=self._pace.timeout) as client:
+            async with httpx.AsyncClient(verify=_tls(), timeout=self._pace.timeout) as client:
                 while jobs := self.alerts.jobs or self.reports.jobs:
                     started = monotonic()
                     await self._send(client, jobs.popleft())

@@ -155,7 +155,7 @@ def slack_router(
     router = APIRouter(tags=["slack"], dependencies=dependencies)
 
     async def check(request: Request) -> None:
-        if not notifier.has_webhook:
+        if notifier.delivery.url is None:
             raise HTTPException(503, "Slack is not configured: SLACK_WEBHOOK_URL is not set.")
         if seconds := limits.retry_after(_reporter(request)):
             raise HTTPException(429, "Too many reports.", {"Retry-After": str(seconds)})

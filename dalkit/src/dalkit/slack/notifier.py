@@ -69,12 +69,11 @@ class SlackNotifier:
         queue_size: int = 100,
         pace: Pace = STEADY,
     ) -> None:
-        has_reader = bool(webhook_url or readers)
-        self.delivery = Delivery(webhook_url, pace, alerts=queue_size) if has_reader else None
-        self._readers = tuple(readers)
-        self._authentication = authentication
-        triggers = (environments_trigger, environtments_trigger)
-        self._environments = next((names for names in triggers if names is not None), None)
+        if environments_trigger is None:
+            environments_trigger = environtments_trigger
+        self.delivery = Delivery(webhook_url, pace, alerts=queue_size)
+        self._readers, self._authentication = tuple(readers), authentication
+        self._environments = environments_trigger
         self._origin, self._own, self._window = origin, own_code(package), window
         self._with_text = exception_text
         self._seen: dict[Hashable, Seen] = {}
@@ -109,23 +108,22 @@ class SlackNotifier:
         return f"{self._origin.service} {self._origin.version} ({self._origin.environment})"
 
     @property
-    def has_webhook(self) -> bool:
-        """Whether a front end's reports have somewhere to go."""
-        return self.delivery is not None and self.delivery.url is not None
+    def tells(self) -> bool:
+        """Whether anybody would hear of an alert."""
+        return bool(self.delivery.url or self._readers)
 
     async def __aenter__(self) -> Self:
-        if self.delivery is not None:
+        if self.tells:
             observe_delivery(self.delivery)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if self.delivery is not None:
-            for seen in self._seen.values():
-                if seen.timer is not None:
-                    seen.timer.cancel()
-                self._put(self.delivery, seen, again=True)
-            self._seen.clear()
-            await self.delivery.stop()
+        for seen in self._seen.values():
+            if seen.timer is not None:
+                seen.timer.cancel()
+            self._put(seen, again=True)
+        self._seen.clear()
+        await self.delivery.stop()
 
     async def slack_notify(self, request: Request, err: BaseException, environment: str) -> None:
         """Report `err` unless it is expected or `environment` does not alert. Does not wait."""
@@ -149,7 +147,7 @@ class SlackNotifier:
             origin = self._origin._replace(environment=environment or self._origin.environment)
             alerts = self._environments is None or origin.environment in self._environments
             expected = not outage and all(isinstance(leaf, _EXPECTED) for leaf in leaves(error))
-            if self.delivery is None or not alerts or expected:
+            if not self.tells or not alerts or expected:
                 return
             key = "outage" if outage else fingerprint(error, scope, self._own)
             if key in self._seen:
@@ -160,18 +158,16 @@ class SlackNotifier:
                     self._seen[key] = seen
                     self._open_window(key, seen)
                 named = self._authentication is None or "User" in seen.report.facts
-                self._put(self.delivery, seen, "" if named else _bearer_token(scope))
+                self._put(seen, "" if named else _bearer_token(scope))
         except Exception:
             # The request's own exception is on its way up: a bug in here must not take its place.
             logger.exception("slack_report_failed")
 
     def forward(self, payload: Payload) -> asyncio.Future[int] | None:
-        """Queue a message of a client's, behind all alerts; None when its own queue is full.
+        """Queue a message behind all alerts; None when its own queue is full.
 
         The future gets Slack's status, 0 when Slack did not answer.
         """
-        if not self.has_webhook or self.delivery is None:
-            return None
 
         async def ready() -> Payload:
             return payload
@@ -185,22 +181,23 @@ class SlackNotifier:
 
     def _end_window(self, key: Hashable, seen: Seen) -> None:
         """A lasting error is told about once a window; after a quiet one it is news again."""
-        if not seen.repeats or self.delivery is None:
+        if seen.repeats:
+            self._open_window(key, seen)
+            self._put(seen, again=True)
+        else:
             del self._seen[key]
-            return
-        self._open_window(key, seen)
-        self._put(self.delivery, seen, again=True)
 
-    def _put(self, to: Delivery, seen: Seen, token: str = "", *, again: bool = False) -> None:
+    def _put(self, seen: Seen, token: str = "", *, again: bool = False) -> None:
         if seen.repeats or not again:
-            to.put(Job(partial(self._message, to, seen, token, again)), to.alerts)
+            job = Job(partial(self._message, seen, token, again))
+            self.delivery.put(job, self.delivery.alerts)
 
-    async def _message(self, delivery: Delivery, seen: Seen, token: str, again: bool) -> Payload:
+    async def _message(self, seen: Seen, token: str, again: bool) -> Payload:
         if token and (user := await self._user(token)):
             seen.report.facts["User"] = user
         repeats, seen.repeats = seen.repeats, 0
-        total = delivery.alerts.dropped
-        dropped, self._dropped_told = total - self._dropped_told, total
+        dropped = self.delivery.alerts.dropped - self._dropped_told
+        self._dropped_told += dropped
         when = f"in the last {self._window:g} s" if again else "meanwhile"
         notes = [f"Seen {repeats} more times {when}."] if repeats else []
         if dropped:
@@ -246,7 +243,7 @@ class AlertMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app; report what it raises, and raise it again."""
-        if self.notifier.delivery is None or scope["type"] == "lifespan":
+        if not self.notifier.tells or scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         status = 500

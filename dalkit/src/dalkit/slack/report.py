@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Hashable, Iterator
-from itertools import islice
 from pathlib import Path
 from traceback import FrameSummary, StackSummary, walk_tb
 from typing import Any, NamedTuple
@@ -91,9 +90,8 @@ def _place(level: FrameSummary) -> str:
 def leaves(exc: BaseException) -> Iterator[BaseException]:
     """Yield the exceptions of a group, however deeply nested; `exc` itself when it is none."""
     todo = [exc]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, BaseExceptionGroup):
+    while todo:  # no recursion: a group may be deep
+        if isinstance(item := todo.pop(), BaseExceptionGroup):
             todo.extend(reversed(item.exceptions))
         else:
             yield item
@@ -119,9 +117,8 @@ def _route(scope: Scope) -> str:
 def fingerprint(exc: BaseException, scope: Scope, own: re.Pattern[str]) -> Hashable:
     """Return what makes two errors the same: the type, and the owner's place or else the route."""
     exc = _unwrap(exc)
-    levels = _frames(exc, own)
-    is_own = levels and own.match(levels[-1].filename)
-    return _name(exc), _place(levels[-1]) if is_own else _route(scope)
+    places = [_place(level) for level in _frames(exc, own) if own.match(level.filename)]
+    return _name(exc), places[-1] if places else _route(scope)
 
 
 def describe(
@@ -129,7 +126,7 @@ def describe(
 ) -> Report:
     """Return the report. Whatever is quoted in it was cut before it was looked at."""
     exc = _unwrap(exc)
-    causes = list(islice(_causes(exc), _MOST_CAUSES))
+    causes = _causes(exc)
     members = list(leaves(exc)) if isinstance(exc, BaseExceptionGroup) else []
     shown = members[:_MOST_MEMBERS]
     levels = _frames(exc, own)
@@ -169,23 +166,22 @@ def _said(exc: BaseException) -> str:
         return f"(its text cannot be shown: {type(bug).__name__})"
 
 
-def _causes(exc: BaseException) -> Iterator[BaseException]:
-    seen = {id(exc)}
+def _causes(exc: BaseException) -> list[BaseException]:
+    chain = [exc]  # which may be a circle
     while cause := exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__):
-        if id(cause) in seen:
-            return
-        seen.add(id(cause))
-        yield (exc := cause)
+        if len(chain) > _MOST_CAUSES or any(cause is one for one in chain):
+            break
+        chain.append(exc := cause)
+    return chain[1:]
 
 
 def _traceback(levels: list[FrameSummary], own: re.Pattern[str]) -> str:
     """The first and the last levels, each with its line of code where that is the owner's."""
     left_out = len(levels) - _HEAD - _TAIL
     lines = []
-    for number, level in enumerate(levels):
-        if number < _HEAD or number >= _HEAD + left_out:
-            code = (level.line or "")[:_LONGEST_LINE] if own.match(level.filename) else ""
-            lines.append(_place(level) + (f"\n    {mask(code)}" if code else ""))
-        elif number == _HEAD:
-            lines.append(f"… {left_out} more …")
+    for level in levels if left_out <= 0 else levels[:_HEAD] + levels[-_TAIL:]:
+        code = (level.line or "")[:_LONGEST_LINE] if own.match(level.filename) else ""
+        lines.append(_place(level) + (f"\n    {mask(code)}" if code else ""))
+    if left_out > 0:
+        lines.insert(_HEAD, f"… {left_out} more …")
     return "\n".join(lines)
