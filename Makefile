@@ -4,9 +4,11 @@ PYTHON ?= python3
 PORT ?= 8000
 OUT ?= $(CURDIR)/..
 DEMO := $(CURDIR)/.demo/$(PORT)
+# As a command, in quotes: the folder may have spaces, which a target of make may not.
 UV := $(shell command -v uv)
 ifeq ($(UV),)
-UV := $(CURDIR)/.tools/bin/uv
+UV := "$(CURDIR)/.tools/bin/uv"
+OWN_UV := .tools/bin/uv
 export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
 endif
 
@@ -16,7 +18,7 @@ endif
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(UV) ## Generate the default service and serve it on PORT, with its own Postgres and a few rows
+demo: $(OWN_UV) ## Generate the default service and serve it on PORT, with its own Postgres and a few rows
 	@echo "==> generating .demo/$(PORT)/my-service from the default answers"
 	@mkdir -p "$(DEMO)"
 	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
@@ -29,28 +31,28 @@ demo: $(UV) ## Generate the default service and serve it on PORT, with its own P
 	@echo "    ready?    http://127.0.0.1:$(PORT)/readyz"
 	@cd "$(DEMO)/my-service" && exec $(UV) run --no-sync dalkit run --port $(PORT) --seed
 
-new: $(UV) ## Ask the questions and generate a service beside this folder; OUT=~/src generates it there
+new: $(OWN_UV) ## Ask the questions and generate a service beside this folder; OUT=~/src generates it there
 	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
 	  cookiecutter --config-file /dev/null --output-dir "$(OUT)" "$(CURDIR)"
 
 test: test-library test-template ## Run all tests: of the library, of the template and of what it generates
 
-test-library: $(UV) ## Run the tests of the library; ARGS="tests/web -k name" are passed on
+test-library: $(OWN_UV) ## Run the tests of the library; ARGS="tests/web -k name" are passed on
 	cd dalkit && $(UV) run pytest -n 2 $(ARGS)
 
-test-template: $(UV) ## Run the tests of the template and of what it generates; ARGS="-k name" are passed on
+test-template: $(OWN_UV) ## Run the tests of the template and of what it generates; ARGS="-k name" are passed on
 	$(UV) run pytest -n 2 $(ARGS)
 
-docs: $(UV) ## Write the documentation of the library as a site into dalkit/site
+docs: $(OWN_UV) ## Write the documentation of the library as a site into dalkit/site
 	cd dalkit && $(UV) run zensical build --strict --clean --config-file mkdocs.yml
 
-bench: $(UV) ## Measure beside what others pick, needs wrk; a part: make bench ARGS="http --only ours,bare"
+bench: $(OWN_UV) ## Measure beside what others pick, needs wrk; a part: make bench ARGS="http --only ours,bare"
 	$(UV) run --group bench python -m benchmarks --write $(ARGS)
 
-check: $(UV) ## Format, lint, types and tests
+check: $(OWN_UV) ## Format, lint, types and tests
 	$(UV) run nox
 
-fmt: $(UV) ## Format the Python of the library and of the template, and apply safe fixes
+fmt: $(OWN_UV) ## Format the Python of the library and of the template, and apply safe fixes
 	$(UV) run ruff format
 	$(UV) run ruff check --fix
 	cd dalkit && $(UV) run ruff format && $(UV) run ruff check --fix
@@ -59,7 +61,7 @@ clean: ## Remove environments, caches and the demo
 	rm -rf .demo .tools .venv .nox .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dalkit/site
 
 # uv reads no pip.conf: give it the machine's certificates and pip's index.
-$(CURDIR)/.tools/bin/uv:
+.tools/bin/uv:
 	@echo "==> installing uv into .tools/"
 	@$(PYTHON) -m venv .tools
 	@.tools/bin/python -m pip install --quiet uv
