@@ -23,7 +23,7 @@ def start(*arguments: str, database_url: str) -> subprocess.CompletedProcess[str
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=30,
         check=False,
     )
 
@@ -64,3 +64,20 @@ def test_a_bad_url_is_one_sentence(command: tuple[str, ...], url: str, message: 
     assert first == "The configuration cannot be used."
     assert sentence.strip().startswith(message)
     assert "hunter2" not in result.stdout + result.stderr
+
+
+WORKERS = (*SERVE, "--workers", "2")
+
+
+async def test_models_that_do_not_fit_end_all_workers(misfit: str) -> None:
+    result = start(*WORKERS, database_url=misfit)
+    assert result.returncode != 0
+    assert "The models do not fit the database:\n- Book.price: " in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_bad_setting_starts_no_worker() -> None:
+    result = start(*WORKERS, database_url="mysql://u:hunter2@h/n")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 2
+    assert "DATABASE_URL: The database URL starts with mysql://" in result.stderr

@@ -22,16 +22,12 @@ class AuthorColumns(sa.TypedColumns):
     id: sa.Named[int] = sa.Column(pg.BIGINT(), sa.Identity(always=True), primary_key=True)
     name: sa.Named[str] = sa.Column(pg.TEXT())
     created_at: sa.Named[dt.datetime] = sa.Column(
-        pg.TIMESTAMP(timezone=True),
-        server_default=sa.text("now()"),
+        pg.TIMESTAMP(timezone=True), server_default=sa.text("now()")
     )
 
 
 author = sa.Table(
-    "author",
-    metadata,
-    AuthorColumns,
-    sa.UniqueConstraint("name", name="uq_author_name"),
+    "author", metadata, AuthorColumns, sa.UniqueConstraint("name", name="uq_author_name")
 )
 
 
@@ -47,12 +43,10 @@ class BookColumns(sa.TypedColumns):
     etag: sa.Named[UUID] = sa.Column(pg.UUID(), server_default=sa.text("gen_random_uuid()"))
     deleted_at: sa.Named[dt.datetime | None] = sa.Column(pg.TIMESTAMP(timezone=True))
     created_at: sa.Named[dt.datetime] = sa.Column(
-        pg.TIMESTAMP(timezone=True),
-        server_default=sa.text("now()"),
+        pg.TIMESTAMP(timezone=True), server_default=sa.text("now()")
     )
     updated_at: sa.Named[dt.datetime] = sa.Column(
-        pg.TIMESTAMP(timezone=True),
-        server_default=sa.text("now()"),
+        pg.TIMESTAMP(timezone=True), server_default=sa.text("now()")
     )
 
 

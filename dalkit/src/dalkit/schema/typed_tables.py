@@ -4,11 +4,14 @@ import builtins
 import keyword
 import re
 import runpy
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
+from importlib.util import find_spec
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -45,8 +48,17 @@ Key = tuple[str | None, str]  # the schema of a table, None being the default, a
 
 
 def render(connection: Connection, schemas: Iterable[str | None] = (None,)) -> str:
-    """Return the module's text for the tables and views of `schemas`, None being the default."""
-    return _Module(connection, schemas).text()
+    """Return the module's text for the tables and views of `schemas`, None being the default.
+
+    Where ruff is installed it is formatted.
+    """
+    text = _Module(connection, schemas).text()
+    if find_spec("ruff") is None:
+        return text
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", f"--line-length={WIDTH}", "-"]
+    options: Any = {"input": text, "capture_output": True, "encoding": "utf-8"}
+    formatted = subprocess.run(command, check=False, **options)  # noqa: S603
+    return text if formatted.returncode else formatted.stdout  # `write` tells what is wrong with it
 
 
 def revision_in(text: str) -> str | None:
@@ -93,17 +105,16 @@ class _Module:
             self._views += [(schema, name) for name in sorted(views)]
 
     def text(self) -> str:
-        """Return the whole module."""
+        """Return the whole module, not yet formatted."""
         body = "".join(self._class_and_table(*key) for key in self._tables)
         body += "".join(self._class(*key)[1] for key in self._views)
         used = [line for name, line in IMPORTS.items() if re.search(rf"\[{name}\b", body)]
         dialect = ["from sqlalchemy.dialects import postgresql as pg"] if "pg." in body else []
-        imports = [*used, *[""] * bool(used), "import sqlalchemy as sa", *dialect, ""]
+        imports = [*used, "", "import sqlalchemy as sa", *dialect, ""]
         own = "from dalkit.schema import NAMING_CONVENTION\n"
-        info = f'{{"revision": {literal(self._revision or "")}}}'
-        before = "metadata = "
-        made = call("sa.MetaData", naming_convention="NAMING_CONVENTION", info=info, before=before)
-        head = "\n".join([DOCSTRING, *imports, own, before + made, ""])
+        info = repr({"revision": self._revision or ""})
+        made = _call("sa.MetaData", naming_convention="NAMING_CONVENTION", info=info)
+        head = "\n".join([DOCSTRING, *imports, own, f"metadata = {made}", ""])
         return head + "".join(self._stubs()) + body
 
     def _stubs(self) -> Iterator[str]:
@@ -111,28 +122,20 @@ class _Module:
         if self._outside:
             yield "# Tables that foreign keys refer to, and that are not compared.\n"
             yield "outside = sa.MetaData()\n"
-        for (schema, name), (variable, columns) in self._outside.items():
-            parts = [
-                call("sa.Column", literal(column), key=literal(key))
-                for column, key in columns.items()
-            ]
-            before = f"{variable} = "
-            source = call(
-                "sa.Table", literal(name), "outside", *parts, **_schema(schema), before=before
-            )
-            yield f"{before}{source}\n"
+        for (schema, name), (variable, keys) in self._outside.items():
+            columns = [_call("sa.Column", repr(name), key=repr(key)) for name, key in keys.items()]
+            table = _call("sa.Table", repr(name), "outside", *columns, **_in(schema))
+            yield f"{variable} = {table}\n"
 
     def _class_and_table(self, schema: str | None, name: str) -> str:
         class_name, source = self._class(schema, name)
-        options = _schema(schema)
+        options = _in(schema)
         if comment := self._inspector.get_table_comment(name, schema)["text"]:
-            options["comment"] = literal(comment)
-        before = f"{self._unique(_qualified(schema, name))} = "
+            options["comment"] = repr(comment)
+        variable = self._unique(_qualified(schema, name))
         parts = self._constraints_and_indexes(schema, name)
-        table = call(
-            "sa.Table", literal(name), "metadata", class_name, *parts, **options, before=before
-        )
-        return f"{source}\n\n{before}{table}\n"
+        table = _call("sa.Table", repr(name), "metadata", class_name, *parts, **options)
+        return f"{source}\n\n{variable} = {table}\n"
 
     def _class(self, schema: str | None, name: str) -> tuple[str, str]:
         """Return the name and the source of the class for a table or view."""
@@ -146,7 +149,7 @@ class _Module:
             # Leaves out what alembic leaves out of its comparison, too: the default of a serial.
             self._leave_out_serial(self._inspector, Table(name, MetaData()), column)
             lines.append(_column(column, attributes[column["name"]], is_key=column["name"] in key))
-        docstring = literal(f"Columns of {_qualified(schema, name)}.").strip("'\"")
+        docstring = repr(f"'Columns of {_qualified(schema, name)}.")[2:-1].replace('"', r"\"")
         head = f'\n\nclass {class_name}(sa.TypedColumns):\n    """{docstring}"""\n\n'
         return class_name, head + "".join(lines)
 
@@ -173,47 +176,44 @@ class _Module:
         return self._attributes_of[schema, table]
 
     def _constraints_and_indexes(self, schema: str | None, table: str) -> Iterator[str]:
-        """Yield each as an argument of sa.Table, indented for one argument a line."""
         inspector, keys = self._inspector, self._attributes(schema, table)
-        indented, by_name = partial(call, before="    "), partial(sorted, key=itemgetter("name"))
+        by_name = partial(sorted, key=itemgetter("name"))
         for item in by_name(inspector.get_foreign_keys(table, schema)):
             yield self._foreign_key(item, keys)
         for item in by_name(inspector.get_unique_constraints(table, schema)):
-            columns = [literal(keys[name]) for name in item["column_names"]]
-            name = literal(item["name"])
-            yield indented("sa.UniqueConstraint", *columns, name=name, **_dialect(item, keys))
+            columns = [repr(keys[name]) for name in item["column_names"]]
+            name, options = repr(item["name"]), _dialect(item, keys)
+            yield _call("sa.UniqueConstraint", *columns, name=name, **options)
         for item in by_name(inspector.get_check_constraints(table, schema)):
             # conv: the name is complete, the naming convention must not prefix it again.
-            name = f"sa.schema.conv({literal(item['name'])})"
-            options = _dialect(item, keys)
-            yield indented("sa.CheckConstraint", sql(item["sqltext"]), name=name, **options)
+            name, options = f"sa.schema.conv({item['name']!r})", _dialect(item, keys)
+            yield _call("sa.CheckConstraint", _sql(item["sqltext"]), name=name, **options)
         for item in by_name(inspector.get_indexes(table, schema)):
             if "duplicates_constraint" not in item:
-                options = ({"unique": "True"} if item["unique"] else {}) | _dialect(item, keys)
-                columns = [*self._index_columns(item, keys)]
-                yield indented("sa.Index", literal(item["name"]), *columns, **options)
+                columns = [repr(item["name"]), *self._index_columns(item, keys)]
+                options = {"unique": "True"} if item["unique"] else {}
+                yield _call("sa.Index", *columns, **options, **_dialect(item, keys))
 
     def _foreign_key(self, item: Any, keys: dict[str, str]) -> str:
         schema, table = item["referred_schema"], item["referred_table"]
         schema = None if schema == self._inspector.default_schema_name else schema
         theirs = self._attributes(schema, table)
-        columns = [theirs[name] for name in item["referred_columns"]]
+        columns = {name: theirs[name] for name in item["referred_columns"]}
         if (schema, table) in self._tables and "." not in table:
-            targets = [literal(f"{_qualified(schema, table)}.{column}") for column in columns]
+            targets = [repr(f"{_qualified(schema, table)}.{key}") for key in columns.values()]
         else:
             if (schema, table) not in self._outside:
                 self._outside[schema, table] = self._unique(_qualified(schema, table)), {}
             variable, known = self._outside[schema, table]
-            known |= {name: theirs[name] for name in item["referred_columns"]}
-            targets = [f"{variable}.c.{column}" for column in columns]
+            known |= columns
+            targets = [f"{variable}.c.{key}" for key in columns.values()]
         given = item["options"]
-        return call(
+        return _call(
             "sa.ForeignKeyConstraint",
-            _list(literal(keys[name]) for name in item["constrained_columns"]),
-            _list(targets),
-            name=literal(item["name"]),
-            **{name: literal(given[name]) for name in _FOREIGN_KEY_OPTIONS if given.get(name)},
-            before="    ",
+            repr([keys[name] for name in item["constrained_columns"]]),
+            f"[{', '.join(targets)}]",
+            name=repr(item["name"]),
+            **{name: repr(given[name]) for name in _FOREIGN_KEY_OPTIONS if given.get(name)},
         )
 
     def _index_columns(self, item: Any, keys: dict[str, str]) -> Iterator[str]:
@@ -222,34 +222,31 @@ class _Module:
             order = " ".join(item.get("column_sorting", {}).get(name, ()))
             is_column = name in item["column_names"]
             if is_column and not order:
-                yield literal(keys[name])
+                yield repr(keys[name])
             else:
                 expression = quote(name) if is_column else name
-                order = order.replace("_", " ").upper()
-                yield call("sa.text", sql(f"{expression} {order}".rstrip()))
+                yield _text(f"{expression} {order.replace('_', ' ').upper()}".rstrip())
 
 
 def _column(column: Any, attribute: str, *, is_key: bool) -> str:
     """Return the line for a column as the inspector describes it."""
     name = column["name"]
-    value = python_type(column["type"]) + (" | None" if column["nullable"] else "")
-    arguments = [literal(name)] * (attribute != name) + [type_source(column["type"])]
+    value = _python_type(column["type"]) + (" | None" if column["nullable"] else "")
+    arguments = [repr(name)] * (attribute != name) + [_type_source(column["type"])]
     if identity := column.get("identity"):
         steps = {key: str(identity[key]) for key in ("start", "increment") if identity[key] != 1}
         cycle = {"cycle": "True"} if identity["cycle"] else {}
-        arguments += [call("sa.Identity", always=str(identity["always"]), **steps, **cycle)]
+        arguments += [_call("sa.Identity", always=str(identity["always"]), **steps, **cycle)]
     if computed := column.get("computed"):
         persisted = str(computed["persisted"])
-        arguments += [call("sa.Computed", sql(computed["sqltext"]), persisted=persisted)]
+        arguments += [_call("sa.Computed", _sql(computed["sqltext"]), persisted=persisted)]
     options = {"primary_key": "True"} if is_key else {}
     if (default := column.get("default")) is not None:
         # As alembic writes it. It has Postgres compare other texts, and nextval() always differs.
-        default = re.sub(r"^(nextval\('.+?')::regclass\)", r"\1)", default)
-        options["server_default"] = call("sa.text", sql(default))
+        options["server_default"] = _text(re.sub(r"^(nextval\('.+?')::regclass\)", r"\1)", default))
     if column.get("comment") is not None:
-        options["comment"] = literal(column["comment"])
-    before = f"    {attribute}: sa.Named[{value}] = "
-    return before + call("sa.Column", *arguments, **options, before=before) + "\n"
+        options["comment"] = repr(column["comment"])
+    return f"    {attribute}: sa.Named[{value}] = {_call('sa.Column', *arguments, **options)}\n"
 
 
 def _is_attribute(name: str) -> bool:
@@ -273,87 +270,61 @@ def _qualified(schema: str | None, name: str) -> str:
 
 def _dialect(item: Any, keys: dict[str, str]) -> dict[str, str]:
     """Return the options for Postgres (where, using, include, ...) that are set."""
-    options = {k: v for k, v in item.get("dialect_options", {}).items() if v}
-    return {name: _option(name, value, keys) for name, value in options.items()}
+    options = {}
+    for name, value in item.get("dialect_options", {}).items():
+        if value and isinstance(value, list):
+            options[name] = repr([keys[column] for column in value])
+        elif value and isinstance(value, dict):
+            options[name] = repr({keys.get(key, key): of for key, of in value.items()})
+        elif value:
+            options[name] = _text(value) if name == "postgresql_where" else repr(value)
+    return options
 
 
-def _option(name: str, value: Any, keys: dict[str, str]) -> str:
-    if name == "postgresql_where":
-        return call("sa.text", sql(value))
-    if isinstance(value, list):
-        return _list(literal(keys[column]) for column in value)
-    if isinstance(value, dict):
-        pairs = ((literal(keys.get(k, k)), literal(v)) for k, v in value.items())
-        return "{" + ", ".join(f"{k}: {v}" for k, v in pairs) + "}"
-    return literal(value)
-
-
-def _list(sources: Iterable[str]) -> str:
-    return "[" + ", ".join(sources) + "]"
-
-
-def literal(value: object) -> str:
-    """Return the source of a value; strings in the quotes that ruff prefers."""
-    if not isinstance(value, str):
-        return repr(value)
-    quote = "'" if value.count('"') > value.count("'") else '"'
-    plain = (
-        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in value
-    )
-    return quote + "".join(plain).replace(quote, "\\" + quote) + quote
-
-
-def sql(value: str) -> str:
+def _sql(value: str) -> str:
     """Return the source of a piece of SQL, in which a colon before a word is no bind parameter."""
-    return literal(re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", value))
+    return repr(re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", value))
 
 
-def _schema(schema: str | None) -> dict[str, str]:
-    return {"schema": literal(schema)} if schema else {}
+def _text(value: str) -> str:
+    return f"sa.text({_sql(value)})"
 
 
-def call(function: str, /, *arguments: str, before: str = "", **keywords: str) -> str:
-    """Return the source of a call, on one line if that fits, else with one argument a line.
+def _in(schema: str | None) -> dict[str, str]:
+    return {"schema": repr(schema)} if schema else {}
 
-    `before` is what stands before it on its line; its leading blanks are the indentation. That is
-    the layout that ruff format leaves alone.
-    """
+
+def _call(function: str, /, *arguments: str, **keywords: str) -> str:
     parts = [*arguments, *(f"{key}={source}" for key, source in keywords.items())]
-    line = f"{function}({', '.join(parts)})"
-    if len(before) + len(line) <= WIDTH and "\n" not in line:
-        return line
-    indent = " " * (len(before) - len(before.lstrip()))
-    inner = "".join(f"{indent}    {part},\n" for part in parts)
-    return f"{function}(\n{inner}{indent})"
+    return f"{function}({', '.join(parts)})"
 
 
-def type_source(kind: TypeEngine[Any]) -> str:
+def _type_source(kind: TypeEngine[Any]) -> str:
     """Return the source of a reflected type; of one that SQLAlchemy does not know, a stand-in."""
     match kind:
         case types.NullType():
             return "sa.types.UserDefinedType[Any]()"
         case pg.ARRAY():
-            return f"pg.ARRAY({type_source(kind.item_type)})"
+            return f"pg.ARRAY({_type_source(kind.item_type)})"
         case pg.ENUM():
-            labels = [literal(label) for label in kind.enums]
-            return call("pg.ENUM", *labels, name=literal(kind.name), **_schema(kind.schema))
+            labels = [repr(label) for label in kind.enums]
+            return _call("pg.ENUM", *labels, name=repr(kind.name), **_in(kind.schema))
         case pg.DOMAIN():
-            base = type_source(kind.data_type)
-            return call("pg.DOMAIN", literal(kind.name), base, **_schema(kind.schema))
+            base = _type_source(kind.data_type)
+            return _call("pg.DOMAIN", repr(kind.name), base, **_in(kind.schema))
         case pg.JSON() | pg.HSTORE():
             return f"pg.{type(kind).__name__}()"
         case _:
-            module = "pg" if hasattr(pg, type(kind).__name__) else "sa"
-            return f"{module}." + repr(kind).replace("'", '"')
+            return f"{'pg' if hasattr(pg, type(kind).__name__) else 'sa'}.{kind!r}"
 
 
-def python_type(kind: TypeEngine[Any]) -> str:
+def _python_type(kind: TypeEngine[Any]) -> str:
     """Return the source of the type that asyncpg's values have, Any where it varies."""
     match kind:
         case pg.ARRAY():
-            return f"list[{python_type(kind.item_type)}]"
+            return f"list[{_python_type(kind.item_type)}]"
         case pg.DOMAIN():
-            return python_type(kind.data_type)
+            return _python_type(kind.data_type)
     try:
         value = kind.python_type
     except NotImplementedError:
