@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -237,10 +238,12 @@ async def _end_the_server(sentence: str) -> None:
     if not callable(signal.getsignal(signal.SIGTERM)):  # only a server gives SIGTERM a handler
         return
     logging.getLogger("uvicorn.error").disabled = True
-    print(sentence, file=sys.stderr)  # noqa: T201
-    # The parent of several workers takes any other status than 3 for a crash, and tries again.
-    status = 3 if multiprocessing.parent_process() else 1
-    asyncio.get_running_loop().call_soon(sys.exit, status)
+    print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+    if multiprocessing.parent_process():
+        # The parent of several workers takes any other status than 3 for a crash, and tries again.
+        # At once, as it would wait for the answer of one that is about to end.
+        os._exit(3)
+    asyncio.get_running_loop().call_soon(sys.exit, 1)
     await asyncio.Event().wait()  # until it cancels this: the server must not hear of it before
 
 

@@ -1,8 +1,13 @@
 """The one way to serve: `<service> serve`, the image, compose and `make run` come here."""
 
+import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from .protocol import LimitedProtocol
 
@@ -19,19 +24,28 @@ def serve(
     """Serve `app` ("package.main:app") with uvicorn until it is told to stop.
 
     With `reload_dirs` it restarts when a file there changes. `timeout_graceful_shutdown` is in
-    seconds. The logs are the application's to configure, the access log is its middleware's.
+    seconds. The logs are the application's to configure, the access log is its middleware's. Raises
+    SystemExit with status 1 when one of several workers cannot start.
     """
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        workers=None if reload_dirs else workers,
-        reload=bool(reload_dirs),
-        reload_dirs=list(reload_dirs) or None,
-        http=LimitedProtocol,
-        ws="websockets-sansio",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=timeout_graceful_shutdown,
-    )
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "http": LimitedProtocol,
+        "ws": "websockets-sansio",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": timeout_graceful_shutdown,
+    }
+    if workers == 1:
+        folders = list(reload_dirs) or None
+        uvicorn.run(app, workers=1, reload=bool(folders), reload_dirs=folders, **options)
+        return
+    # A worker that a bad setting ends would be restarted without end, so it ends the parent first.
+    import_module(app.partition(":")[0])
+    # A worker does not answer while it is importing; uvicorn's own 5 s may be too short for that.
+    config = uvicorn.Config(app, workers=workers, timeout_worker_healthcheck=30, **options)
+    supervisor = Multiprocess(config, [config.bind_socket()])
+    supervisor.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        sys.exit(1)
