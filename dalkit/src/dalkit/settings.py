@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -56,6 +58,34 @@ CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_parts)]
 """A list of texts, written `a,b` or as a JSON list; also for a service's own settings."""
 
 
+def _each(is_right: Callable[[str], object], otherwise: str) -> AfterValidator:
+    def check(values: list[str]) -> list[str]:
+        for value in values:
+            if not is_right(value):
+                raise ValueError(f"{_shown(value)} {otherwise}")
+        return values
+
+    return AfterValidator(check)
+
+
+_SCHEMA = _each(
+    lambda name: (
+        name.isprintable() and '"' not in name and 0 < len(name.encode()) <= MAX_IDENTIFIER
+    ),
+    "is no schema's name: write 1 to 63 bytes without quotes.",
+)
+_ORIGIN = _each(
+    lambda origin: ORIGIN.fullmatch(origin) and not REDUNDANT_PORT.fullmatch(origin),
+    "is not an origin as a browser sends it: write scheme://host or scheme://host:port in lower "
+    "case, without the scheme's own port, a path or a slash at the end (or * for every origin).",
+)
+_HOST = _each(
+    HOST.fullmatch,
+    "matches no host: write a name without scheme and port, such as example.com, or *.example.com "
+    "for its subdomains, or * for any.",
+)
+
+
 class Settings(BaseSettings):
     """The configuration of one process. Times are in seconds, sizes in bytes; empty means unset.
 
@@ -81,7 +111,7 @@ class Settings(BaseSettings):
     """
     database_read_url: SecretStr | None = None
     """A replica for transactions that only read; unset, they run on the primary."""
-    database_schemas: CommaSeparated = []
+    database_schemas: Annotated[CommaSeparated, _SCHEMA] = []
     """The schemas to reflect; empty means the default schema of the connection."""
     database_pool_size: int = Field(10, ge=1, le=1000)
     """Connections that this process keeps, and holds at most."""
@@ -129,11 +159,11 @@ class Settings(BaseSettings):
 
     max_body_size: int = Field(1_048_576, ge=0)
     """The largest body of a request; a larger one is answered 413."""
-    cors_origins: CommaSeparated = []
+    cors_origins: Annotated[CommaSeparated, _ORIGIN] = []
     """Origins whose pages may call the service, for example `https://app.example.com`; empty
     means no other origin.
     """
-    trusted_hosts: CommaSeparated = []
+    trusted_hosts: Annotated[CommaSeparated, _HOST] = []
     """Host names that the service answers to; empty means any."""
     docs_enabled: bool | None = None  # a bool once it is validated: not in staging and production
     """Whether `/docs` and `/openapi.json` are served. Unset: yes, but not in staging and
@@ -161,39 +191,19 @@ class Settings(BaseSettings):
             raise ValueError(f"{name} is not encrypted; {_here(info)} needs ?sslmode=verify-full.")
         return url
 
-    @field_validator("database_schemas")
+    @field_validator("auth0_domain", "auth0_audience", "auth0_dev_issuer")
     @classmethod
-    def _check_schemas(cls, names: list[str]) -> list[str]:
-        for name in names:
-            is_text = name.isprintable() and '"' not in name
-            if not is_text or not 0 < len(name.encode()) <= MAX_IDENTIFIER:
-                raise ValueError(
-                    f"{_shown(name)} is no schema's name: write 1 to 63 bytes without quotes."
-                )
-        return names
-
-    @field_validator("auth0_domain")
-    @classmethod
-    def _check_domain(cls, domain: str) -> str:
-        _raise(_domain_mistake(domain) if domain.strip() else None)
-        return domain
-
-    @field_validator("auth0_audience")
-    @classmethod
-    def _check_audience(cls, audience: str, info: ValidationInfo) -> str:
-        client_id = info.data.get("auth0_client_id", "")
-        _raise(_audience_mistake(audience, client_id) if audience.strip() else None)
-        return audience
-
-    @field_validator("auth0_dev_issuer")
-    @classmethod
-    def _check_dev_issuer(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url and _is_public(info):
-            raise ValueError(
-                f"AUTH0_DEV_ISSUER is set in {_here(info)}: unset it, or anyone may log in."
-            )
-        _raise(_dev_issuer_mistake(url) if url else None)
-        return url
+    def _check_auth0(cls, value: str | None, info: ValidationInfo) -> str | None:
+        name = str(info.field_name).upper()
+        if name == "AUTH0_DEV_ISSUER" and value and _is_public(info):
+            raise ValueError(f"{name} is set in {_here(info)}: unset it, or anyone may log in.")
+        given: dict[str, Any] = {"domain": "", "dev_issuer": None, "audience": "", "client_id": ""}
+        given["client_id"] = info.data.get("auth0_client_id", "")
+        given[name.removeprefix("AUTH0_").lower()] = value
+        for mistake in auth0_mistakes(**given):
+            if mistake.startswith(name) and "is blank" not in mistake:  # it may have no Auth0
+                raise ValueError(mistake)
+        return value
 
     @field_validator("slack_webhook_url")
     @classmethod
@@ -202,29 +212,6 @@ class Settings(BaseSettings):
         if _is_public(info) and not is_slack:
             raise ValueError("SLACK_WEBHOOK_URL is not on https://hooks.slack.com/.")
         return url
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _check_origins(cls, origins: list[str]) -> list[str]:
-        for origin in origins:
-            if not ORIGIN.fullmatch(origin) or REDUNDANT_PORT.fullmatch(origin):
-                raise ValueError(
-                    f"{_shown(origin)} is not an origin as a browser sends it: write "
-                    "scheme://host or scheme://host:port in lower case, without the scheme's own "
-                    "port, a path or a slash at the end (or * for every origin)."
-                )
-        return origins
-
-    @field_validator("trusted_hosts")
-    @classmethod
-    def _check_hosts(cls, hosts: list[str]) -> list[str]:
-        for host in hosts:
-            if not HOST.fullmatch(host):
-                raise ValueError(
-                    f"{_shown(host)} matches no host: write a name without scheme and port, "
-                    "such as example.com, or *.example.com for its subdomains, or * for any."
-                )
-        return hosts
 
     @field_validator("docs_enabled")
     @classmethod
@@ -248,48 +235,21 @@ def load(settings: type[S]) -> S:
 
 def auth0_mistakes(domain: str, dev_issuer: str | None, audience: str, client_id: str) -> list[str]:
     """Return a sentence for each reason for which no token can be verified with these."""
-    issuer = _dev_issuer_mistake(dev_issuer) if dev_issuer else _domain_mistake(domain)
-    return [each for each in (issuer, _audience_mistake(audience, client_id)) if each]
-
-
-def _domain_mistake(domain: str) -> str | None:
-    example = "for example my-team.eu.auth0.com"
-    if not domain.strip():
-        return (
-            f"AUTH0_DOMAIN is blank: set it to your tenant's domain, {example} "
-            "(or set AUTH0_DEV_ISSUER to develop without an account)."
-        )
-    if not DOMAIN.fullmatch(domain):
-        return f"AUTH0_DOMAIN is {_shown(domain)}: write the host name only, {example}."
-    return None
-
-
-def _dev_issuer_mistake(url: str) -> str | None:
-    if DEV_ISSUER.fullmatch(url):
-        return None
-    return (
-        f"AUTH0_DEV_ISSUER is {_shown(url)}: write an http URL ending in '/', "
-        "for example http://127.0.0.1:9000/."
-    )
-
-
-def _audience_mistake(audience: str, client_id: str) -> str | None:
-    if not audience.strip():
-        return (
-            "AUTH0_AUDIENCE is blank: set it to your API's identifier in Auth0, for example "
-            "https://api.example.com."
-        )
-    if audience == client_id:
-        return (
-            "AUTH0_AUDIENCE is the same as AUTH0_CLIENT_ID: set it to your API's identifier, "
-            "or id tokens would be taken for access tokens."
-        )
-    return None
-
-
-def _raise(mistake: str | None) -> None:
-    if mistake:
-        raise ValueError(mistake)
+    is_so = {
+        "AUTH0_DOMAIN is blank: set it to your tenant's domain, for example my-team.eu.auth0.com "
+        "(or set AUTH0_DEV_ISSUER to develop without an account).": (
+            not dev_issuer and not domain.strip()
+        ),
+        f"AUTH0_DOMAIN is {_shown(domain)}: write the host name only, for example "
+        "my-team.eu.auth0.com.": domain.strip() and not DOMAIN.fullmatch(domain),
+        f"AUTH0_DEV_ISSUER is {_shown(dev_issuer or '')}: write an http URL ending in '/', "
+        "for example http://127.0.0.1:9000/.": dev_issuer and not DEV_ISSUER.fullmatch(dev_issuer),
+        "AUTH0_AUDIENCE is blank: set it to your API's identifier in Auth0, for example "
+        "https://api.example.com.": not audience.strip(),
+        "AUTH0_AUDIENCE is the same as AUTH0_CLIENT_ID: set it to your API's identifier, or id "
+        "tokens would be taken for access tokens.": audience.strip() and audience == client_id,
+    }
+    return [sentence for sentence, is_true in is_so.items() if is_true]
 
 
 def _describe(problem: Any) -> str:

@@ -47,7 +47,8 @@ def migrate(
         **comparison(metadata),
     )
 
-    limits = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+    seconds = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+    limits = {name: f"{round(value * 1000)}ms" for name, value in seconds.items()}
 
     def run(connection: Connection) -> None:
         with migration_lock(connection), _limited(connection, limits):
@@ -59,18 +60,19 @@ def migrate(
         async with manager_from_config(load(settings)).migration_connection() as connection:
             await connection.run_sync(run)
 
-    given = config.attributes.get("connection")
-    empty = _writes_an_empty_migration()
+    options, given = config.cmd_opts, config.attributes.get("connection")
+    # `alembic revision` without --autogenerate needs no database.
+    empty = options and options.cmd[0] is command.revision and not options.autogenerate
     if context.is_offline_mode() or empty:
         configure(dialect_name="postgresql", literal_binds=True, as_sql=True)
-        for name, seconds in () if empty else limits.items():
-            context.execute(f"SET {name} = '{round(seconds * 1000)}ms'")
+        for name, value in () if empty else limits.items():
+            context.execute(f"SET {name} = '{value}'")
         with context.begin_transaction():
             context.run_migrations()
     elif given is not None:
         run(given)
     else:
-        if config.cmd_opts is not None and config.config_file_name is not None:
+        if options is not None and config.config_file_name is not None:
             fileConfig(config.config_file_name, disable_existing_loggers=False)
         asyncio.run(connect_and_run())
 
@@ -85,36 +87,26 @@ def comparison(metadata: MetaData) -> dict[str, Any]:
     }
 
 
-def _writes_an_empty_migration() -> bool:
-    """Whether this is `alembic revision` without --autogenerate, which needs no database."""
-    options = context.config.cmd_opts
-    return options is not None and options.cmd[0] is command.revision and not options.autogenerate
-
-
 @contextmanager
-def _limited(connection: Connection, seconds: dict[str, float]) -> Iterator[None]:
+def _limited(connection: Connection, limits: dict[str, str]) -> Iterator[None]:
     """Set the limits for the caller's transaction, or else for the block."""
-    began = connection.in_transaction()
-    before = {}
-    for name, value in seconds.items():
-        before[name] = connection.scalar(text(f"SHOW {name}"))
-        _set(connection, name, f"{round(value * 1000)}ms", local=began)
-    if began:
-        yield
-        return
-    connection.commit()
+    local = connection.in_transaction()
+    before = {name: connection.scalar(text(f"SHOW {name}")) for name in limits}
+    _set(connection, limits, local=local)
     try:
         yield
     finally:
-        connection.rollback()
-        for name, value in before.items():
-            _set(connection, name, value, local=False)
+        if not local:
+            connection.rollback()
+            _set(connection, before, local=False)
+
+
+def _set(connection: Connection, values: dict[str, Any], *, local: bool) -> None:
+    for name, value in values.items():
+        call = text("SELECT set_config(:name, :value, :local)")
+        connection.execute(call, {"name": name, "value": value, "local": local})
+    if not local:
         connection.commit()
-
-
-def _set(connection: Connection, name: str, value: object, *, local: bool) -> None:
-    call = text("SELECT set_config(:name, :value, :local)")
-    connection.execute(call, {"name": name, "value": value, "local": local})
 
 
 def _finish(context: Any, directives: list[Any], settings: type[Settings]) -> None:

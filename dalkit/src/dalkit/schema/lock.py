@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -16,13 +17,9 @@ LOCK_WAIT = 600.0
 logger = logging.getLogger("alembic.lock")
 
 
-class MigrationLockError(SyncError):
-    """Another migration held the lock for too long."""
-
-
 @contextmanager
 def migration_lock(connection: Connection, wait: float = LOCK_WAIT) -> Iterator[None]:
-    """Hold the database's migration lock; waits at most `wait` seconds, then MigrationLockError.
+    """Hold the database's migration lock; waits at most `wait` seconds, then SyncError.
 
     In a transaction of the caller's the lock lasts until that transaction ends, because what was
     migrated is invisible to others until then. Otherwise it is held for the block, across the
@@ -38,15 +35,10 @@ def migration_lock(connection: Connection, wait: float = LOCK_WAIT) -> Iterator[
     finally:
         connection.rollback()
         with connection.begin():
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
+            connection.execute(text(f"SELECT pg_advisory_unlock({LOCK_KEY})"))
 
 
-def _wait_for(
-    connection: Connection,
-    function: str,
-    wait: float,
-    begin: Callable[[], AbstractContextManager[Any]],
-) -> None:
+def _wait_for(connection: Connection, function: str, wait: float, begin: Callable[[], Any]) -> None:
     """Return when the lock is ours.
 
     It asks again and again, in a transaction each: the other migration's CREATE INDEX CONCURRENTLY
@@ -54,18 +46,16 @@ def _wait_for(
     deadlock. The pause is Postgres' too, as time.sleep would stop this connection's event loop.
     """
     deadline = time.monotonic() + wait
-    has_waited = False
-    while True:
+    for attempt in count():
         with begin():
-            if connection.scalar(text(f"SELECT {function}(:key)"), {"key": LOCK_KEY}):
+            if connection.scalar(text(f"SELECT {function}({LOCK_KEY})")):
                 return
         if time.monotonic() >= deadline:
-            raise MigrationLockError(
+            raise SyncError(
                 f"Another migration of this database has been running for {wait:g} s. "
                 "Look for its connection in pg_stat_activity, then try again."
             )
-        if not has_waited:
+        if attempt == 0:
             logger.info("Another migration is running: waiting for it.")
-        has_waited = True
         with begin():
             connection.execute(text("SELECT pg_sleep(0.2)"))

@@ -129,25 +129,21 @@ class DatabaseManager:
         transaction mode the lock of a session would stay behind on a connection of another's.
         """
         options = {name: self._options[name] for name in _CONNECTING & self._options.keys()}
-        engine = create_engine(
-            self.url, application_name="migration", poolclass=NullPool, **options
-        )
+        options |= {"application_name": "migration", "poolclass": NullPool}
+        engine = create_engine(self.url, **options)
         began = options.get("pgbouncer", False)
         try:
             async with engine.begin() if began else engine.connect() as connection:
                 yield connection
         except (OSError, DBAPIError) as error:
-            message = unreachable(error, engine.url) or _blocked(error)
-            if message is None:
+            blocked = _BLOCKED.get(sqlstate_of(error) or "", "")
+            reason = getattr(getattr(error, "orig", None), "__cause__", None)
+            message = unreachable(error, engine.url) or blocked.format(reason=reason)
+            if not message:
                 raise
             raise SyncError(message) from error
         finally:
             await engine.dispose()
-
-
-def _blocked(error: BaseException) -> str | None:
-    reason = getattr(getattr(error, "orig", None), "__cause__", None)
-    return _BLOCKED.get(sqlstate_of(error) or "", "").format(reason=reason) or None
 
 
 def _upgrade(connection: Connection, config: Config, head: str | None) -> SyncResult:

@@ -41,18 +41,14 @@ def alembic_config(migrations_path: Path | str | None = None) -> Config:
     That file is the one named by ALEMBIC_CONFIG, else the one in the working directory. Raises
     SyncError without any.
     """
-    if migrations_path is None:
-        return Config(str(_alembic_ini()))
-    config = Config()
-    config.set_main_option("script_location", str(migrations_path).replace("%", "%%"))
-    return config
-
-
-def _alembic_ini() -> Path:
+    if migrations_path is not None:
+        config = Config()
+        config.set_main_option("script_location", str(migrations_path).replace("%", "%%"))
+        return config
     path = Path(os.environ.get("ALEMBIC_CONFIG") or "alembic.ini").absolute()
     if not path.is_file():
         raise SyncError(f"No alembic.ini at {path}: set ALEMBIC_CONFIG to its path.")
-    return path
+    return Config(str(path))
 
 
 def head_revision(config: Config | None = None) -> str | None:
@@ -61,15 +57,8 @@ def head_revision(config: Config | None = None) -> str | None:
     Without `config` the files are read once in a process. Raises SyncError for more than one head:
     two branches were merged, and alembic cannot know which of their migrations goes first.
     """
-    return _newest(config) if config else _own_head(_alembic_ini())
-
-
-@cache
-def _own_head(alembic_ini: Path) -> str | None:
-    return _newest(Config(str(alembic_ini)))
-
-
-def _newest(config: Config) -> str | None:
+    if config is None:
+        return _own_head(str(alembic_config().config_file_name))
     heads = sorted(ScriptDirectory.from_config(config).get_heads())
     if len(heads) > 1:
         raise SyncError(
@@ -77,6 +66,11 @@ def _newest(config: Config) -> str | None:
             'one: join them with alembic merge heads -m "merge", or rebase one onto the other.'
         )
     return heads[0] if heads else None
+
+
+@cache
+def _own_head(alembic_ini: str) -> str | None:
+    return head_revision(Config(alembic_ini))
 
 
 def compare(revision: str | None, config: Config | None = None) -> Status:
