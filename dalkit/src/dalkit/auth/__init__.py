@@ -4,8 +4,7 @@ from ..extras import extra
 
 with extra("auth0", "dalkit.auth"):
     from .auth0 import Auth0
-    from .dependencies import CurrentUser, include_guarded, me_router, require
-    from .middleware import AuthMiddleware
+    from .dependencies import AuthMiddleware, CurrentUser, include_guarded, me_router, require
     from .user import User
 
 __all__ = [

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from ..settings import BadSetting, Settings, auth0_mistakes
 from ..web.openapi import operations_of
-from .errors import InvalidToken, missing_claim
+from .errors import InvalidToken, Refusal
 from .keys import TIMEOUT, SigningKeys, fetch_key_set
 from .token import LEEWAY, read_key_id, verified_claims
 from .user import User, granted_scopes
@@ -161,7 +161,8 @@ class Auth0:
         except ValidationError as error:
             names = sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]})
             logger.info("access token forbidden: claims missing or invalid: %s", ", ".join(names))
-            raise missing_claim() from None
+            detail = "The access token lacks a claim that this service needs."
+            raise Refusal(403, detail, error="insufficient_scope") from None
 
     async def _fetch(self) -> Any:
         if self._client is None:

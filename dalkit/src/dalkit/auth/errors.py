@@ -36,28 +36,6 @@ class KeysUnavailable(HTTPException):
         super().__init__(503, detail, {"Retry-After": "5", **NO_STORE})
 
 
-def no_credentials() -> Refusal:
-    """401 without an error code: nothing was presented that could be wrong."""
-    return Refusal(401, "This needs an access token.")
-
-
-def several_credentials() -> Refusal:
-    """400: more than one Authorization header, or more than one way to send a token."""
-    return Refusal(400, "Send exactly one access token.", error="invalid_request")
-
-
-def insufficient_scope(scope: str) -> Refusal:
-    """403: the user is known but not granted `scope` (space separated)."""
-    detail = f"The access token lacks a scope: {scope}."
-    return Refusal(403, detail, error="insufficient_scope", scope=scope)
-
-
-def missing_claim() -> Refusal:
-    """403: the token is valid, but lacks a claim that the user model asks for."""
-    detail = "The access token lacks a claim that this service needs."
-    return Refusal(403, detail, error="insufficient_scope")
-
-
 def for_connection(
     connection: HTTPConnection, refusal: HTTPException
 ) -> HTTPException | WebSocketException:

@@ -27,7 +27,14 @@ def read_key_id(token: str) -> str:
     """
     if len(token) > MAX_LENGTH:
         raise InvalidToken("too long")
-    header = _header(token)
+    if not COMPACT.fullmatch(token):
+        raise InvalidToken("is not three base64url segments")
+    try:
+        header = json.loads(urlsafe_b64decode(token.partition(".")[0] + "=="))
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise InvalidToken("header is not a JSON object")
     if header.get("alg") != ALGORITHM:
         raise InvalidToken("algorithm is not RS256")
     if "crit" in header:
@@ -44,7 +51,7 @@ def read_key_id(token: str) -> str:
 def verified_claims(token: str, key: RSAPublicKey, audience: str, issuer: str) -> dict[str, Any]:
     """Return the claims of a token that `key` signed for `audience`; raises InvalidToken."""
     try:
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token,
             key,
             algorithms=[ALGORITHM],
@@ -57,25 +64,6 @@ def verified_claims(token: str, key: RSAPublicKey, audience: str, issuer: str) -
         # The library's message can quote the token: only the name of the exception is passed on.
         expired = isinstance(error, jwt.ExpiredSignatureError)
         raise InvalidToken(type(error).__name__, expired=expired) from None
-    _check_types(claims)
-    return claims
-
-
-def _header(token: str) -> dict[str, Any]:
-    if not COMPACT.fullmatch(token):
-        raise InvalidToken("is not three base64url segments")
-    segment = token.partition(".")[0]
-    try:
-        header = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        raise InvalidToken("header is not a JSON object")
-    return header
-
-
-def _check_types(claims: dict[str, Any]) -> None:
-    """Refuse what PyJWT converts or leaves alone."""
     for name in ("exp", "iat", "nbf"):
         if type(claims.get(name, 0)) not in (int, float):  # PyJWT takes "1" and true as numbers
             raise InvalidToken(f"{name} is not a number")
@@ -84,3 +72,4 @@ def _check_types(claims: dict[str, Any]) -> None:
     subject = claims["sub"]
     if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
         raise InvalidToken("subject is not printable")  # it goes into log lines and answers
+    return claims

@@ -30,21 +30,47 @@ def configure_logging(
     starts, not in create_app. The access log is the middleware's, uvicorn's is turned off.
     """
     stream = stream or sys.stdout
-    _leave_out_what_no_line_shows()
-    is_console = log_format == "console" or (log_format == "auto" and stream.isatty())
+    # Spare each record the search for its caller, thread and process (Python's logging HOWTO).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace,
+    ]
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(is_console))
+    if is_console := log_format == "console" or (log_format == "auto" and stream.isatty()):
+        # The plain formatter: rich's shows local variables, and with them the secrets they hold.
+        plain = structlog.dev.plain_traceback
+        written: list[Processor] = [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
+    else:
+        written = [
+            structlog.processors.format_exc_info,
+            structlog.processors.UnicodeDecoder(),
+            _in_order,
+            structlog.processors.JSONRenderer(serializer=_as_json),
+        ]
+    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[meta, *written])
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    _take_over_uvicorn()
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = name != "uvicorn.access"
+    logging.getLogger("uvicorn.error").addFilter(_is_without_url)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_shared(),
+            *shared,
             *([] if is_console else [_in_short(handler)]),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -54,23 +80,6 @@ def configure_logging(
     )
 
 
-def _leave_out_what_no_line_shows() -> None:
-    """Spare each record the search for its caller, thread and process (Python's logging HOWTO)."""
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-
-
-def _shared() -> list[Processor]:
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _add_trace,
-    ]
-
-
 def _in_short(handler: logging.StreamHandler[TextIO]) -> Processor:
     """Write a request's line at once: it is the same line, without the standard library's record.
 
@@ -78,7 +87,9 @@ def _in_short(handler: logging.StreamHandler[TextIO]) -> Processor:
     """
 
     def write(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        if logger.name != ACCESS or not _is_alone(handler, logger):
+        is_plain = logger.propagate and not (logger.handlers or logger.filters or handler.filters)
+        is_alone = not handler.level and logging.getLogger().handlers == [handler]
+        if logger.name != ACCESS or not is_plain or not is_alone:
             return event
         line = _as_json(_in_order(logger, method, event)) + handler.terminator
         try:
@@ -90,37 +101,6 @@ def _in_short(handler: logging.StreamHandler[TextIO]) -> Processor:
         raise structlog.DropEvent
 
     return write
-
-
-def _is_alone(handler: logging.Handler, logger: logging.Logger) -> bool:
-    """Whether this handler is all that a record of the logger would meet."""
-    is_plain = logger.propagate and not (logger.handlers or logger.filters or handler.filters)
-    return is_plain and not handler.level and logging.getLogger().handlers == [handler]
-
-
-def _formatter(is_console: bool) -> logging.Formatter:
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_shared(),
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *(_for_people() if is_console else _for_machines()),
-        ],
-    )
-
-
-def _for_people() -> list[Processor]:
-    # The plain formatter: rich's shows local variables, and with them whatever secret they hold.
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
-
-
-def _for_machines() -> list[Processor]:
-    return [
-        structlog.processors.format_exc_info,
-        structlog.processors.UnicodeDecoder(),
-        _in_order,
-        structlog.processors.JSONRenderer(serializer=_as_json),
-    ]
 
 
 def _as_json(event: EventDict, **_: Any) -> str:
@@ -143,17 +123,6 @@ def _add_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Put first what a person looks for first when they have only the JSON."""
     return {**{name: event[name] for name in _FIRST if name in event}, **event}
-
-
-def _take_over_uvicorn() -> None:
-    for name in ("uvicorn", "uvicorn.error"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-    logging.getLogger("uvicorn.error").addFilter(_is_without_url)
-    access = logging.getLogger("uvicorn.access")
-    access.handlers.clear()
-    access.propagate = False
 
 
 def _is_without_url(record: logging.LogRecord) -> bool:

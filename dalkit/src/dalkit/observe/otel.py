@@ -1,7 +1,7 @@
 """OpenTelemetry: on when OTEL_EXPORTER_OTLP_ENDPOINT names a collector, silent otherwise."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
@@ -39,7 +39,8 @@ def telemetry() -> TelemetryConfig:
     Whoever makes providers in code makes them before `create_app`. Raises MissingExtra when a
     collector is named and the extra otel, which sends to it, is not installed.
     """
-    if _names_a_collector():
+    named = (os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in SIGNALS)
+    if any(named) and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true":
         with extra("otel", "dalkit.observe.telemetry"):
             import_module("opentelemetry.exporter.otlp.proto.http")
             import_module("opentelemetry.sdk")
@@ -54,15 +55,9 @@ def telemetry() -> TelemetryConfig:
     )
 
 
-def _names_a_collector() -> bool:
-    named = (os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in SIGNALS)
-    return any(named) and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
-
-
 def _is_traced(provider: TracerProvider | None = None) -> bool:
-    return not isinstance(
-        provider or get_tracer_provider(), ProxyTracerProvider | NoOpTracerProvider
-    )
+    nothing = ProxyTracerProvider | NoOpTracerProvider
+    return not isinstance(provider or get_tracer_provider(), nothing)
 
 
 @contextmanager
@@ -76,48 +71,34 @@ def observe(
     The providers are the global ones, which FastAPI configures just before the lifespan. Without
     a tracer provider no listener is added, so a statement costs nothing more.
     """
-    for engine in dict.fromkeys(dal.engines):
-        _measure_pool(engine, get_meter(__name__, meter_provider=meter_provider))
     provider = tracer_provider or get_tracer_provider()
     with ExitStack() as stack:
-        if _is_traced(provider):
-            for engine in dict.fromkeys(dal.engines):
+        for engine in dict.fromkeys(dal.engines):
+            _measure_pool(engine, get_meter(__name__, meter_provider=meter_provider))
+            if _is_traced(provider):
                 stack.enter_context(trace_statements(engine, provider.get_tracer(__name__)))
         yield
 
 
 def _measure_pool(engine: AsyncEngine, meter: Meter) -> None:
     """Export the connections in use, idle and allowed (OpenTelemetry: database client metrics)."""
-    meter.create_observable_up_down_counter(
-        "db.client.connection.count", [_callback(engine, _connections)], unit="{connection}"
-    )
-    meter.create_observable_up_down_counter(
-        "db.client.connection.max", [_callback(engine, _limit)], unit="{connection}"
-    )
+    named = {"db.client.connection.pool.name": engine.url.database or ""}
+    weak = ref(engine)  # as instruments are never removed, and the engine should be
 
+    def pools() -> Iterator[QueuePool]:
+        if (alive := weak()) is not None and isinstance(alive.pool, QueuePool):
+            yield alive.pool
 
-def _connections(pool: QueuePool) -> list[tuple[str | None, int]]:
-    return [("used", pool.checkedout()), ("idle", pool.checkedin())]
+    def count(_: CallbackOptions) -> Iterator[Observation]:
+        for pool in pools():
+            for state, value in (("used", pool.checkedout()), ("idle", pool.checkedin())):
+                yield Observation(value, {**named, "db.client.connection.state": state})
 
+    def most(_: CallbackOptions) -> Iterator[Observation]:
+        for pool in pools():
+            yield Observation(pool.size(), named)
 
-def _limit(pool: QueuePool) -> list[tuple[str | None, int]]:
-    return [(None, pool.size())]
-
-
-def _callback(
-    engine: AsyncEngine, reading: Callable[[QueuePool], list[tuple[str | None, int]]]
-) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    # Instruments are never removed: without a weak reference neither would the engine be.
-    weak = ref(engine)
-
-    def observations(_: CallbackOptions) -> Iterable[Observation]:
-        alive = weak()
-        if alive is None or not isinstance(alive.pool, QueuePool):
-            return
-        for state, value in reading(alive.pool):
-            attributes = {"db.client.connection.pool.name": alive.url.database or ""}
-            if state is not None:
-                attributes["db.client.connection.state"] = state
-            yield Observation(value, attributes)
-
-    return observations
+    for name, callback in (("count", count), ("max", most)):
+        meter.create_observable_up_down_counter(
+            f"db.client.connection.{name}", [callback], unit="{connection}"
+        )

@@ -26,28 +26,25 @@ def trace_statements(engine: AsyncEngine, tracer: Tracer) -> Iterator[None]:
     the wait for a database would be most, and tell nothing. COPY has none: asyncpg tells nobody.
     """
     spans = _Spans(engine, tracer)
-    listeners: list[tuple[str, Callable[..., None]]] = [
-        ("before_cursor_execute", spans.started),
-        ("after_cursor_execute", spans.finished),
-        ("handle_error", spans.failed),
-        ("connect", spans.connected),
-    ]
-    for name, listener in listeners:
+    listeners: dict[str, Callable[..., None]] = {
+        "before_cursor_execute": spans.started,
+        "after_cursor_execute": spans.finished,
+        "handle_error": spans.failed,
+        "connect": spans.connected,
+    }
+    for name, listener in listeners.items():
         event.listen(engine.sync_engine, name, listener)
-    engine.update_execution_options(**{TRACERS: (*_tracers_of(engine), spans.traced)})
+    tracers = engine.get_execution_options().get(TRACERS, ())
+    engine.update_execution_options(**{TRACERS: (*tracers, spans.traced)})
     try:
         yield
     finally:
         spans.are_wanted = False
-        others = tuple(one for one in _tracers_of(engine) if one != spans.traced)
+        tracers = engine.get_execution_options()[TRACERS]
+        others = tuple(one for one in tracers if one != spans.traced)
         engine.update_execution_options(**{TRACERS: others})
-        for name, listener in listeners:
+        for name, listener in listeners.items():
             event.remove(engine.sync_engine, name, listener)
-
-
-def _tracers_of(engine: AsyncEngine) -> tuple[Callable[..., Any], ...]:
-    tracers: tuple[Callable[..., Any], ...] = engine.get_execution_options().get(TRACERS, ())
-    return tracers
 
 
 class _Spans:
@@ -113,11 +110,7 @@ class _Spans:
         if _has_span.get() or not (self.are_wanted and _is_in_a_span()):
             return
         now = time_ns()
-        span = self._span(query.query, start=now - int(query.elapsed * 1e9))
-        if query.exception is None:
-            span.end(now)
-        else:
-            _end_with(span, query.exception, now)
+        _end_with(self._span(query.query, now - int(query.elapsed * 1e9)), query.exception, now)
 
     def _span(self, statement: str, start: int | None = None) -> Span:
         operation = statement.split(None, 1)[0].rstrip(";").upper() if statement.strip() else "SQL"
@@ -157,10 +150,11 @@ def _is_in_a_span() -> bool:
     return get_current_span().get_span_context().is_valid
 
 
-def _end_with(span: Span, error: BaseException, at: int | None = None) -> None:
-    state = getattr(error, "sqlstate", None)
-    span.set_attribute("error.type", state or type(error).__qualname__)
-    if state:
-        span.set_attribute("db.response.status_code", state)
-    span.set_status(Status(StatusCode.ERROR))
+def _end_with(span: Span, error: BaseException | None, at: int | None = None) -> None:
+    if error is not None:
+        state = getattr(error, "sqlstate", None)
+        span.set_attribute("error.type", state or type(error).__qualname__)
+        if state:
+            span.set_attribute("db.response.status_code", state)
+        span.set_status(Status(StatusCode.ERROR))
     span.end(at)
