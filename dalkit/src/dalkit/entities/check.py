@@ -1,6 +1,7 @@
 """Compares entities and query models with the reflected tables, once, at startup."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -29,7 +30,7 @@ CONVERTING = (BeforeValidator, PlainValidator, WrapValidator)
 
 
 class _Converted:
-    """A type that a validator makes of whatever it gets."""
+    """What a validator makes of whatever it gets: any type."""
 
 
 class EntityMismatch(RuntimeError):
@@ -66,25 +67,19 @@ def _problems(dal: DataAccessLayer, model: type) -> Iterator[str]:
         return
     for name, field in entity.model_fields.items():
         where = f"{entity.__name__}.{name}"
-        yield from _field_problems(where, name, field, table, is_view=dal.is_view(table))
-
-
-def _field_problems(
-    where: str, name: str, field: FieldInfo, table: Table, *, is_view: bool
-) -> Iterator[str]:
-    try:
-        found = column(table, column_name(name, field))
-    except UnknownColumn as error:
-        yield f"{where}: {error} Rename the field or set its alias, or migrate."
-        return
-    there = f"column {table.fullname}.{found.key}"
-    types = list(_types(_annotation(field)))
-    # PostgreSQL calls every column of a view nullable, which says nothing.
-    nullable = getattr(found, "nullable", False) and not is_view
-    if nullable and not {NoneType, Any, object} & set(types):
-        yield f"{where}: {there} may be NULL. Declare the field `| None`, or migrate."
-    if not any(_fits(one, found.type, reading=True) for one in types):
-        yield f"{where} is {_named(types)}, but {there} is {found.type!r}. Change either."
+        try:
+            found = column(table, column_name(name, field))
+        except UnknownColumn as error:
+            yield f"{where}: {error} Rename the field or set its alias, or migrate."
+            continue
+        there = f"column {table.fullname}.{found.key}"
+        types = list(_types(_annotation(field)))
+        # PostgreSQL calls every column of a view nullable, which says nothing.
+        nullable = getattr(found, "nullable", False) and not dal.is_view(table)
+        if nullable and not {NoneType, Any, object} & set(types):
+            yield f"{where}: {there} may be NULL. Declare the field `| None`, or migrate."
+        if not any(_fits(one, found.type, reading=True) for one in types):
+            yield f"{where} is {_named(types)}, but {there} is {found.type!r}. Change either."
 
 
 def _query_problems(model: type[FilterModel], table: Table) -> Iterator[str]:
@@ -112,8 +107,8 @@ def _filter_problems(
     annotation = _annotation(field)
     types = list(_types(annotation))
     if operator.is_list:
-        items = [get_args(one)[0] for one in types if get_origin(one) is list]
-        types = [one for item in items for one in _types(item)]
+        lists = [get_args(one)[0] for one in types if get_origin(one) is list]
+        types = [one for item in lists for one in _types(item)]
     if operator.pattern and _python_type(found.type) not in (str, object):
         yield f"{where}: {there}, {declared.op} is for text. Use another operator."
     elif not types:
@@ -144,9 +139,7 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 
 def _named(types: list[Any]) -> str:
-    """The annotation as it would be written, without what Annotated adds."""
-    names = ("None" if t is NoneType else getattr(t, "__name__", str(t)) for t in types)
-    return " | ".join(names)
+    return " | ".join("None" if t is NoneType else getattr(t, "__name__", str(t)) for t in types)
 
 
 def _fits(kind: Any, of: TypeEngine[Any], *, reading: bool) -> bool:
@@ -192,9 +185,7 @@ def _needed_type(adapter: TypeAdapter[Any], of: TypeEngine[Any], *, is_list: boo
         bits = 16 if isinstance(of, SmallInteger) else 64 if isinstance(of, BigInteger) else 32
         name, beyond = f"Int{bits}", [-(2 ** (bits - 1)) - 1, 2 ** (bits - 1)]
     for value in beyond:
-        try:
+        with suppress(ValidationError):
             adapter.validate_python([value] if is_list else value)
-        except ValidationError:
-            continue
-        return name
+            return name
     return ""

@@ -31,7 +31,10 @@ class Checkout:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._slots = _slots(self._pool)
+        pool = self._pool
+        is_limited = isinstance(pool, QueuePool) and pool._max_overflow >= 0
+        self._most = pool.size() + pool._max_overflow if is_limited else 0
+        self._slots = asyncio.Semaphore(self._most) if is_limited else None
         self._own_listeners = int(event.contains(engine.sync_engine, "checkout", refuse_closed))
 
     @property
@@ -66,15 +69,20 @@ class Checkout:
 
     def put_back(self, taken: ManagesConnection) -> None:
         """Let the next one have this connection; no transaction may be open on it."""
-        self._return(taken, closed=_closes_what_returns(self._pool))
+        pool = self._pool
+        if isinstance(pool, QueuePool):
+            is_enough = pool._max_overflow > 0 and pool.checkedin() >= pool.size()
+        else:
+            is_enough = isinstance(pool, NullPool)
+        self._return(taken, close=is_enough)  # what the pool would close itself, with I/O
 
     def discard(self, taken: ManagesConnection) -> None:
         """Close this connection, whatever state it is in; the pool makes another when needed."""
-        self._return(taken, closed=True)
+        self._return(taken, close=True)
 
-    def _return(self, taken: ManagesConnection, *, closed: bool) -> None:
+    def _return(self, taken: ManagesConnection, *, close: bool) -> None:
         try:
-            if closed and taken.dbapi_connection is not None:
+            if close and taken.dbapi_connection is not None:
                 taken.invalidate()  # closes the socket; saying goodbye to the server would be I/O
         finally:
             try:
@@ -85,37 +93,41 @@ class Checkout:
     def _idle(self) -> ManagesConnection | None:
         """The entry of a connection that is there and open; None when that takes I/O or a proxy."""
         pool = self._pool
-        if not isinstance(pool, QueuePool) or not pool.checkedin() or self._needs_proxy(pool):
+        if not isinstance(pool, QueuePool) or not pool.checkedin():
+            return None
+        events: Any = pool.dispatch  # a listener wants to know of all that leave and return
+        if (
+            len(events.checkout) > self._own_listeners
+            or events.reset
+            or pool._pre_ping
+            or pool.echo
+        ):
             return None
         entry: Any = pool._do_get()
         try:
-            if _is_usable(entry):
-                return entry  # type: ignore[no-any-return]
+            if entry.dbapi_connection is not None:
+                entry.get_connection()
+                if not entry.driver_connection.is_closed():
+                    return entry  # type: ignore[no-any-return]
+                entry.invalidate()
         except MissingGreenlet:
-            pass  # it was too old
+            pass  # the pool wants it to be replaced
         except BaseException:
             _check_in(entry)
             raise
         _check_in(entry)  # to be connected anew
         return None
 
-    def _needs_proxy(self, pool: Any) -> bool:
-        """Whether somebody wants to know of all connections that leave the pool or return."""
-        events = pool.dispatch
-        listeners = len(events.checkout) > self._own_listeners or events.reset
-        return bool(listeners or pool._pre_ping or pool.echo)
-
     async def _proxied(self) -> PoolProxiedConnection:
         """A connection as SQLAlchemy hands it out, made when there is none."""
-        engine = self.engine
+        dialect = self.engine.dialect
+        base = dialect.loaded_dbapi.Error
         try:
-            return await engine.raw_connection()
+            return await self.engine.raw_connection()
         except OSError as error:
             raise DatabaseUnreachable(f"The database cannot be reached: {error}") from error
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise DBAPIError.instance(
-                None, None, error, engine.dialect.loaded_dbapi.Error, dialect=engine.dialect
-            ) from error
+        except base as error:
+            raise DBAPIError.instance(None, None, error, base, dialect=dialect) from error
 
     async def _wait_for(self, slots: asyncio.Semaphore) -> None:
         seconds = self._pool.timeout()
@@ -123,7 +135,7 @@ class Checkout:
             async with asyncio.timeout(seconds):
                 await slots.acquire()
         except TimeoutError:
-            message = f"No connection of {_most(self._pool)} became free in {seconds} seconds."
+            message = f"No connection of {self._most} became free in {seconds} seconds."
             raise PoolTimeoutError(message) from None
 
     def _leave(self) -> None:
@@ -141,40 +153,8 @@ def refuse_closed(adapter: Any, entry: ConnectionPoolEntry, proxy: object) -> No
         raise InvalidatePoolError
 
 
-def _is_usable(entry: Any) -> bool:
-    """Whether the entry has a connection, which it need not replace, and which is open.
-
-    Raises MissingGreenlet when the pool wants it to be replaced.
-    """
-    if entry.dbapi_connection is None:
-        return False
-    entry.get_connection()
-    if entry.driver_connection.is_closed():
-        entry.invalidate()
-        return False
-    return True
-
-
 def _check_in(taken: Any) -> None:
     if isinstance(taken, PoolProxiedConnection):
         taken.close()
     else:
         taken.checkin(_fairy_was_created=False)
-
-
-def _closes_what_returns(pool: Any) -> bool:
-    """Whether the pool closes the next connection that comes back, having enough."""
-    if isinstance(pool, QueuePool):
-        return pool._max_overflow > 0 and pool.checkedin() >= pool.size()
-    return isinstance(pool, NullPool)
-
-
-def _slots(pool: object) -> asyncio.Semaphore | None:
-    """One for each connection that the pool may have; None when it has no limit."""
-    if not isinstance(pool, QueuePool) or pool._max_overflow < 0:
-        return None
-    return asyncio.Semaphore(_most(pool))
-
-
-def _most(pool: QueuePool) -> int:
-    return pool.size() + pool._max_overflow

@@ -101,7 +101,13 @@ class Plan:
             return None
         if records is None or not self._cells:
             return records and [dict(record) for record in records]
-        return [self._row(record) for record in records]
+        return [
+            {
+                name: value if process is None else process(value)
+                for (name, process), value in zip(self._cells, record, strict=True)
+            }
+            for record in records
+        ]
 
     async def _learn(self, driver: asyncpg.Connection) -> None:
         """Ask PostgreSQL once for the types of the result: result processors depend on them."""
@@ -131,12 +137,6 @@ class Plan:
             if type(first) is not kind and first is not None:
                 return True
         return False
-
-    def _row(self, record: asyncpg.Record) -> Row:
-        return {
-            name: value if process is None else process(value)
-            for (name, process), value in zip(self._cells, record, strict=True)
-        }
 
 
 class Call(NamedTuple):
@@ -193,7 +193,9 @@ class Plans:
 
     def _known(self, statement: Any, columns: tuple[str, ...]) -> "Known":
         """The plan of a statement that was not met before, or not with these columns."""
-        key = statement._generate_cache_key() if _is_expressible(statement) else None
+        # The ORM's, and those that ask for something special of their execution, are not ours.
+        is_special = statement._propagate_attrs or statement.get_execution_options()
+        key = None if is_special else statement._generate_cache_key()
         if key is None or key.params:
             known = Known(columns, None, ())
         else:
@@ -219,24 +221,15 @@ class Plans:
             )
         except CompileError:  # SQLAlchemy will raise it where it always does
             return None
-        if not _is_complete(compiled):
+        # An IN list makes the SQL vary with the values. Otherwise SQLAlchemy does something to the
+        # parameters, has defaults in Python, or adds a RETURNING of its own.
+        varies = (
+            compiled.post_compile_params or compiled.literal_execute_params or compiled.prefetch
+        )
+        differs = compiled.escaped_bind_names or compiled.implicit_returning
+        if varies or differs or not compiled._result_columns:
             return None
         return Plan(statement, compiled, tuple(_binds(compiled, key.bindparams)))
-
-
-def _is_expressible(statement: Any) -> bool:
-    """Whether it is a statement of Core, and asks for nothing special of its execution."""
-    return not (statement._propagate_attrs or statement.get_execution_options())
-
-
-def _is_complete(compiled: SQLCompiler) -> bool:
-    """Whether the SQL is the same whatever the values are, and returns what was asked for.
-
-    Not so with an IN list, with Python-side defaults, and where SQLAlchemy itself adds RETURNING.
-    """
-    varies = compiled.post_compile_params or compiled.literal_execute_params or compiled.prefetch
-    differs = compiled.escaped_bind_names or compiled.implicit_returning
-    return bool(compiled._result_columns) and not (varies or differs)
 
 
 def _binds(compiled: SQLCompiler, own: Sequence[BindParameter[Any]]) -> Iterator[Bind]:

@@ -16,39 +16,21 @@ ROLLBACK_TIMEOUT = 5.0
 
 
 class Lease(Protocol):
-    """One connection for the time of one transaction."""
+    """One connection for the time of one transaction; PoolLease says what its members do."""
 
-    #: Whether a plain read may run before `begin`.
     may_defer_begin: bool
 
     @property
-    def driver(self) -> asyncpg.Connection:
-        """asyncpg's connection, once it is open."""
-
+    def driver(self) -> asyncpg.Connection: ...
     @property
-    def sender(self) -> asyncpg.Connection:
-        """The same, by way of those who trace statements."""
-
-    async def open(self) -> None:
-        """Take a connection; no transaction is begun."""
-
-    async def begin(self, *, isolation: str | None, readonly: bool) -> None:
-        """Begin the transaction."""
-
-    async def connection(self) -> AsyncConnection:
-        """SQLAlchemy's connection over the same one, in the same transaction, once it is begun."""
-
-    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
-        """The error that SQLAlchemy would have raised for this one of asyncpg's."""
-
-    def close_at_end(self) -> None:
-        """Have the connection closed at the end instead of given back."""
-
-    async def commit(self) -> None:
-        """Commit and give the connection back, whatever happens."""
-
-    async def rollback(self) -> None:
-        """Roll back and give the connection back, whatever happens."""
+    def sender(self) -> asyncpg.Connection: ...
+    async def open(self) -> None: ...
+    async def begin(self, *, isolation: str | None, readonly: bool) -> None: ...
+    async def connection(self) -> AsyncConnection: ...
+    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception: ...
+    def close_at_end(self) -> None: ...
+    async def commit(self) -> None: ...
+    async def rollback(self) -> None: ...
 
 
 class OwnedConnection(AsyncConnection):
@@ -56,17 +38,19 @@ class OwnedConnection(AsyncConnection):
 
     async def commit(self) -> NoReturn:
         """Refused: raises RuntimeError."""
-        raise RuntimeError("commit() on a connection of a transaction: that ends by itself.")
+        _refuse("commit", "that ends by itself")
 
     async def rollback(self) -> NoReturn:
         """Refused: raises RuntimeError."""
-        raise RuntimeError(
-            "rollback() on a connection of a transaction: raise, or use savepoint()."
-        )
+        _refuse("rollback", "raise, or use savepoint()")
 
     async def close(self) -> NoReturn:
         """Refused: raises RuntimeError."""
-        raise RuntimeError("close() on a connection of a transaction: that gives it back.")
+        _refuse("close", "that gives it back")
+
+
+def _refuse(method: str, instead: str) -> NoReturn:
+    raise RuntimeError(f"{method}() on a connection of a transaction: {instead}.")
 
 
 class PoolLease:
@@ -81,14 +65,17 @@ class PoolLease:
         self._root: AsyncTransaction | None = None
         self._unknown = False  # BEGIN, COMMIT or ROLLBACK was cut off: in what state, nobody knows
         self._is_to_close = False
-        self.may_defer_begin = not self._option(wire.ALWAYS_BEGIN)
+        self._options = checkout.engine.sync_engine.get_execution_options()
+        #: Whether a plain read may run before `begin`.
+        self.may_defer_begin = not self._options.get(wire.ALWAYS_BEGIN)
 
     async def open(self) -> None:
-        """Take a connection of the pool. Raises what `Checkout.take` does."""
+        """Take a connection, no transaction begun. Raises what `Checkout.take` does."""
         self._taken = await self._checkout.take()
         self.driver: asyncpg.Connection = self._taken.driver_connection
+        #: The same, by way of those who trace statements.
         self.sender = self.driver
-        for traced in self._option(wire.TRACERS) or ():
+        for traced in self._options.get(wire.TRACERS, ()):
             self.sender = traced(self.sender)
 
     async def begin(self, *, isolation: str | None, readonly: bool, then: str = "") -> None:
@@ -98,7 +85,7 @@ class PoolLease:
         answer, and otherwise what SQLAlchemy would raise.
         """
         statement = wire.begin_statement(isolation, readonly)
-        after = "; ".join(filter(None, (self._option(wire.AFTER_BEGIN), then)))
+        after = "; ".join(filter(None, (self._options.get(wire.AFTER_BEGIN), then)))
         self._unknown = True
         try:
             self._begun = await wire.begin(self._taken, self.sender, statement, after)
@@ -158,9 +145,6 @@ class PoolLease:
             self._unknown = True
         finally:
             self._give_back()
-
-    def _option(self, name: str) -> Any:
-        return self._engine.sync_engine.get_execution_options().get(name)
 
     async def _end(self, begun: wire.Begun, *, commit: bool) -> None:
         transaction = self._root or begun

@@ -110,29 +110,19 @@ def as_sqlalchemys(
     Its `orig` is the dialect's own error and the cause of that is asyncpg's, as always; an error
     that SQLAlchemy lets through is returned as it is.
     """
-    adapter, base = _dialect_state(taken), dialect.loaded_dbapi.Error
-    orig = _translated(error, adapter)
-    if not isinstance(orig, base):
-        return error
-    known = DBAPIError.instance(
-        statement,
-        None,
-        orig,
-        base,
-        hide_parameters=True,
-        connection_invalidated=dialect.is_disconnect(orig, adapter, None),
-        dialect=dialect,
-    )
-    known.__cause__ = orig
-    return known
-
-
-def _translated(error: Exception, adapter: Any) -> Exception:
+    adapter = _dialect_state(taken)
+    base, orig = dialect.loaded_dbapi.Error, error
     try:
         adapter._handle_exception(error)
     except Exception as translated:  # noqa: BLE001 - it always raises
-        return translated
-    return error
+        orig = translated
+    if not isinstance(orig, base):
+        return error
+    is_lost = dialect.is_disconnect(orig, adapter, None)
+    options: Any = {"hide_parameters": True, "connection_invalidated": is_lost, "dialect": dialect}
+    known: Exception = DBAPIError.instance(statement, None, orig, base, **options)
+    known.__cause__ = orig
+    return known
 
 
 def _dialect_state(taken: ManagesConnection) -> Any:

@@ -121,23 +121,19 @@ class Cursor(NamedTuple):
         shows no row that the query without it would not show.
         """
         try:
-            backward, *plain = json.loads(_verified(text, ordering))
-            pairs = zip(keys, plain, strict=True)
+            raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+            digest, payload = raw[:DIGEST_SIZE], raw[DIGEST_SIZE:]
+            # base64 skips foreign characters and ignores the last bits: compare what was written.
+            if digest != _digest(payload, ordering) or text != _to_text(raw):
+                raise BadCursor
+            backward, *plain = json.loads(payload)
+            pairs = list(zip(keys, plain, strict=True))
             values = tuple(key.adapter.validate_python(value) for key, value in pairs)
         except (ValueError, TypeError, RecursionError):
-            raise BadCursor("not a cursor of this ordering") from None
+            raise BadCursor from None
         if any(value is None and not key.nullable for key, value in zip(keys, values, strict=True)):
-            raise BadCursor("a key that is never NULL has no value")
+            raise BadCursor
         return cls(values, backward is True)
-
-
-def _verified(text: str, ordering: str) -> bytes:
-    raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-    digest, payload = raw[:DIGEST_SIZE], raw[DIGEST_SIZE:]
-    # base64 skips foreign characters and ignores the last bits: compare with what was written.
-    if digest != _digest(payload, ordering) or text != _to_text(raw):
-        raise BadCursor
-    return payload
 
 
 def _to_text(raw: bytes) -> str:

@@ -63,7 +63,7 @@ async def page(
         tx,
         model,
         source if isinstance(source, Table) else source.subquery("listed"),
-        _Asked(type(query), filters, conditions.shape),
+        (type(query), filters, conditions.shape),
         getattr(query, "order_by", ""),
         query.limit,
         parameters | conditions.params,
@@ -102,16 +102,13 @@ async def _offset_page(listing: "_Listing", query: QueryModel, url: str) -> dict
 
 async def _cursor_page(listing: "_Listing", query: KeysetQueryModel, url: str) -> dict[str, object]:
     """The members of a Page. Raises RequestValidationError for another ordering's cursor."""
-    keys, ordering = listing.keys(), f"{type(query).__name__} {listing.order_by}"
+    ordering = f"{type(query).__name__} {listing.order_by}"
+    keys = _keys(listing.source, type(query), listing.order_by)
     try:
         cursor = None if query.cursor is None else Cursor.decode(query.cursor, keys, ordering)
     except BadCursor as bad:
-        error = {
-            "type": "cursor",
-            "loc": ("query", "cursor"),
-            "msg": "Not a cursor of this ordering",
-        }
-        raise RequestValidationError([error]) from bad
+        error = {"type": "cursor", "msg": "Not a cursor of this ordering"}
+        raise RequestValidationError([error | {"loc": ("query", "cursor")}]) from bad
     rows = await listing.rows({}, cursor)
     more, results = len(rows) > query.limit, rows[: query.limit]
     if backward := cursor is not None and cursor.backward:
@@ -130,26 +127,8 @@ async def _cursor_page(listing: "_Listing", query: KeysetQueryModel, url: str) -
     }
 
 
-class _Asked(NamedTuple):
-    """Which rows a query asks for, without the values: what its statements are made of."""
-
-    query: type[FilterModel]
-    filters: tuple[DeclaredFilter, ...]
-    where: Shape
-
-    def conditions(self, source: FromClause) -> list[ColumnElement[bool]]:
-        """What holds for these rows; raises UnknownColumn."""
-        always = self.query.restrict(source.c)
-        filtered = [one.condition(source) for one in self.filters]
-        further = conditions_on(source, self.where)
-        return [*([] if always is None else [always]), *filtered, *further]
-
-
-class _Start(NamedTuple):
-    """Where a page by cursor starts, without the values: which keys of that row are NULL."""
-
-    backward: bool
-    nulls: tuple[bool, ...]
+#: Which rows a query asks for, without the values: what its statements are made of.
+_Asked = tuple[type[FilterModel], tuple[DeclaredFilter, ...], Shape]
 
 
 class _Listing(NamedTuple):
@@ -163,15 +142,11 @@ class _Listing(NamedTuple):
     limit: int
     parameters: dict[str, Any]
 
-    def keys(self) -> list[Key]:
-        """The keys of the ordering."""
-        return _keys(self.source, self.asked.query, self.order_by)
-
     async def rows(self, parameters: dict[str, Any], cursor: Cursor | None = None) -> list[Row]:
         """The rows of a page in their order (backward: reversed), and one more if there is one."""
         start = None
         if cursor is not None:
-            start = _Start(cursor.backward, tuple(value is None for value in cursor.values))
+            start = cursor.backward, tuple(value is None for value in cursor.values)
             parameters |= {f"k{i}": v for i, v in enumerate(cursor.values) if v is not None}
         statement = _select_page(self.source, self.asked, self.model, self.order_by, start)
         limit = {"limit": self.limit + 1}
@@ -190,24 +165,37 @@ def _keys(source: FromClause, query: type[FilterModel], order_by: str) -> list[K
 
 @cached_per_table
 def _select_page(
-    source: FromClause, asked: _Asked, model: type[BaseModel], order_by: str, start: _Start | None
+    source: FromClause,
+    asked: _Asked,
+    model: type[BaseModel],
+    order_by: str,
+    start: tuple[bool, tuple[bool, ...]] | None,  # backward, and which keys of that row are NULL
 ) -> Select[Any]:
-    keys, selected = _keys(source, asked.query, order_by), set(column_names(model))
+    query = asked[0]
+    keys, selected = _keys(source, query, order_by), set(column_names(model))
     further = [key.column for key in keys if key.name not in selected]
-    statement = select(*columns_for(model, source), *further).where(*asked.conditions(source))
+    statement = select(*columns_for(model, source), *further).where(*_conditions(source, asked))
     if start is not None:
-        keys = [key.reversed() for key in keys] if start.backward else keys
-        statement = statement.where(after(keys, start.nulls))
+        backward, nulls = start
+        keys = [key.reversed() for key in keys] if backward else keys
+        statement = statement.where(after(keys, nulls))
     statement = statement.order_by(*(key.clause() for key in keys))
     statement = statement.limit(bindparam("limit", type_=BigInteger))
-    if issubclass(asked.query, QueryModel):
+    if issubclass(query, QueryModel):
         statement = statement.offset(bindparam("offset", type_=BigInteger))
     return statement
 
 
 @cached_per_table
 def _select_count(source: FromClause, asked: _Asked) -> Select[Any]:
-    return select(func.count()).select_from(source).where(*asked.conditions(source))
+    return select(func.count()).select_from(source).where(*_conditions(source, asked))
+
+
+def _conditions(source: FromClause, asked: _Asked) -> list[ColumnElement[bool]]:
+    query, filters, where = asked
+    always = query.restrict(source.c)
+    filtered = [one.condition(source) for one in filters]
+    return [*([] if always is None else [always]), *filtered, *conditions_on(source, where)]
 
 
 def _refuse_repeated(query: type[FilterModel], url: str) -> None:

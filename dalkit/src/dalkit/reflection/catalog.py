@@ -4,6 +4,7 @@ Six statements, however many schemas and tables there are. Every name is qualifi
 expression comes out qualified, so that the answer is the same under any search_path.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -151,9 +152,9 @@ _PREPARE: Executable = DDL(  # type: ignore[no-untyped-call]
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Relation:
-    """A table, view, materialized view, foreign table or partition."""
+    """A table, view, materialized view, foreign table or partition, and its rows of the catalog."""
 
     oid: int
     schema: str
@@ -162,59 +163,21 @@ class Relation:
     comment: str | None
     #: The table that this is a partition of, at the top.
     root: int | None
+    columns: Rows = ()
+    constraints: Rows = ()
+    indexes: Rows = ()
+    #: Those that are no tables of their own here; only their indexes are read.
+    partitions: list["Relation"] = field(default_factory=list)
 
     @property
     def qualified(self) -> str:
         """`schema.name`."""
         return f"{self.schema}.{self.name}"
 
-
-@dataclass
-class RelationRows:
-    """What the catalog says about one relation; of a partition only its indexes are read."""
-
-    relation: Relation
-    columns: Rows = ()
-    constraints: Rows = ()
-    indexes: Rows = ()
-    #: Those that are no tables of their own here.
-    partitions: list["RelationRows"] = field(default_factory=list)
-
     @cached_property
     def names(self) -> Names:
         """The names of its columns by their number."""
         return {row.number: row.name for row in self.columns}
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """The rows that tables are built from; `relations` are those that shall become tables."""
-
-    relations: Sequence[Relation]
-    partitions: Sequence[Relation]
-    columns: Rows
-    types: Rows
-    constraints: Rows
-    indexes: Rows
-
-    def by_relation(self) -> dict[int, RelationRows]:
-        """The rows of each relation that shall become a table, by its oid."""
-        columns, constraints = _grouped(self.columns), _grouped(self.constraints)
-        indexes = _grouped(self.indexes)
-        found = {}
-        for one in self.relations:
-            oid = one.oid
-            rows = columns.get(oid, ()), constraints.get(oid, ()), indexes.get(oid, ())
-            found[oid] = RelationRows(one, *rows)
-        for one in self.partitions:
-            part = RelationRows(one, indexes=indexes.get(one.oid, ()))
-            found[one.root or 0].partitions.append(part)
-        return found
-
-
-def _grouped(rows: Rows) -> dict[int, Rows]:
-    """The statements order their rows by relation."""
-    return {oid: list(group) for oid, group in groupby(rows, attrgetter("relation"))}
 
 
 async def read_relations(
@@ -232,14 +195,31 @@ async def read_relations(
 
 async def read_catalog(
     conn: AsyncConnection, relations: Sequence[Relation], partitions: Sequence[Relation]
-) -> Catalog:
-    """Everything about these relations, and what errors may say about their partitions."""
+) -> Rows:
+    """Read everything about these relations, and what errors may say about their partitions.
+
+    Returns the types of their columns.
+    """
     oids = [relation.oid for relation in relations]
     columns = await _rows(conn, _COLUMNS, oids)
     types = await _rows(conn, _TYPES, sorted({row.type for row in columns} - {None}))
     constraints = await _rows(conn, _CONSTRAINTS, oids)
     indexes = await _rows(conn, _INDEXES, oids + [relation.oid for relation in partitions])
-    return Catalog(relations, partitions, columns, types, constraints, indexes)
+
+    def hand_out() -> None:
+        by_oid = {one.oid: one for one in (*relations, *partitions)}
+        for part in partitions:
+            by_oid[part.root or 0].partitions.append(part)
+        by_relation = attrgetter("relation")  # the statements order their rows by it
+        for oid, rows in groupby(columns, by_relation):
+            by_oid[oid].columns = list(rows)
+        for oid, rows in groupby(constraints, by_relation):
+            by_oid[oid].constraints = list(rows)
+        for oid, rows in groupby(indexes, by_relation):
+            by_oid[oid].indexes = list(rows)
+
+    await asyncio.to_thread(hand_out)  # requests go on while a large schema is read again
+    return types
 
 
 async def _rows(conn: AsyncConnection, statement: str, oids: list[int]) -> Rows:

@@ -1,25 +1,18 @@
 """Reads the database, and is what one look at it found: tables, keys and constraints."""
 
-import asyncio
 import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import MetaData, PrimaryKeyConstraint, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..errors import UnknownColumn, UnknownSchema, UnknownTable
-from .catalog import Catalog, Relation, read_catalog, read_relations
+from .catalog import Relation, read_catalog, read_relations
 from .columns import ColumnTypes
-from .tables import (
-    ColumnsByConstraint,
-    TableBuilder,
-    UniqueKey,
-    columns_by_constraint,
-    unique_keys,
-)
+from .tables import ColumnsByConstraint, TableBuilder, UniqueKey, columns_by_constraint, unique_keys
 
 Only = Sequence[str] | Callable[[str], bool] | None
 ViewKeys = Mapping[str, Sequence[str]]
@@ -34,10 +27,7 @@ async def read_reflection(
     only: Only = None,
     view_keys: ViewKeys | None = None,
 ) -> "Reflection":
-    """Read what `metadata` will be built from; raises UnknownSchema, UnknownTable, UnknownColumn.
-
-    Sorted in a thread, so that requests go on while a large schema is read again.
-    """
+    """What `metadata` will be built from; raises UnknownSchema, UnknownTable, UnknownColumn."""
     dialect: Any = conn.dialect
     # Without a default schema (no schema of the search_path exists) every table is qualified.
     default = dialect.default_schema_name
@@ -51,11 +41,12 @@ async def read_reflection(
         chosen = _chosen(relations, default or "public", views, only, names)
         oids = {relation.oid for relation in chosen}
         partitions = [one for one in relations if one.root in oids and one.oid not in oids]
-        catalog = await read_catalog(conn, chosen, partitions)
-        builder = TableBuilder(metadata, ColumnTypes(catalog.types, dialect.ischema_names), default)
-        return await asyncio.to_thread(
-            _with_view_keys, catalog, builder, default or "public", names, view_keys or {}
-        )
+        types = ColumnTypes(await read_catalog(conn, chosen, partitions), dialect.ischema_names)
+        builder = TableBuilder(metadata, types, default)
+        reflection = Reflection(chosen, partitions, builder, default or "public", names)
+        for view, key in (view_keys or {}).items():
+            _declare_key(reflection.get_table(view), key)
+        return reflection
 
 
 def _chosen(
@@ -63,10 +54,8 @@ def _chosen(
 ) -> list[Relation]:
     """Without the partitions: rows are read and written through the table that they belong to."""
     offered = [one for one in relations if views or "view" not in one.kind]
-    if callable(only):
-        return [one for one in offered if one.root is None and only(one.name)]
-    if only is None:
-        return [one for one in offered if one.root is None]
+    if only is None or callable(only):
+        return [one for one in offered if one.root is None and (only is None or only(one.name))]
     for name in only:
         if not any(name in (one.name, one.qualified) for one in offered):
             known = {one.name if one.schema == default else one.qualified for one in offered}
@@ -74,34 +63,16 @@ def _chosen(
     return [one for one in offered if one.name in only or one.qualified in only]
 
 
-def _with_view_keys(
-    catalog: Catalog,
-    builder: TableBuilder,
-    default_schema: str,
-    schemas: Sequence[str],
-    view_keys: ViewKeys,
-) -> "Reflection":
-    reflection = Reflection(catalog, builder, default_schema, schemas)
-    for view, names in view_keys.items():
-        table = reflection.get_table(view)
-        if table.primary_key.columns.keys() == list(names):
-            continue  # reflected into the same MetaData before
-        if table.primary_key.columns:
-            raise ValueError(f"{table.fullname} has a primary key of its own: declare none.")
-        for name in names:
-            if name not in table.c:
-                raise UnknownColumn(name, table)
-            table.c[name].nullable = False
-        table.append_constraint(PrimaryKeyConstraint(*(table.c[name] for name in names)))
-    return reflection
-
-
-class _Keys(NamedTuple):
-    """What a relation's constraints and unique indexes are made of."""
-
-    unique: Sequence[UniqueKey]
-    #: By the qualified name of the table, and of its partitions.
-    constraints: dict[str, ColumnsByConstraint]
+def _declare_key(table: Table, names: Sequence[str]) -> None:
+    if table.primary_key.columns.keys() == list(names):
+        return  # reflected into the same MetaData before
+    if table.primary_key.columns:
+        raise ValueError(f"{table.fullname} has a primary key of its own: declare none.")
+    for name in names:
+        if name not in table.c:
+            raise UnknownColumn(name, table)
+        table.c[name].nullable = False
+    table.append_constraint(PrimaryKeyConstraint(*(table.c[name] for name in names)))
 
 
 class Reflection:
@@ -113,21 +84,26 @@ class Reflection:
     """
 
     def __init__(
-        self, catalog: Catalog, builder: TableBuilder, default_schema: str, schemas: Sequence[str]
+        self,
+        relations: Sequence[Relation],
+        partitions: Sequence[Relation],
+        builder: TableBuilder,
+        default_schema: str,
+        schemas: Sequence[str],
     ) -> None:
-        relations = catalog.relations
         self._default_schema = default_schema
         self._schemas = schemas
         self._builder = builder
         self._lock = RLock()
-        self._rows = catalog.by_relation()
+        self._rows = {one.oid: one for one in relations}  # those that are not built yet
         self._built: dict[int, Table] = {}
-        self._keys: dict[int, _Keys] = {}
+        #: The keys of a relation, and the columns of constraints by its and its partitions' names.
+        self._keys: dict[int, tuple[list[UniqueKey], dict[str, ColumnsByConstraint]]] = {}
         #: Those of the default schema by `name`, and all of them by `schema.name`.
         self._oids = {one.name: one.oid for one in relations if one.schema == default_schema}
         self._oids |= {one.qualified: one.oid for one in relations}
         #: The tables that partitions belong to, by `schema.name` of the partition.
-        self._roots = {one.qualified: one.root for one in catalog.partitions}
+        self._roots = {one.qualified: one.root for one in partitions}
         self._tables: dict[str, Table] = {}
 
     @property
@@ -163,7 +139,7 @@ class Reflection:
 
     def unique_keys(self, name: str) -> Sequence[UniqueKey]:
         """Every unique key and exclusion constraint of a table; raises UnknownTable."""
-        return self._keys_of(self._oid(name)).unique
+        return self._keys_of(self._oid(name))[0]
 
     def constraint_columns(
         self, constraint: str, table: str, schema: str | None = None
@@ -174,7 +150,7 @@ class Reflection:
         """
         name = f"{schema or self._default_schema}.{table}"
         oid = self._roots.get(name) or self._oids.get(name)
-        found = self._keys_of(oid).constraints.get(name, {}) if oid else {}
+        found = self._keys_of(oid)[1].get(name, {}) if oid else {}
         return found.get(constraint, ())
 
     def _oid(self, name: str) -> int:
@@ -183,13 +159,13 @@ class Reflection:
         except KeyError:
             raise UnknownTable(name, self._oids, self._schemas) from None
 
-    def _keys_of(self, oid: int) -> _Keys:
-        """The keys of this relation; its table need not be built for that."""
+    def _keys_of(self, oid: int) -> tuple[list[UniqueKey], dict[str, ColumnsByConstraint]]:
+        """These need no table to be built."""
         if oid not in self._keys:
             with self._lock:
                 if oid not in self._keys:
                     rows = self._rows[oid]
-                    self._keys[oid] = _Keys(unique_keys(rows), columns_by_constraint(rows))
+                    self._keys[oid] = unique_keys(rows), columns_by_constraint(rows)
         return self._keys[oid]
 
     def _build(self, oids: Iterable[int] | None) -> None:
@@ -238,11 +214,10 @@ class Reflection:
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """Reflection makes many objects that all live on: the collector would only walk them."""
-    if not gc.isenabled():
-        yield
-        return
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()

@@ -5,25 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    Constraint,
-    ForeignKeyConstraint,
-    Index,
-    MetaData,
-    PrimaryKeyConstraint,
-    Row,
-    Table,
-    UniqueConstraint,
-    desc,
-    nulls_first,
-    nulls_last,
-)
+import sqlalchemy as sa
+from sqlalchemy import Column, Constraint, Row, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import BLANK_SCHEMA, conv
 
-from .catalog import Names, Relation, RelationRows
+from .catalog import Names, Relation
 from .columns import ColumnTypes, add_columns, sql
 
 #: The columns of one table by their number.
@@ -39,30 +26,32 @@ _quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyp
 class TableBuilder:
     """Builds tables of one catalog; those that the MetaData has already are left alone."""
 
-    def __init__(self, metadata: MetaData, types: ColumnTypes, default_schema: str | None) -> None:
+    def __init__(
+        self, metadata: sa.MetaData, types: ColumnTypes, default_schema: str | None
+    ) -> None:
         self.metadata = metadata
         self._types = types
         self._default_schema = default_schema
         self._columns: dict[int, NumberedColumns] = {}  # of each relation by its oid
 
-    def declared(self, rows: RelationRows) -> Table | None:
+    def declared(self, relation: Relation) -> Table | None:
         """The table of the MetaData that stands for this relation, if there is one.
 
         It may have fewer columns than the relation, and others.
         """
-        relation = rows.relation
         table = self.metadata.tables.get(relation.qualified)
         if table is None and self._schema_of(relation) is None:
             table = self.metadata.tables.get(relation.name)
         if table is not None:
             columns = {column.name: column for column in table.columns}
-            here = {row.number: columns[row.name] for row in rows.columns if row.name in columns}
+            here = {
+                row.number: columns[row.name] for row in relation.columns if row.name in columns
+            }
             self._columns[relation.oid] = here
         return table
 
-    def table(self, rows: RelationRows) -> Table:
+    def table(self, relation: Relation) -> Table:
         """A new table with everything but its foreign keys."""
-        relation = rows.relation
         table = Table(
             relation.name,
             self.metadata,
@@ -70,24 +59,24 @@ class TableBuilder:
             comment=relation.comment,
             info={"kind": relation.kind},
         )
-        columns = self._columns[relation.oid] = add_columns(table, rows.columns, self._types)
-        indexes = {row.name: row for row in rows.indexes}
-        for row in rows.constraints:
+        columns = self._columns[relation.oid] = add_columns(table, relation.columns, self._types)
+        indexes = {row.name: row for row in relation.indexes}
+        for row in relation.constraints:
             if row.kind != "f":
                 table.append_constraint(_constraint(row, _chosen(columns, row.keys), indexes))
-        for row in rows.indexes:
+        for row in relation.indexes:
             if row.constraint is None:
-                table.append_constraint(_index(row, columns, rows.names))
+                table.append_constraint(_index(row, columns, relation.names))
         return table
 
-    def add_foreign_keys(self, table: Table, rows: RelationRows) -> None:
+    def add_foreign_keys(self, table: Table, relation: Relation) -> None:
         """Add those that lead to a table that is built; SQLAlchemy stumbles over any other."""
-        for row in rows.constraints:
+        for row in relation.constraints:
             if row.kind == "f" and row.target in self._columns:
                 columns = _chosen(self._columns[row.relation], row.keys)
                 target = _chosen(self._columns[row.target], row.target_keys)
                 if len(target) == len(columns):
-                    table.append_constraint(_foreign_key(row, columns, target, rows.names))
+                    table.append_constraint(_foreign_key(row, columns, target, relation.names))
 
     def _schema_of(self, relation: Relation) -> str | None:
         """A name with a dot is always qualified: `a.b` would be taken for table b of schema a."""
@@ -104,16 +93,16 @@ def _constraint(
 ) -> Constraint:
     """A CHECK constraint, a primary key or a UNIQUE constraint, some of which its index tells."""
     if row.kind == "c":
-        return CheckConstraint(sql(row.condition), name=conv(row.name))
+        return sa.CheckConstraint(sql(row.condition), name=conv(row.name))
     options = _deferral(row)
     if row.kind == "u":
         if indexes[row.name].nulls_not_distinct:
             options["postgresql_nulls_not_distinct"] = True
-        return UniqueConstraint(*columns, name=conv(row.name), **options)
+        return sa.UniqueConstraint(*columns, name=conv(row.name), **options)
     counters = [column for column in columns if column.autoincrement is True]
     for column in counters[1:]:  # SQLAlchemy refuses a primary key with more than one
         column.autoincrement = "auto"
-    return PrimaryKeyConstraint(*columns, name=conv(row.name), **options)
+    return sa.PrimaryKeyConstraint(*columns, name=conv(row.name), **options)
 
 
 def _foreign_key(
@@ -122,7 +111,7 @@ def _foreign_key(
     on_delete = _ACTIONS.get(row.on_delete)
     if row.on_delete_keys:  # SET NULL or SET DEFAULT of some of the columns only
         on_delete = f"{on_delete} ({', '.join(_quote(names[key]) for key in row.on_delete_keys)})"
-    return ForeignKeyConstraint(
+    return sa.ForeignKeyConstraint(
         columns,
         target,
         name=conv(row.name),
@@ -138,12 +127,11 @@ def _deferral(row: Row[Any]) -> dict[str, Any]:
     return {"deferrable": True, **initially} if row.deferrable else {}
 
 
-def _index(row: Row[Any], columns: NumberedColumns, names: Names) -> Index:
+def _index(row: Row[Any], columns: NumberedColumns, names: Names) -> sa.Index:
     """An index that belongs to no constraint."""
-    keys, included = row.keys[: row.key_count], row.keys[row.key_count :]
     elements = []
     for number, text, option, class_ in zip(
-        keys, _elements(row, names), row.options, row.classes, strict=True
+        row.keys[: row.key_count], _elements(row, names), row.options, row.classes, strict=True
     ):
         if number and not class_:
             elements.append(_ordered(columns[number], option))
@@ -151,23 +139,22 @@ def _index(row: Row[Any], columns: NumberedColumns, names: Names) -> Index:
             expression = _quote(text) if number else text
             elements.append(_ordered(sql(f"{expression} {class_ or ''}".strip()), option))
     options: dict[str, Any] = {
-        "postgresql_include": [names[number] for number in included],
+        "postgresql_include": [names[number] for number in row.keys[row.key_count :]],
         "postgresql_using": row.method if row.method != "btree" else None,
-        "postgresql_nulls_not_distinct": row.nulls_not_distinct or None,
+        "postgresql_nulls_not_distinct": row.nulls_not_distinct,
+        "postgresql_where": row.predicate and sql(row.predicate),
     }
-    given = {name: value for name, value in options.items() if value}
-    if row.predicate:
-        given["postgresql_where"] = sql(row.predicate)
-    return Index(conv(row.name), *elements, unique=row.is_unique, **given)
+    given = {name: value for name, value in options.items() if value not in (None, False, [])}
+    return sa.Index(conv(row.name), *elements, unique=row.is_unique, **given)
 
 
 def _ordered(element: Any, option: int) -> Any:
     """The element of an index in its order; what is said are the differences from the defaults."""
     descending, first = bool(option & _DESC), bool(option & _NULLS_FIRST)
-    ordered = desc(element) if descending else element
+    ordered = sa.desc(element) if descending else element
     if descending == first:
         return ordered
-    return nulls_first(ordered) if first else nulls_last(ordered)
+    return sa.nulls_first(ordered) if first else sa.nulls_last(ordered)
 
 
 @dataclass(frozen=True)
@@ -193,12 +180,12 @@ class UniqueKey:
         return not (self.obstacle or self.predicate or self.has_expressions)
 
 
-def unique_keys(rows: RelationRows) -> list[UniqueKey]:
+def unique_keys(relation: Relation) -> list[UniqueKey]:
     """The unique keys and exclusion constraints of one relation."""
     return [
         UniqueKey(
             name=row.name,
-            columns=_elements(row, rows.names),
+            columns=_elements(row, relation.names),
             is_primary=row.is_primary,
             is_unique=row.is_unique,
             has_expressions=row.expressions is not None,
@@ -206,7 +193,7 @@ def unique_keys(rows: RelationRows) -> list[UniqueKey]:
             nulls_not_distinct=row.nulls_not_distinct,
             obstacle=_obstacle(row),
         )
-        for row in rows.indexes
+        for row in relation.indexes
         if row.is_unique or row.is_exclusion
     ]
 
@@ -233,22 +220,22 @@ def _obstacle(row: Row[Any]) -> str:
     return ""
 
 
-def columns_by_constraint(rows: RelationRows) -> dict[str, ColumnsByConstraint]:
+def columns_by_constraint(relation: Relation) -> dict[str, ColumnsByConstraint]:
     """The columns that an error means when it names a constraint, by qualified name of its table.
 
     For partitions too: errors name them instead of the table, and their own indexes.
     """
-    names = rows.names
-    found = {row.name: tuple(names[key] for key in row.keys) for row in rows.constraints}
-    for row in rows.indexes:
+    names = relation.names
+    found = {row.name: tuple(names[key] for key in row.keys) for row in relation.constraints}
+    for row in relation.indexes:
         if row.is_unique or row.is_exclusion:
             found.setdefault(row.name, _columns_of_index(row, names))
-    by_oid = {row.oid: row.name for row in rows.indexes}
-    by_table: dict[str, ColumnsByConstraint] = {rows.relation.qualified: found}
-    for part in rows.partitions:
+    by_oid = {row.oid: row.name for row in relation.indexes}
+    by_table: dict[str, ColumnsByConstraint] = {relation.qualified: found}
+    for part in relation.partitions:
         renamed = ((row.name, by_oid.get(row.root, "")) for row in part.indexes)
         own = {new: found[old] for new, old in renamed if old in found}
-        by_table[part.relation.qualified] = {**found, **own}
+        by_table[part.qualified] = {**found, **own}
     return by_table
 
 
