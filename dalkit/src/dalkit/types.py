@@ -5,6 +5,7 @@ fields the plain types.
 """
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
@@ -97,15 +98,12 @@ def _in_utc(value: datetime) -> datetime:
 
     The very first and last microsecond are refused too: asyncpg stores them as infinity.
     """
-    try:
-        instant = value.astimezone(UTC)
-    except OverflowError:
-        instant = None
-    if instant is None or instant in _INFINITE:
-        raise ValueError(
-            "use an instant after 0001-01-01T00:00:00Z and before 9999-12-31T23:59:59.999999Z"
-        )
-    return instant
+    with suppress(OverflowError):
+        if (instant := value.astimezone(UTC)) not in _INFINITE:
+            return instant
+    raise ValueError(
+        "use an instant after 0001-01-01T00:00:00Z and before 9999-12-31T23:59:59.999999Z"
+    )
 
 
 Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]
@@ -147,20 +145,15 @@ class Digits:
         self, schema: dict[str, Any], handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         whole = self.precision - self.scale
-        fraction = rf"(\.\d{_times(1, self.scale)})?" if self.scale else ""
+        fraction = rf"(\.\d{{1,{self.scale}}})?" if self.scale else ""
         sign = "-?" if schema.get("ge", -1) < 0 else ""
-        text = {"type": "string", "pattern": rf"^{sign}\d{_times(1, whole)}{fraction}$"}
+        text = {"type": "string", "pattern": rf"^{sign}\d{{1,{whole}}}{fraction}$"}
         if handler.mode == "serialization":
             return text
         step, largest = float(Decimal(1).scaleb(-self.scale)), 10**whole - 1
         least, most = schema.get("ge", -largest), schema.get("le", largest)
         number = {"type": "number", "minimum": int(least), "maximum": int(most), "multipleOf": step}
         return {"anyOf": [number, text]}
-
-
-def _times(least: int, most: int) -> str:
-    """A regular expression's quantifier."""
-    return "{" + f"{least},{most}" + "}"
 
 
 class _Given:

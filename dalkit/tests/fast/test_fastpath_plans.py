@@ -128,7 +128,7 @@ async def test_a_statement_that_is_kept_is_looked_at_once(
 ) -> None:
     statement = literal(1)
     assert paths.compiled(statement, None)
-    monkeypatch.setattr(fastpath, "_is_expressible", None)
+    monkeypatch.setattr(fastpath.Plans, "_known", None)
     assert paths.compiled(statement, None)
     with pytest.raises(TypeError):
         paths.compiled(literal(1), None)

@@ -99,7 +99,7 @@ def engine_from(config: object, **overrides: Any) -> AsyncEngine:
     url = options.pop("url", None)
     if url is None:
         raise ValueError("DATABASE_URL is not set: give postgresql://user:password@host/database.")
-    return create_engine(_revealed(url), **options)
+    return create_engine(url, **options)
 
 
 def engine_options(config: object) -> dict[str, Any]:
@@ -114,13 +114,11 @@ def engine_options(config: object) -> dict[str, Any]:
     if nested is not None:
         options |= dict(nested) if isinstance(nested, Mapping | BaseModel) else vars(nested)
     options = {name: value for name, value in options.items() if value is not None}
-    return options | {"url": _revealed(options["url"])} if "url" in options else options
-
-
-def _revealed(url: Any) -> str | URL:
-    if isinstance(url, SecretStr):
-        return url.get_secret_value()
-    return url if isinstance(url, URL) else str(url)  # pydantic has types of its own
+    if isinstance(url := options.get("url"), SecretStr):
+        options["url"] = url.get_secret_value()
+    elif url is not None and not isinstance(url, URL):
+        options["url"] = str(url)  # pydantic has types of its own
+    return options
 
 
 def config_value(config: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..errors import AbortedTransaction, DatabaseUnreachable, is_collision, sqlstate_of
 from ..fast import wire
-from ..fast.fastpath import Call, Plan, Row
+from ..fast.fastpath import Call, Row
 from ..fast.lease import Lease
 from ..reflection import Reflection
 
@@ -222,7 +222,8 @@ class TransactionManager:
         plan, values = call
         async with self._lock:
             lease = self._lease or await self._take()
-            if not self._begun and self._needs_begin(plan, lease):
+            may_defer = self.isolation is None and self.dal.defer_begin and lease.may_defer_begin
+            if not self._begun and not (plan.is_plain_read and may_defer):
                 await self._begin(lease)
             try:
                 return await plan.fetch(lease.sender, values)
@@ -243,11 +244,6 @@ class TransactionManager:
     async def _begin(self, lease: Lease) -> None:
         await lease.begin(isolation=self.isolation, readonly=self.readonly)
         self._begun = self._lease is lease  # it may have ended meanwhile
-
-    def _needs_begin(self, plan: Plan, lease: Lease) -> bool:
-        """Whether this statement may not run as long as no transaction is begun."""
-        may_defer = self.isolation is None and self.dal.defer_begin and lease.may_defer_begin
-        return not (plan.is_plain_read and may_defer)
 
     async def _take(self) -> Lease:
         if self._over:

@@ -28,8 +28,12 @@ async def insert_many(
     if not given:
         return [] if model else 0
     names = tuple(values_of(table, given[0]))
-    columns = [_values(given, name) for name in names]
-    _check_names(given, names)
+    try:
+        columns = [_plain_values([row[name] for row in given]) for name in names]
+    except KeyError:
+        columns = []
+    if not columns or set(map(len, given)) != {len(names)}:
+        _refuse_other_names(given, names)
     statement = _insert_rows(table, names, model)
     parameters = _parameters(table, names, columns)
     if model:
@@ -38,23 +42,17 @@ async def insert_many(
     return len(given)
 
 
-def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    """One column of all rows."""
-    try:
-        values = [row[name] for row in rows]
-    except KeyError:
-        number = next(i for i, row in enumerate(rows) if name not in row)
-        raise ValueError(f"Row {number} has no {name!r}, which the first row has.") from None
-    if any(issubclass(kind, Enum) for kind in set(map(type, values))):
-        return [plain(value) for value in values]
-    return values
+def _plain_values(values: list[Any]) -> list[Any]:
+    has_enums = any(issubclass(kind, Enum) for kind in set(map(type, values)))
+    return [plain(value) for value in values] if has_enums else values
 
 
-def _check_names(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> None:
-    if set(map(len, rows)) != {len(names)}:
-        number = next(i for i, row in enumerate(rows) if len(row) != len(names))
-        more = ", ".join(map(repr, rows[number].keys() - set(names)))
-        raise ValueError(f"Row {number} has {more}, which the first row has not.")
+def _refuse_other_names(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> None:
+    for number, row in enumerate(rows):
+        if missing := [name for name in names if name not in row]:
+            raise ValueError(f"Row {number} has no {missing[0]!r}, which the first row has.")
+        if more := ", ".join(map(repr, row.keys() - set(names))):
+            raise ValueError(f"Row {number} has {more}, which the first row has not.")
 
 
 def _is_flat(table: Table, names: tuple[str, ...]) -> bool:

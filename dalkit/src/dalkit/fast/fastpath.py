@@ -205,13 +205,12 @@ class Plans:
 
     def _plan(self, statement: Any, key: Any, columns: tuple[str, ...]) -> Plan | None:
         kept = (key.key, columns)
-        if kept in self._plans:
-            self._plans.move_to_end(kept)
-            return self._plans[kept]
-        plan = self._plans[kept] = self._compiled(statement, key, columns)
-        if len(self._plans) > MOST_PLANS:
-            self._plans.popitem(last=False)
-        return plan
+        if kept not in self._plans:
+            self._plans[kept] = self._compiled(statement, key, columns)
+            if len(self._plans) > MOST_PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(kept)
+        return self._plans[kept]
 
     def _compiled(self, statement: Any, key: Any, columns: tuple[str, ...]) -> Plan | None:
         linting = self.dialect.compiler_linting | WARN_LINTING

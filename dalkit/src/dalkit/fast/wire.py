@@ -146,16 +146,12 @@ def is_watched(engine: AsyncEngine) -> bool:
     So with echo or the logger of the engine at INFO, with events, and with a schema_translate_map.
     """
     sync: Any = engine.sync_engine
-    return bool(
-        ((sync._has_events or sync.dialect._has_events) and _is_heard_by_others(sync))
-        or sync.logger.isEnabledFor(logging.INFO)
-        or "schema_translate_map" in sync.get_execution_options()
-    )
-
-
-def _is_heard_by_others(sync: Any) -> bool:
-    """Whether somebody else than the engine itself listens: for PgBouncer that hears of `begin`."""
     events, dialect, options = sync.dispatch, sync.dialect.dispatch, sync.get_execution_options()
+    if sync.logger.isEnabledFor(logging.INFO) or "schema_translate_map" in options:
+        return True
+    if not (sync._has_events or sync.dialect._has_events):
+        return False
+    # For PgBouncer the engine itself hears of `begin`, and those who trace it of errors.
     return bool(
         _are_statements_heard(sync)
         or len(events.begin) > (AFTER_BEGIN in options)

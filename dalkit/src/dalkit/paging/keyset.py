@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, Self
 
 from pydantic import ConfigDict, TypeAdapter
-from sqlalchemy import ColumnElement, FromClause, UnaryExpression, and_, bindparam, or_, tuple_
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, or_, tuple_
 
 from ..data.statements import column, unlimited
 from ..types import Int64, Text
@@ -34,14 +34,6 @@ class Key(NamedTuple):
     def nullable(self) -> bool:
         """Whether there may be NULLs; true for what is not a table's column."""
         return bool(getattr(self.column, "nullable", True))
-
-    def reversed(self) -> "Key":
-        """The key in the other direction."""
-        return self._replace(descending=not self.descending)
-
-    def clause(self) -> UnaryExpression[Any]:
-        """The element of ORDER BY."""
-        return self.column.desc() if self.descending else self.column.asc()
 
     @property
     def adapter(self) -> TypeAdapter[Any]:

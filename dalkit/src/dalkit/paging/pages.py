@@ -177,9 +177,10 @@ def _select_page(
     statement = select(*columns_for(model, source), *further).where(*_conditions(source, asked))
     if start is not None:
         backward, nulls = start
-        keys = [key.reversed() for key in keys] if backward else keys
+        keys = [k._replace(descending=k.descending != backward) for k in keys]
         statement = statement.where(after(keys, nulls))
-    statement = statement.order_by(*(key.clause() for key in keys))
+    order = (key.column.desc() if key.descending else key.column.asc() for key in keys)
+    statement = statement.order_by(*order)
     statement = statement.limit(bindparam("limit", type_=BigInteger))
     if issubclass(query, QueryModel):
         statement = statement.offset(bindparam("offset", type_=BigInteger))

@@ -21,7 +21,7 @@ class ColumnTypes:
     """
 
     def __init__(self, types: Iterable[Row[Any]], known: Mapping[str, Any]) -> None:
-        self._types = {row.oid: row for row in types}
+        self.rows = {row.oid: row for row in types}
         self._known = known
         self._made: dict[tuple[Any, ...], TypeEngine[Any]] = {}
 
@@ -32,21 +32,12 @@ class ColumnTypes:
         key = (oid, full_name, collation, schema)
         if key not in self._made:
             options = {"collation": collation, "collation_schema": schema} if collation else {}
-            self._made[key] = self._make(self._types[oid], full_name, options)
+            self._made[key] = self._make(self.rows[oid], full_name, options)
         return self._made[key]
-
-    def is_required(self, oid: int) -> bool:
-        """Whether it is a domain that is NOT NULL."""
-        return bool(self._types[oid].not_null)
-
-    def default(self, oid: int) -> str | None:
-        """The default of a domain."""
-        default: str | None = self._types[oid].default if self._types[oid].kind == "d" else None
-        return default
 
     def _make(self, row: Row[Any], full_name: str, options: dict[str, Any]) -> TypeEngine[Any]:
         if row.element is not None:
-            item = self._make(self._types[row.element], full_name.removesuffix("[]"), options)
+            item = self._make(self.rows[row.element], full_name.removesuffix("[]"), options)
             return item if isinstance(item, NullType) else ARRAY(item)
         if row.kind == "e":
             return ENUM(*row.labels, name=row.name, schema=row.schema)
@@ -69,7 +60,8 @@ class ColumnTypes:
         is_builtin = row.schema == "pg_catalog"
         name = _ARGUMENTS.sub("", full_name) if is_builtin else row.name
         found = _ARGUMENTS.search(full_name)
-        arguments: list[Any] = [_number(part) for part in found[1].split(",")] if found else []
+        arguments: list[Any] = found[1].split(",") if found else []
+        arguments = [int(one) if re.fullmatch(r" *-?\d+ *", one) else one for one in arguments]
         if is_builtin and name.startswith("interval"):
             fields = name.removeprefix("interval").strip() or None
             return INTERVAL(arguments[0] if arguments else None, fields)
@@ -82,11 +74,6 @@ class ColumnTypes:
             arguments = [53]
         known = self._known.get(name)
         return known(*arguments, **options) if known else NullType()
-
-
-def _number(part: str) -> int | str:
-    part = part.strip()
-    return int(part) if re.fullmatch(r"-?\d+", part) else part
 
 
 def sql(expression: str) -> TextClause:
@@ -115,27 +102,24 @@ def add_columns(
 def _column_info(row: Row[Any], types: ColumnTypes) -> dict[str, Any]:
     """SQLAlchemy's ReflectedColumn."""
     type_ = types.get(row.type, row.format, row.collation, row.collation_schema)
-    default = row.default or types.default(row.type)
+    domain = types.rows[row.type]  # or another type, which has neither default nor NOT NULL
+    default = row.default or (domain.default if domain.kind == "d" else None)
     info = {
         "name": row.name,
         "type": type_,
-        "nullable": not (row.not_null or types.is_required(row.type)),
+        "nullable": not (row.not_null or domain.not_null),
         "default": default,
         "comment": row.comment,
         "autoincrement": False,
     }
     if row.generated:
-        info |= {
-            "default": None,
-            "computed": {"sqltext": row.default, "persisted": row.generated == "s"},
-        }
+        computed = {"sqltext": row.default, "persisted": row.generated == "s"}
+        info |= {"default": None, "computed": computed}
     elif row.identity:
         options = dict(zip(_SEQUENCE, row.sequence or (), strict=False))
         options["cycle"] = bool(options.get("cycle"))
-        info |= {
-            "identity": {"always": row.identity == "a", **options},
-            "autoincrement": True,
-        }
+        identity = {"always": row.identity == "a", **options}
+        info |= {"identity": identity, "autoincrement": True}
     elif default and default.startswith("nextval(") and isinstance(type_, Integer):
         info["autoincrement"] = True
     return info
@@ -143,20 +127,17 @@ def _column_info(row: Row[Any], types: ColumnTypes) -> dict[str, Any]:
 
 def _column(info: dict[str, Any]) -> Column[Any]:
     items: list[Any] = []
-    if "computed" in info:
-        computed = info["computed"]
+    if computed := info.get("computed"):
         items.append(Computed(sql(computed["sqltext"]), persisted=computed["persisted"]))
-    if "identity" in info:
-        items.append(Identity(**info["identity"]))
+    if identity := info.get("identity"):
+        items.append(Identity(**identity))
     default = info["default"]
     return Column(
         info["name"],
         info["type"],
         *items,
         key=info.get("key", info["name"]),
-        nullable=info["nullable"],
         server_default=sql(default) if isinstance(default, str) else default,
-        autoincrement=info["autoincrement"],
-        comment=info["comment"],
         info=info.get("info"),
+        **{name: info[name] for name in ("nullable", "autoincrement", "comment")},
     )

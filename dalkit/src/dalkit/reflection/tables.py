@@ -123,8 +123,7 @@ def _foreign_key(
 
 
 def _deferral(row: Row[Any]) -> dict[str, Any]:
-    initially = {"initially": "DEFERRED"} if row.deferred else {}
-    return {"deferrable": True, **initially} if row.deferrable else {}
+    return {"deferrable": row.deferrable or None, "initially": "DEFERRED" if row.deferred else None}
 
 
 def _index(row: Row[Any], columns: NumberedColumns, names: Names) -> sa.Index:
@@ -209,15 +208,13 @@ def _elements(row: Row[Any], names: Names) -> tuple[str, ...]:
 
 def _obstacle(row: Row[Any]) -> str:
     """See infer_arbiter_indexes() in PostgreSQL's plancat.c."""
-    if row.is_exclusion and row.is_unique:
-        return "it is temporal (WITHOUT OVERLAPS)"
-    if row.is_exclusion:
-        return "it is an exclusion constraint"
-    if not row.is_immediate:
-        return "it is deferrable"
-    if not row.is_valid:
-        return "its index is not valid (REINDEX it, or attach all partitions)"
-    return ""
+    obstacles = {
+        "it is temporal (WITHOUT OVERLAPS)": row.is_exclusion and row.is_unique,
+        "it is an exclusion constraint": row.is_exclusion,
+        "it is deferrable": not row.is_immediate,
+        "its index is not valid (REINDEX it, or attach all partitions)": not row.is_valid,
+    }
+    return next((why for why, holds in obstacles.items() if holds), "")
 
 
 def columns_by_constraint(relation: Relation) -> dict[str, ColumnsByConstraint]:

@@ -78,7 +78,7 @@ class RequestTransaction(TransactionManager):
         self.hold_open()
         return super().stream(statement, batch_size=batch_size)
 
-    def want(self, *, write: bool, isolation: str | None = None) -> None:
+    def require(self, *, write: bool, isolation: str | None = None) -> None:
         """Note what a dependency asks for: one that writes makes the whole request writable.
 
         Raises RuntimeError when a statement has already run under other terms.
@@ -116,21 +116,21 @@ def note_collision(connection: HTTPConnection) -> None:
 async def request_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The request's transaction, for reading and writing."""
     transaction = _of_request(connection)
-    transaction.want(write=True)
+    transaction.require(write=True)
     return transaction
 
 
 async def read_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The request's transaction, READ ONLY unless another dependency of the request writes."""
     transaction = _of_request(connection)
-    transaction.want(write=False)
+    transaction.require(write=False)
     return transaction
 
 
 async def serializable_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The request's transaction at SERIALIZABLE; the request is run again when it conflicts."""
     transaction = _of_request(connection)
-    transaction.want(write=True, isolation="SERIALIZABLE")
+    transaction.require(write=True, isolation="SERIALIZABLE")
     transaction.replayed = True
     return transaction
 
