@@ -119,7 +119,7 @@ class ExportResponse(StreamingResponse):
         file_format: Format = CSV,
         **options: Any,
     ) -> None:
-        super().__init__(_nothing(), media_type=file_format.media_type)
+        super().__init__((), media_type=file_format.media_type)
         self.headers["content-disposition"] = (
             f'attachment; filename="{filename}.{file_format.name}"'
         )
@@ -145,11 +145,6 @@ class ExportResponse(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
-
-
 async def with_literals(conn: AsyncConnection, statement: Executable) -> str:
     """The SQL of `statement`; PostgreSQL itself writes its values as literals of their types.
 
@@ -166,7 +161,9 @@ async def with_literals(conn: AsyncConnection, statement: Executable) -> str:
     state = compiled.construct_expanded_state()
     convert: Any = {**compiled._bind_processors, **state.processors}
     values = {
-        compiled.escaped_bind_names.get(name, name): convert.get(name, _same)(value)
+        compiled.escaped_bind_names.get(name, name): convert[name](value)
+        if name in convert
+        else value
         for name, value in state.parameters.items()
     }
     driver: asyncpg.Connection = (await conn.get_raw_connection()).driver_connection
@@ -178,7 +175,3 @@ async def with_literals(conn: AsyncConnection, statement: Executable) -> str:
     written = await driver.fetchrow(f"SELECT {', '.join(quoted)}", *values.values())
     literals = [f"CAST({text} AS {type_})" for text, type_ in zip(written, types, strict=True)]
     return state.statement % dict(zip(values, literals, strict=True))
-
-
-def _same(value: Any) -> Any:
-    return value

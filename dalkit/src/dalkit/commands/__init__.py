@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from alembic.util import CommandError
@@ -12,14 +12,15 @@ from ..data.urls import DatabaseUrlError
 Result = TypeVar("Result")
 
 
-class CommandFailedError(Exception):
-    """Ends a command with its message on one line and exit status 1."""
+def fail(message: str) -> NoReturn:
+    """End the command with its message on stderr and exit status 1."""
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Return the result of `work`; an expected failure is one line on stderr and exit status 1."""
     try:
         return asyncio.run(work)
-    except (CommandFailedError, CommandError, DatabaseUrlError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    except (CommandError, DatabaseUrlError) as error:
+        fail(str(error))

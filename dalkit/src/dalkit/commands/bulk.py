@@ -1,8 +1,9 @@
 """Commands that load and export files with COPY."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +11,14 @@ import asyncpg
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeElapsedColumn
-from sqlalchemy import Table, select
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from .. import DataAccessLayer, UnknownTable, connect_or_exit
 from ..bulk import BulkError, Counts, Csv, columns_of, export, format_of_path, insert_from, load
 from ..data.faults import fault_of
 from ..settings import Settings
-from . import CommandFailedError, run
+from . import Result, fail, run
 
 TableName = Annotated[str, typer.Argument(help="`table` or `schema.table`.")]
 Delimiter = Annotated[str | None, typer.Option(help="Between the values of a CSV file.")]
@@ -44,8 +45,8 @@ def bulk_commands(settings: Callable[[], Settings]) -> typer.Typer:
     ) -> None:
         """Insert the rows of a file into a table, in one transaction."""
         options = {"file_format": _format(file, delimiter, null)}
-        with _failures(), _progress(file.stat().st_size) as options["progress"]:
-            counts = run(_load(settings(), table, file, update, options))
+        with _progress(file.stat().st_size) as options["progress"]:
+            counts = _run(_load(settings(), table, file, update, options))
         parts = (f"{number} {name}" for name, number in vars(counts).items())
         typer.echo(f"{table}: {', '.join(parts)}.")
 
@@ -61,9 +62,9 @@ def bulk_commands(settings: Callable[[], Settings]) -> typer.Typer:
         """Write the rows of a table or view to a file."""
         to_stdout = str(file) == "-"
         options = {"file_format": _format(Path("-.csv") if to_stdout else file, delimiter, null)}
-        with _failures(), _progress(None) as options["progress"]:
+        with _progress(None) as options["progress"]:
             target = sys.stdout.buffer if to_stdout else file
-            rows = run(_export(settings(), table, target, options))
+            rows = _run(_export(settings(), table, target, options))
         typer.echo(f"{table}: {rows} exported.", err=True)
 
     return app
@@ -75,22 +76,18 @@ async def _load(
     named = await columns_of(file, options["file_format"])
     async with _database(settings) as dal, dal.transaction() as transaction:
         table = dal.get_table(name)
-        names = _written(table, named)
+        columns = [table.c[name] for name in dict.fromkeys(named) if name in table.c]
+        for column in columns:
+            if column.computed is not None or (column.identity and column.identity.always):
+                fail(f"{table.name}.{column.name} is always generated: leave it out.")
         known = dal.unique_constraints(table)
         if update and update not in known:
             listed = ", ".join(known) or "none"
-            raise CommandFailedError(
-                f"No unique constraint {update!r} on {table.name}; it has: {listed}."
-            )
+            fail(f"No unique constraint {update!r} on {table.name}; it has: {listed}.")
+        options["names"] = [column.name for column in columns]  # the check of the file has others
         conflict = known[update] if update else ()
-        return await load(
-            transaction,
-            file,
-            lambda staging: insert_from(staging, table, conflict),
-            like=table,
-            names=names,
-            **options,
-        )
+        move = partial(insert_from, table=table, conflict=conflict)
+        return await load(transaction, file, move, like=table, **options)
 
 
 async def _export(settings: Settings, name: str, target: Any, options: dict[str, Any]) -> int:
@@ -98,25 +95,12 @@ async def _export(settings: Settings, name: str, target: Any, options: dict[str,
         return await export(transaction, select(dal.get_table(name)), target, **options)
 
 
-def _written(table: Table, named: list[str]) -> list[str]:
-    """The table's columns among the named ones; COPY's check of the file names the others."""
-    columns = [table.c[name] for name in dict.fromkeys(named) if name in table.c]
-    for column in columns:
-        if column.computed is not None or (column.identity and column.identity.always):
-            raise CommandFailedError(
-                f"{table.name}.{column.name} is always generated: leave it out."
-            )
-    return [column.name for column in columns]
-
-
 def _format(file: Path, delimiter: str | None, null: str | None) -> Any:
     try:
         known = format_of_path(file)
         if not isinstance(known, Csv):
             return known
-        return Csv(
-            delimiter=delimiter or known.delimiter, null=known.null if null is None else null
-        )
+        return Csv(delimiter=delimiter or known.delimiter, null=null or "")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -124,29 +108,24 @@ def _format(file: Path, delimiter: str | None, null: str | None) -> Any:
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[DataAccessLayer]:
     if settings.database_url is None:
-        raise CommandFailedError("DATABASE_URL is not set.")
+        fail("DATABASE_URL is not set.")
     async with connect_or_exit(settings.database_url.get_secret_value()) as dal:
         if settings.database_schemas:
             await dal.reflect(dal.engine, schemas=settings.database_schemas)
         yield dal
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """One line for what is wrong with the file or the data."""
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`; what is wrong with the file or the data is one line, too."""
     try:
-        yield
+        return run(work)
     except (BulkError, UnknownTable, OSError) as error:
-        message = str(error)
+        fail(str(error))
     except (DBAPIError, asyncpg.PostgresError) as error:
         fault = fault_of(error)
         if fault is None:
             raise
-        message = " ".join([fault.detail, *map(repr, fault.columns)])
-    else:
-        return
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
+        fail(" ".join([fault.detail, *map(repr, fault.columns)]))
 
 
 @contextmanager
@@ -154,7 +133,7 @@ def _progress(size: int | None) -> Iterator[Callable[[int], object]]:
     """A bar on standard error, if that is a terminal."""
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("", total=size)
-        yield lambda bytes_: bar.advance(task, bytes_)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        yield partial(bar.advance, bar.add_task("", total=size))

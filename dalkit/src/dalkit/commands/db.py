@@ -8,7 +8,7 @@ import typer
 
 from ..schema import Status, SyncResult, manager_from_config, status, sync, typed_tables
 from ..settings import Settings
-from . import CommandFailedError, run
+from . import fail, run
 
 SYNCED = {
     SyncResult.CREATED: "The database was created.",
@@ -56,27 +56,23 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
         program = _program(context)
         text = run(_render(settings()))
         if text is None:
-            typer.echo(f"The database is not up to date: run `{program} db sync` first.", err=True)
-            raise typer.Exit(1)
-        if check and (not output.exists() or output.read_text("utf-8") != text):
-            typer.echo(
-                f"{output} is not what the database has: run `{program} db tables`.", err=True
-            )
-            raise typer.Exit(1)
+            fail(f"The database is not up to date: run `{program} db sync` first.")
         if not check:
-            run(_write(output, text))
+            _write(output, text)
             typer.echo(f"Wrote {output}.")
+        elif not output.exists() or output.read_text("utf-8") != text:
+            fail(f"{output} is not what the database has: run `{program} db tables`.")
 
     return app
 
 
 def _program(context: typer.Context) -> str:
-    """Return the command that was typed, such as my-service."""
+    """The command that was typed, such as my-service."""
     return context.find_root().info_name or ""
 
 
 async def _render(config: Settings) -> str | None:
-    """Return the text of the typed tables; None when the database is behind the migrations."""
+    """The text of the typed tables; None when the database is behind the migrations."""
     manager = manager_from_config(config)
     if await manager.status() is not Status.UP_TO_DATE:
         return None
@@ -93,12 +89,12 @@ def _bring_up_to_date(config: Settings, tables: Path) -> bool:
     text = run(_render(config)) if written else None
     if text is None or typed_tables.revision_in(text) == written:
         return False
-    run(_write(tables, text))
+    _write(tables, text)
     return True
 
 
-async def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     try:
         typed_tables.write(path, text)
     except OSError as error:
-        raise CommandFailedError(f"{path} cannot be written: {error.strerror}.") from None
+        fail(f"{path} cannot be written: {error.strerror}.")
