@@ -86,7 +86,9 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
         for words in _commands(block)
         for problem in _problems(words)
     ]
-    assert problems == []
+    added = re.findall(r"@app\.command\(\)\n(?:async )?def (\w+)", page.read_text("utf-8"))
+    shown = {f"no command {name.replace('_', '-')!r} of my-service" for name in added}
+    assert [problem for problem in problems if problem.partition(": ")[2] not in shown] == []
 
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:
