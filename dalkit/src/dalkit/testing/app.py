@@ -59,11 +59,8 @@ async def db(
     engine_extra_kwargs: dict[str, Any],
 ) -> AsyncIterator[DataAccessLayer]:
     """The reflected tables."""
-    options: dict[str, Any] = {
-        "json_serializer": engine_json_serializer,
-        "echo": engine_echo,
-    } | engine_extra_kwargs
-    async with DataAccessLayer.connect(engine_uri, **options) as dal:
+    options: Any = {"json_serializer": engine_json_serializer, "echo": engine_echo}
+    async with DataAccessLayer.connect(engine_uri, **options | engine_extra_kwargs) as dal:
         yield dal
 
 
@@ -118,8 +115,6 @@ async def client(
     running_app: ASGIApp, transaction: TransactionManager
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application whose requests are savepoints of `transaction`."""
-    transport = httpx.ASGITransport(running_app)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://testserver", trust_env=False
-    ) as it:
+    options: Any = {"base_url": "http://testserver", "trust_env": False}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(running_app), **options) as it:
         yield it

@@ -6,8 +6,9 @@ DATABASE_FAST_PATH=false runs all statements through SQLAlchemy, other than in t
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import asyncpg
 import pytest
@@ -42,13 +43,20 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the server once, in the process that the workers are started by."""
     config.addinivalue_line("markers", "superuser(why): needs the server's superuser, so: skipped")
     forget_variables(Settings)
+    defaults: Any = DataAccessLayer.__init__.__kwdefaults__
     if FAST_PATH in os.environ:
-        use_fast_path(TypeAdapter(bool).validate_python(os.environ[FAST_PATH]))
+        defaults["fast_path"] = TypeAdapter(bool).validate_python(os.environ[FAST_PATH])
     if hasattr(config, "workerinput") or config.option.help or config.option.collectonly:
         return
     os.environ.pop(SUPERUSER, None)
     if given := os.environ.get("TEST_DATABASE_URL"):
-        os.environ[SERVER] = _own_server(given)
+        name = make_url(given).database or ""
+        if not name.endswith("_test"):
+            raise pytest.UsageError(
+                f"TEST_DATABASE_URL names the database {name!r}, which the tests would drop. "
+                f"Name one that ends in _test, such as {name or 'app'}_test."
+            )
+        os.environ[SERVER] = given
         return
     stack = ExitStack()
     keep = config.getoption("--keep-database")
@@ -56,7 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     server = stack.enter_context(cluster(project.data_dir) if keep else temporary_cluster())
     config.add_cleanup(stack.close)
     os.environ[SUPERUSER] = server.url("postgres")
-    asyncio.run(_create_role(server.url("postgres")))
+    with suppress(asyncpg.DuplicateObjectError):  # with --keep-database
+        asyncio.run(_fetch(server.url("postgres"), f"CREATE ROLE {ROLE} LOGIN CREATEDB"))
     os.environ[SERVER] = server.url(f"{project.database}_test", role=ROLE)
 
 
@@ -77,23 +86,6 @@ def forget_variables(settings: type[Settings]) -> None:
         names.update(str(one).lower() for one in getattr(alias, "choices", [alias]))
     for name in [name for name in os.environ if name.lower() in names]:
         del os.environ[name]
-
-
-def use_fast_path(on: bool) -> None:
-    """Make this what a DataAccessLayer is made with unless it says otherwise."""
-    defaults = DataAccessLayer.__init__.__kwdefaults__ or {}
-    assert "fast_path" in defaults
-    defaults["fast_path"] = on
-
-
-def _own_server(url: str) -> str:
-    name = make_url(url).database or ""
-    if not name.endswith("_test"):
-        raise pytest.UsageError(
-            f"TEST_DATABASE_URL names the database {name!r}, which the tests would drop. "
-            f"Name one that ends in _test, such as {name or 'app'}_test."
-        )
-    return url
 
 
 @pytest.fixture(scope="session")
@@ -130,36 +122,34 @@ async def test_database(
 ) -> AsyncIterator[str]:
     """A database of this worker, migrated."""
     name = str(server_url.database) if worker_id == "master" else named(server_url, worker_id)
-    url = _in(server_url, name)
     try:
         if not keep_database:
-            await _drop(server_url, name)
-        await _create(server_url, name)
-    except asyncpg.InsufficientPrivilegeError as error:
+            await drop_database(server_url, name)
+        await create_database(server_url, name)
+    except pytest.skip.Exception as error:
         pytest.fail(
             f"The role {server_url.username!r} may not make the database {name!r} ({error}): make"
             " it yourself and run the tests with --keep-database, or ALTER ROLE ... CREATEDB.",
             pytrace=False,
         )
+    url = _in(server_url, name)
     if run_migrations:
         await sync({"database_url": url})
-    before = await count_rows(url)
+    before = await _count_rows(url)
     yield url
-    assert await count_rows(url) == before, "a test has left rows behind"
-    assert await idle_in_transaction(url) == 0, "a test has left a transaction open"
+    assert await _count_rows(url) == before, "a test has left rows behind"
+    assert not await _fetch(url, _IN_TRANSACTION), "a test has left a transaction open"
     if not keep_database:
-        await _drop(server_url, name)
+        await drop_database(server_url, name)
 
 
 @pytest.fixture(scope="session")
 async def template_database(server_url: URL, worker_id: str) -> AsyncIterator[str]:
     """The name of a migrated database that nobody connects to, so that it can be copied."""
     name = named(server_url, "template", worker_id)
-    await drop_database(server_url, name)
-    await create_database(server_url, name)
-    await sync({"database_url": _in(server_url, name)})
-    yield name
-    await drop_database(server_url, name)
+    async with _database(server_url, name) as url:
+        await sync({"database_url": url})
+        yield name
 
 
 @pytest.fixture(scope="session")
@@ -168,10 +158,8 @@ async def committed_database(
 ) -> AsyncIterator[str]:
     """The URL of a migrated database for tests that commit; each of them clears what it needs."""
     name = named(server_url, "committed", worker_id)
-    await drop_database(server_url, name)
-    await create_database(server_url, name, template=template_database)
-    yield _in(server_url, name)
-    await drop_database(server_url, name)
+    async with _database(server_url, name, template_database) as url:
+        yield url
 
 
 @pytest.fixture
@@ -180,10 +168,8 @@ async def fresh_database(
 ) -> AsyncIterator[str]:
     """The URL of a migrated database of this test's own, for a test that changes the schema."""
     name = named(server_url, "fresh", worker_id)
-    await drop_database(server_url, name)
-    await create_database(server_url, name, template=template_database)
-    yield _in(server_url, name)
-    await drop_database(server_url, name)
+    async with _database(server_url, name, template_database) as url:
+        yield url
 
 
 def named(server: URL, *words: str) -> str:
@@ -193,63 +179,42 @@ def named(server: URL, *words: str) -> str:
 
 async def create_database(server: URL, name: str, *, template: str | None = None) -> None:
     """Create a database unless it is there already; skips the test where the role may not."""
-    with _skipping(server):
-        await _create(server, name, template)
+    if not await _ask(server, "SELECT FROM pg_database WHERE datname = $1", name):
+        copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
+        await _ask(server, f'CREATE DATABASE "{name}"{copy}')
 
 
 async def drop_database(server: URL, name: str) -> None:
     """Drop a database if it is there, whoever is connected to it; skips where the role may not."""
-    with _skipping(server):
-        await _drop(server, name)
+    await _ask(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-async def count_rows(url: str) -> dict[str, int]:
-    """The number of rows of each table."""
-    tables = await _fetch(
-        url,
-        "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables "
-        "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
-    )
-    counts = {}
-    for table in tables:
-        [row] = await _fetch(url, f"SELECT count(*) AS n FROM {table['name']}")
-        counts[table["name"]] = row["n"]
-    return counts
+@asynccontextmanager
+async def _database(server: URL, name: str, template: str | None = None) -> AsyncIterator[str]:
+    """The URL of a new database, which is dropped afterwards."""
+    await drop_database(server, name)
+    await create_database(server, name, template=template)
+    yield _in(server, name)
+    await drop_database(server, name)
 
 
-async def idle_in_transaction(url: str) -> int:
-    """The number of connections that wait with a transaction open."""
-    idle = await _fetch(
-        url,
-        "SELECT pid FROM pg_stat_activity "
-        "WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
-    )
-    return len(idle)
+_TABLES = """SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
+_IN_TRANSACTION = """SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND state LIKE 'idle in transaction%'"""
 
 
-@contextmanager
-def _skipping(server: URL) -> Iterator[None]:
+async def _count_rows(url: str) -> dict[str, int]:
+    names = [table["name"] for table in await _fetch(url, _TABLES)]
+    return {name: (await _fetch(url, f"SELECT count(*) FROM {name}"))[0][0] for name in names}
+
+
+async def _ask(server: URL, query: str, *values: object) -> list[asyncpg.Record]:
     try:
-        yield
+        return await _fetch(_in(server, "postgres"), query, *values)
     except asyncpg.InsufficientPrivilegeError as error:
         role = server.username
         pytest.skip(f"It needs a database of its own, and the role {role!r} may not: {error}.")
-
-
-async def _create(server: URL, name: str, template: str | None = None) -> None:
-    postgres = _in(server, "postgres")
-    if not await _fetch(postgres, "SELECT FROM pg_database WHERE datname = $1", name):
-        copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
-        await _fetch(postgres, f'CREATE DATABASE "{name}"{copy}')
-
-
-async def _drop(server: URL, name: str) -> None:
-    await _fetch(_in(server, "postgres"), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-async def _create_role(superuser: str) -> None:
-    with suppress(asyncpg.DuplicateObjectError):  # with --keep-database
-        await _fetch(superuser, f"CREATE ROLE {ROLE} LOGIN CREATEDB")
 
 
 async def _fetch(url: str, query: str, *values: object) -> list[asyncpg.Record]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from itertools import count
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -35,7 +34,6 @@ class OuterTransaction(TransactionManager):
     def __init__(self, lease: PoolLease, conn: AsyncConnection, dal: "DataAccessLayer") -> None:
         super().__init__(conn, dal)
         self.lease = lease
-        self._names = count(1)
         self._turn = asyncio.Lock()
         self._turn_of: asyncio.Task[object] | None = None
         self._depth = 0
@@ -69,7 +67,7 @@ class OuterTransaction(TransactionManager):
             await self._turn.acquire()
             self._turn_of = task
         self._depth += 1
-        name = f"joined_{next(self._names)}"
+        name = f"joined_{self._depth}"
         try:
             await self.send(f"SAVEPOINT {name}")
         except BaseException:
@@ -85,7 +83,7 @@ class OuterTransaction(TransactionManager):
             self._turn.release()
 
 
-class SavepointLease:
+class _SavepointLease:
     """A savepoint of the outer transaction where a request would have a transaction of its own.
 
     The isolation level is the outer transaction's. Tasks take turns; a transaction opened while
@@ -97,40 +95,24 @@ class SavepointLease:
     def __init__(self, outer: OuterTransaction) -> None:
         self._outer = outer
         self._name = ""
-
-    @property
-    def driver(self) -> asyncpg.Connection:
-        """asyncpg's connection, which is in the outer transaction."""
-        return self._outer.lease.driver
-
-    @property
-    def sender(self) -> asyncpg.Connection:
-        """The same, by way of those who trace statements."""
-        return self._outer.lease.sender
+        self.driver, self.sender = outer.lease.driver, outer.lease.sender
+        self.as_sqlalchemys = outer.lease.as_sqlalchemys
 
     async def open(self) -> None:
-        """Set the savepoint."""
         self._name = await self._outer.enter()
 
     async def begin(self, *, isolation: str | None, readonly: bool) -> None:
-        """Make the savepoint read only when asked to; PostgreSQL ends that with the savepoint."""
         wire.begin_statement(isolation, readonly)
-        if readonly:
+        if readonly:  # until the end of the savepoint
             await self._outer.send("SET TRANSACTION READ ONLY")
 
     async def connection(self) -> AsyncConnection:
-        """SQLAlchemy's connection, which is in the outer transaction."""
         return self._outer.conn
-
-    def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
-        """The error that SQLAlchemy would have raised for this one of asyncpg's."""
-        return self._outer.lease.as_sqlalchemys(error, statement)
 
     def close_at_end(self) -> None:
         """Nothing: the connection is the test's."""
 
     async def commit(self) -> None:
-        """Check deferred constraints as COMMIT would, and release the savepoint."""
         try:
             await self._outer.send(CHECK_DEFERRED, f"RELEASE SAVEPOINT {self._name}")
         except BaseException:
@@ -140,7 +122,6 @@ class SavepointLease:
             self._outer.leave()
 
     async def rollback(self) -> None:
-        """Go back to the savepoint."""
         try:
             await self._undo()
         finally:
@@ -162,7 +143,7 @@ async def rolled_back(dal: "DataAccessLayer") -> AsyncIterator[OuterTransaction]
     try:
         await lease.begin(isolation=None, readonly=False, then=MARK)
         outer = OuterTransaction(lease, await lease.connection(), dal)
-        with dal.leasing(lambda readonly: SavepointLease(outer)):
+        with dal.leasing(lambda readonly: _SavepointLease(outer)):
             yield outer
         with suppress(AbortedTransaction):
             await outer.send(CHECK_DEFERRED)

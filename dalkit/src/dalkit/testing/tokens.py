@@ -10,8 +10,6 @@ from fastapi import FastAPI
 from ..dev.issuer import Issuer
 from ..dev.issuer import issuer as run_issuer
 
-BLANK = ("AUTH0_DOMAIN", "AUTH0_ORG_ID", "AUTH0_CLIENT_ID")  # whatever .env says
-
 
 @pytest.fixture(scope="session")
 def issuer() -> Iterator[Issuer]:
@@ -24,7 +22,7 @@ def issuer() -> Iterator[Issuer]:
 def auth_settings(issuer: Issuer, forgotten_variables: None) -> Iterator[None]:
     """Make every app of the session accept the issuer's tokens."""
     with pytest.MonkeyPatch.context() as environment:
-        for name in BLANK:
+        for name in ("AUTH0_DOMAIN", "AUTH0_ORG_ID", "AUTH0_CLIENT_ID"):  # whatever .env says
             environment.setenv(name, "")
         environment.setenv("AUTH0_DEV_ISSUER", issuer.url)
         environment.setenv("AUTH0_AUDIENCE", issuer.audience)
@@ -40,15 +38,11 @@ def token(issuer: Issuer) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def full_token(issuer: Issuer) -> Callable[[FastAPI], str]:
     """Return `full_token(app)`, with every scope that its routes name; signed once per key."""
-
-    @cache
-    def signed(scopes: tuple[str, ...], kid: str) -> str:
-        return issuer.token(scopes=scopes)
+    signed = cache(lambda scopes, kid: issuer.token(scopes=scopes))
 
     def full(app: FastAPI) -> str:
         scheme = app.openapi()["components"]["securitySchemes"]["Auth0"]
-        scopes = scheme["flows"]["authorizationCode"]["scopes"]
-        return signed(tuple(scopes), issuer.kid)
+        return signed(tuple(scheme["flows"]["authorizationCode"]["scopes"]), issuer.kid)
 
     return full
 
@@ -57,9 +51,8 @@ def full_token(issuer: Issuer) -> Callable[[FastAPI], str]:
 def signed_in(request: pytest.FixtureRequest, full_token: Callable[[FastAPI], str]) -> None:
     """Give `client`, in tests that use it, a token."""
     if "client" in request.fixturenames:
-        app: FastAPI = request.getfixturevalue("app")
-        client: httpx.AsyncClient = request.getfixturevalue("client")
-        client.headers["Authorization"] = f"Bearer {full_token(app)}"
+        token = full_token(request.getfixturevalue("app"))
+        request.getfixturevalue("client").headers["Authorization"] = f"Bearer {token}"
 
 
 @pytest.fixture
