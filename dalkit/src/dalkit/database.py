@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Self
 
 import asyncpg
@@ -62,25 +62,35 @@ class Database:
     async def __aenter__(self) -> Self:
         try:
             async with AsyncExitStack() as stack:
-                await self._enter(stack)
+                if self._is_own:
+                    self._make_engines(stack)
+                stack.enter_context(observe(self.dal))
+                stack.push_async_callback(self._stop)
+                if self._is_own:
+                    if self.dal.engines and not await self._reflect():
+                        self._reflect_in_background()
+                    stack.enter_context(tuned_gc())
                 self._stack = stack.pop_all()
         except (EntityMismatch, UnknownSchema) as error:
             await _end_the_server(str(error))
             raise
         return self
 
-    async def _enter(self, stack: AsyncExitStack) -> None:
-        if self._is_own:
-            await stack.enter_async_context(_engines(self.dal, self._settings))
-        stack.enter_context(observe(self.dal))
-        stack.push_async_callback(self._stop)
-        if self._is_own:
-            if self.dal.engines and not await self._reflect():
-                self._reflect_in_background()
-            stack.enter_context(tuned_gc())
-
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    def _make_engines(self, stack: AsyncExitStack) -> None:
+        """Give the tables the configured engines; nothing is connected."""
+        settings, replica = self._settings, None
+        if settings.database_url is None:
+            log.warning("DATABASE_URL is not set: what needs the database answers 503.")
+            return
+        engine = engine_from(settings)
+        stack.push_async_callback(engine.dispose)
+        if settings.database_read_url is not None:
+            replica = engine_from(settings, url=settings.database_read_url.get_secret_value())
+            stack.push_async_callback(replica.dispose)
+        self.dal.use(engine, replica=replica, schemas=settings.database_schemas or None)
 
     async def problem(self) -> str:
         """Return why the service cannot work with its database; empty when it can.
@@ -131,23 +141,22 @@ class Database:
                 self._say(log.warning, NOT_READY, reason=f"{address(url)}: {behind}")
                 return False
             await self.dal.refresh()
-        except DatabaseUnreachable as error:
-            self._say(log.warning, NOT_READY, reason=str(error))
-            return False
         except (OSError, SQLAlchemyError) as error:
-            self._say(log.warning, NOT_READY, reason=unreachable(error, url) or str(error))
+            told = None if isinstance(error, DatabaseUnreachable) else unreachable(error, url)
+            self._say(log.warning, NOT_READY, reason=told or str(error))
             return False
         self._revision = revision
+        newer = _newer(revision)
         try:
             check_entities(self.dal, self._entities)
         except EntityMismatch as error:
-            if not _newer(revision):
+            if not newer:
                 raise
             self._say(log.error, str(error))
-            return True
-        if _newer(revision):
-            event = "The schema is newer than this code, and the models fit it."
-            log.warning(event, revision=revision, expected=head_revision())
+        else:
+            if newer:
+                event = "The schema is newer than this code, and the models fit it."
+                log.warning(event, revision=revision, expected=head_revision())
         return True
 
     def _reflect_in_background(self) -> None:
@@ -209,24 +218,6 @@ async def _ask_revision(url: URL) -> str | None:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnreachable(unreachable(error, url) or str(error)) from error
     return ", ".join(sorted(row["version_num"] for row in rows)) or None
-
-
-@asynccontextmanager
-async def _engines(dal: DataAccessLayer, settings: Settings) -> AsyncIterator[None]:
-    """Give `dal` the configured engines, and dispose of them at the end; nothing is connected."""
-    if settings.database_url is None:
-        log.warning("DATABASE_URL is not set: every request that needs the database answers 503.")
-        yield
-        return
-    async with AsyncExitStack() as stack:
-        engine = engine_from(settings)
-        stack.push_async_callback(engine.dispose)
-        replica = None
-        if settings.database_read_url is not None:
-            replica = engine_from(settings, url=settings.database_read_url.get_secret_value())
-            stack.push_async_callback(replica.dispose)
-        dal.use(engine, replica=replica, schemas=settings.database_schemas or None)
-        yield
 
 
 async def _end_the_server(sentence: str) -> None:

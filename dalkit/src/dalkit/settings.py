@@ -181,22 +181,22 @@ class Settings(BaseSettings):
     @field_validator("database_url", "database_read_url")
     @classmethod
     def _check_database_url(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        name = str(info.field_name).upper()
+        name, here = str(info.field_name).upper(), info.data.get("environment")
         if url is None and (name == "DATABASE_READ_URL" or not _is_public(info)):
             return url
         parsed = async_url(url.get_secret_value() if url else "postgresql://")
         if _is_public(info) and (parsed.password or "").lower() in PLACEHOLDERS:
-            raise ValueError(f"{name} has no password of its own; {_here(info)} needs a real one.")
+            raise ValueError(f"{name} has no password of its own; {here} needs a real one.")
         if _is_public(info) and parsed.query.get("ssl") not in ENCRYPTED:
-            raise ValueError(f"{name} is not encrypted; {_here(info)} needs ?sslmode=verify-full.")
+            raise ValueError(f"{name} is not encrypted; {here} needs ?sslmode=verify-full.")
         return url
 
     @field_validator("auth0_domain", "auth0_audience", "auth0_dev_issuer")
     @classmethod
     def _check_auth0(cls, value: str | None, info: ValidationInfo) -> str | None:
-        name = str(info.field_name).upper()
+        name, here = str(info.field_name).upper(), info.data.get("environment")
         if name == "AUTH0_DEV_ISSUER" and value and _is_public(info):
-            raise ValueError(f"{name} is set in {_here(info)}: unset it, or anyone may log in.")
+            raise ValueError(f"{name} is set in {here}: unset it, or anyone may log in.")
         given: dict[str, Any] = {"domain": "", "dev_issuer": None, "audience": "", "client_id": ""}
         given["client_id"] = info.data.get("auth0_client_id", "")
         given[name.removeprefix("AUTH0_").lower()] = value
@@ -260,10 +260,6 @@ def _describe(problem: Any) -> str:
 
 def _is_public(info: ValidationInfo) -> bool:
     return info.data.get("environment") in PUBLIC
-
-
-def _here(info: ValidationInfo) -> str:
-    return str(info.data["environment"])
 
 
 def _shown(value: str) -> str:

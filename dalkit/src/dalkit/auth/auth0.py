@@ -4,7 +4,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -27,16 +26,6 @@ REFUSALS = {
     "403": "The access token lacks a scope or a claim",
     "503": "The issuer's keys cannot be fetched; see `Retry-After`",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What a token proved: valid before `expires` (Unix time) while the issuer still has `key`."""
-
-    user: User
-    kid: str
-    key: RSAPublicKey
-    expires: float
 
 
 class Auth0:
@@ -67,7 +56,9 @@ class Auth0:
         self.audience, self.org_id, self.client_id = api_audience, org_id or None, client_id
         self.for_development = bool(dev_issuer)
         self._user_model = user_model
-        self._verified: dict[bytes, Verified] = {}  # by digest: the tokens are not kept
+        # What tokens proved until when (Unix time), while the issuer still has the key. By digest:
+        # the tokens are not kept.
+        self._verified: dict[bytes, tuple[User, float, str, RSAPublicKey]] = {}
         self._cache_size = cache_size
         self._client: httpx.AsyncClient | None = None
         self.keys = SigningKeys(self._fetch, clock=clock)
@@ -138,17 +129,18 @@ class Auth0:
     async def verify(self, token: str) -> User:
         """Return the user; raises InvalidToken (401), KeysUnavailable (503) or Refusal (403)."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        known = self._verified.get(digest)
-        # Asking for the key each time lets go of a token whose key the issuer has removed.
-        if known and time.time() < known.expires and await self.keys.get(known.kid) is known.key:
-            return known.user
+        if known := self._verified.get(digest):
+            user, expires, kid, key = known
+            # Asking for the key each time lets go of a token whose key the issuer has removed.
+            if time.time() < expires and await self.keys.get(kid) is key:
+                return user
         kid = read_key_id(token)
-        key = await self.keys.get(kid)
-        if key is None:
+        found = await self.keys.get(kid)
+        if found is None:
             raise InvalidToken("key is not the issuer's")
-        claims = verified_claims(token, key, self.audience, self.issuer)
+        claims = verified_claims(token, found, self.audience, self.issuer)
         user = self._user(claims)
-        self._verified[digest] = Verified(user, kid, key, int(claims["exp"]) + LEEWAY)
+        self._verified[digest] = user, int(claims["exp"]) + LEEWAY, kid, found
         while len(self._verified) > self._cache_size:  # the oldest leaves first
             del self._verified[next(iter(self._verified))]
         return user

@@ -40,8 +40,8 @@ IMPORTS = {
     "UUID": "from uuid import UUID",
 }
 OWN = {"NAMING_CONVENTION", "metadata", "outside", "pg", "sa", *IMPORTS}
-_DATES = {date, datetime, time, timedelta}
-_PYTHON_TYPES = _DATES | {bool, bytes, float, int, str, Decimal, UUID}
+_PYTHON_TYPES = {kind: kind.__name__ for kind in (bool, bytes, float, int, str, Decimal, UUID)}
+_DATES = {kind: f"dt.{kind.__name__}" for kind in (date, datetime, time, timedelta)}
 _FOREIGN_KEY_OPTIONS = ("ondelete", "onupdate", "deferrable", "initially", "match")
 
 Key = tuple[str | None, str]  # the schema of a table, None being the default, and its name
@@ -219,13 +219,12 @@ class _Module:
     def _index_columns(self, item: Any, keys: dict[str, str]) -> Iterator[str]:
         quote = self._inspector.dialect.identifier_preparer.quote
         for name in item.get("expressions", item["column_names"]):
-            order = " ".join(item.get("column_sorting", {}).get(name, ()))
+            order = " ".join(item.get("column_sorting", {}).get(name, ())).replace("_", " ").upper()
             is_column = name in item["column_names"]
             if is_column and not order:
                 yield repr(keys[name])
             else:
-                expression = quote(name) if is_column else name
-                yield _text(f"{expression} {order.replace('_', ' ').upper()}".rstrip())
+                yield _text(f"{quote(name) if is_column else name} {order}".rstrip())
 
 
 def _column(column: Any, attribute: str, *, is_key: bool) -> str:
@@ -254,7 +253,7 @@ def _is_attribute(name: str) -> bool:
     if name != _identifier(name) or keyword.iskeyword(name) or name.startswith("__"):
         return False
     # A column called `bytes` would stand for the type in the annotations below it.
-    taken = OWN | {"list", *(kind.__name__ for kind in _PYTHON_TYPES - _DATES)}
+    taken = OWN | {"list", *_PYTHON_TYPES.values()}
     return name not in taken and not hasattr(TypedColumns, name)
 
 
@@ -326,8 +325,6 @@ def _python_type(kind: TypeEngine[Any]) -> str:
         case pg.DOMAIN():
             return _python_type(kind.data_type)
     try:
-        value = kind.python_type
+        return (_PYTHON_TYPES | _DATES).get(kind.python_type, "Any")
     except NotImplementedError:
         return "Any"
-    name = f"dt.{value.__name__}" if value in _DATES else value.__name__
-    return name if value in _PYTHON_TYPES else "Any"
