@@ -223,7 +223,10 @@ async def differences(url: str, text: str, folder: Path) -> object:
 
 
 def run_ruff(*arguments: str) -> None:
-    run([sys.executable, "-m", "ruff", "--config", str(PROJECT / "pyproject.toml"), *arguments])
+    """With a service's rules, to which dalkit is one of the libraries."""
+    rules = [str(PROJECT / "pyproject.toml"), "lint.isort.known-first-party = []"]
+    known = [option for rule in rules for option in ("--config", rule)]
+    run([sys.executable, "-m", "ruff", *known, *arguments])
 
 
 def run(command: list[str]) -> None:

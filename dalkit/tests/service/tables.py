@@ -10,9 +10,8 @@ from decimal import Decimal
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
-
 from dalkit.schema import NAMING_CONVENTION
+from sqlalchemy.dialects import postgresql as pg
 
 metadata = sa.MetaData(naming_convention=NAMING_CONVENTION, info={"revision": "0001"})
 

@@ -110,11 +110,11 @@ class _Module:
         body += "".join(self._class(*key)[1] for key in self._views)
         used = [line for name, line in IMPORTS.items() if re.search(rf"\[{name}\b", body)]
         dialect = ["from sqlalchemy.dialects import postgresql as pg"] if "pg." in body else []
-        imports = [*used, "", "import sqlalchemy as sa", *dialect, ""]
-        own = "from dalkit.schema import NAMING_CONVENTION\n"
+        own = ["import sqlalchemy as sa", "from dalkit.schema import NAMING_CONVENTION"]
+        imports = [*used, "", *own, *dialect, ""]
         info = repr({"revision": self._revision or ""})
         made = _call("sa.MetaData", naming_convention="NAMING_CONVENTION", info=info)
-        head = "\n".join([DOCSTRING, *imports, own, f"metadata = {made}", ""])
+        head = "\n".join([DOCSTRING, *imports, f"metadata = {made}", ""])
         return head + "".join(self._stubs()) + body
 
     def _stubs(self) -> Iterator[str]:
