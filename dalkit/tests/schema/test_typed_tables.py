@@ -224,9 +224,9 @@ async def differences(url: str, text: str, folder: Path) -> object:
 
 def run_ruff(*arguments: str) -> None:
     """With a service's rules, to which dalkit is one of the libraries."""
-    rules = [str(PROJECT / "pyproject.toml"), "lint.isort.known-first-party = []"]
-    known = [option for rule in rules for option in ("--config", rule)]
-    run([sys.executable, "-m", "ruff", *known, *arguments])
+    order = 'lint.isort = { known-first-party = [], known-third-party = ["dalkit"] }'
+    config = ["--config", str(PROJECT / "pyproject.toml"), "--config", order]
+    run([sys.executable, "-m", "ruff", *config, *arguments])
 
 
 def run(command: list[str]) -> None:
