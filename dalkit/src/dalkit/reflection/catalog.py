@@ -5,15 +5,14 @@ expression comes out qualified, so that the answer is the same under any search_
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
-from sqlalchemy import DDL, Executable, Row, text
+from sqlalchemy import DDL, Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .relation import Relation, Rows
 
 _RELATIONS = """
 select c.oid, n.nspname::text as schema, c.relname::text as name,
@@ -141,43 +140,11 @@ where x.indrelid = any(cast(:oids as oid[]))
 order by x.indrelid, i.relname
 """
 
-Rows = Sequence[Row[Any]]
-#: Names of a relation's columns by their number.
-Names = Mapping[int, str]
-
 #: Executed as DDL, because that also makes SQLAlchemy's dialect forget, on every connection of the
 #: engine, the statements and types that asyncpg prepared before: they may have changed.
 _PREPARE: Executable = DDL(  # type: ignore[no-untyped-call]
     "SELECT set_config('search_path', '', true), set_config('jit', 'off', true)"
 )
-
-
-@dataclass
-class Relation:
-    """A table, view, materialized view, foreign table or partition, and its rows of the catalog."""
-
-    oid: int
-    schema: str
-    name: str
-    kind: str
-    comment: str | None
-    #: The table that this is a partition of, at the top.
-    root: int | None
-    columns: Rows = ()
-    constraints: Rows = ()
-    indexes: Rows = ()
-    #: Those that are no tables of their own here; only their indexes are read.
-    partitions: list["Relation"] = field(default_factory=list)
-
-    @property
-    def qualified(self) -> str:
-        """`schema.name`."""
-        return f"{self.schema}.{self.name}"
-
-    @cached_property
-    def names(self) -> Names:
-        """The names of its columns by their number."""
-        return {row.number: row.name for row in self.columns}
 
 
 async def read_relations(

@@ -4,15 +4,16 @@ import gc
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import MetaData, PrimaryKeyConstraint, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..errors import UnknownColumn, UnknownSchema, UnknownTable
-from .catalog import Relation, read_catalog, read_relations
+from .catalog import read_catalog, read_relations
 from .columns import ColumnTypes
-from .tables import ColumnsByConstraint, TableBuilder, UniqueKey, columns_by_constraint, unique_keys
+from .relation import Relation, UniqueKey
+from .tables import TableBuilder
 
 Only = Sequence[str] | Callable[[str], bool] | None
 ViewKeys = Mapping[str, Sequence[str]]
@@ -95,16 +96,12 @@ class Reflection:
         self._schemas = schemas
         self._builder = builder
         self._lock = RLock()
-        self._rows = {one.oid: one for one in relations}  # those that are not built yet
-        self._built: dict[int, Table] = {}
-        #: The keys of a relation, and the columns of constraints by its and its partitions' names.
-        self._keys: dict[int, tuple[list[UniqueKey], dict[str, ColumnsByConstraint]]] = {}
+        self._by_oid = {one.oid: one for one in relations}
         #: Those of the default schema by `name`, and all of them by `schema.name`.
-        self._oids = {one.name: one.oid for one in relations if one.schema == default_schema}
-        self._oids |= {one.qualified: one.oid for one in relations}
+        self._relations = {one.name: one for one in relations if one.schema == default_schema}
+        self._relations |= {one.qualified: one for one in relations}
         #: The tables that partitions belong to, by `schema.name` of the partition.
-        self._roots = {one.qualified: one.root for one in partitions}
-        self._tables: dict[str, Table] = {}
+        self._roots = {one.qualified: self._by_oid[one.root or 0] for one in partitions}
 
     @property
     def metadata(self) -> MetaData:
@@ -121,25 +118,26 @@ class Reflection:
     def built(self) -> Collection[str]:
         """The names of these tables."""
         with self._lock:
-            return [name for name, oid in self._oids.items() if oid in self._built]
+            return [name for name, one in self._relations.items() if one.table is not None]
 
     def get_table(self, name: str) -> Table:
         """The table of this name or `schema.name`; raises UnknownTable."""
-        table = self._tables.get(name)
-        if table is None:
-            oid = self._oid(name)
-            self._build([oid])
-            table = self._tables[name] = self._built[oid]
-        return table
+        relation = self._relation(name)
+        if relation.table is None:
+            self._build([relation])
+        return cast(Table, relation.table)
 
     def build(self, names: Iterable[str] | None) -> None:
         """Build these, or all, before they are asked for; what is not there is passed over."""
-        oids = None if names is None else [self._oids[name] for name in names if name in self._oids]
-        self._build(oids)
+        known = self._relations
+        self._build(
+            self._by_oid.values() if names is None else [known[n] for n in names if n in known]
+        )
 
     def unique_keys(self, name: str) -> Sequence[UniqueKey]:
         """Every unique key and exclusion constraint of a table; raises UnknownTable."""
-        return self._keys_of(self._oid(name))[0]
+        with self._lock:
+            return self._relation(name).unique_keys
 
     def constraint_columns(
         self, constraint: str, table: str, schema: str | None = None
@@ -149,61 +147,52 @@ class Reflection:
         PostgreSQL's errors name the partition, and its own index, for a partitioned table.
         """
         name = f"{schema or self._default_schema}.{table}"
-        oid = self._roots.get(name) or self._oids.get(name)
-        found = self._keys_of(oid)[1].get(name, {}) if oid else {}
+        relation = self._roots.get(name) or self._relations.get(name)
+        with self._lock:
+            found = relation.columns_by_constraint.get(name, {}) if relation else {}
         return found.get(constraint, ())
 
-    def _oid(self, name: str) -> int:
+    def _relation(self, name: str) -> Relation:
         try:
-            return self._oids[name]
+            return self._relations[name]
         except KeyError:
-            raise UnknownTable(name, self._oids, self._schemas) from None
+            raise UnknownTable(name, self._relations, self._schemas) from None
 
-    def _keys_of(self, oid: int) -> tuple[list[UniqueKey], dict[str, ColumnsByConstraint]]:
-        """These need no table to be built."""
-        if oid not in self._keys:
-            with self._lock:
-                if oid not in self._keys:
-                    rows = self._rows[oid]
-                    self._keys[oid] = unique_keys(rows), columns_by_constraint(rows)
-        return self._keys[oid]
-
-    def _build(self, oids: Iterable[int] | None) -> None:
-        """Build these, or all, unless they are built already."""
+    def _build(self, relations: Iterable[Relation]) -> None:
         with self._lock, collector_paused():
-            wanted = self._with_targets(list(self._rows) if oids is None else oids)
+            wanted = self._with_targets(relations)
             tables = self._in_one_step(wanted)
-            for oid in wanted:
-                self._keys_of(oid)
-                del self._rows[oid]
-            self._built.update(tables)
+            for relation in wanted:
+                relation.forget_rows()
+                relation.table = tables[relation.oid]
 
-    def _with_targets(self, oids: Iterable[int]) -> list[int]:
+    def _with_targets(self, relations: Iterable[Relation]) -> list[Relation]:
         """Those that are not built yet, and all that foreign keys lead to from there."""
-        wanted: dict[int, None] = {}
-        waiting = list(oids)[::-1]
+        wanted: dict[int, Relation] = {}
+        waiting = list(relations)[::-1]
         while waiting:
-            oid = waiting.pop()
-            if oid in self._rows and oid not in wanted:
-                wanted[oid] = None
-                waiting += [row.target for row in self._rows[oid].constraints if row.kind == "f"]
-        return list(wanted)
+            one = waiting.pop()
+            if one.table is None and one.oid not in wanted:
+                wanted[one.oid] = one
+                targets = (row.target for row in one.constraints if row.kind == "f")
+                waiting += [self._by_oid[target] for target in targets if target in self._by_oid]
+        return list(wanted.values())
 
-    def _in_one_step(self, oids: Iterable[int]) -> dict[int, Table]:
+    def _in_one_step(self, relations: Iterable[Relation]) -> dict[int, Table]:
         """The tables of these relations; when one cannot be built, the MetaData is as before."""
-        metadata = self._builder.metadata
+        metadata, builder = self._builder.metadata, self._builder
         before = set(metadata.tables)
         tables, made = {}, []
         try:
-            for oid in oids:
-                table = self._builder.declared(self._rows[oid])
+            for relation in relations:
+                table = builder.declared(relation)
                 if table is None:
-                    table = self._builder.table(self._rows[oid])
-                    made.append(oid)
-                tables[oid] = table
+                    table = builder.table(relation)
+                    made.append(relation)
+                tables[relation.oid] = table
             # Only now, because foreign keys may lead anywhere, in a circle too.
-            for oid in made:
-                self._builder.add_foreign_keys(tables[oid], self._rows[oid])
+            for relation in made:
+                builder.add_foreign_keys(tables[relation.oid], relation)
         except BaseException:
             for name in metadata.tables.keys() - before:
                 metadata.remove(metadata.tables[name])

@@ -1,8 +1,6 @@
-"""SQLAlchemy tables and their keys, from the rows of the catalog."""
+"""SQLAlchemy tables, from the rows of the catalog."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,13 +8,11 @@ from sqlalchemy import Column, Constraint, Row, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import BLANK_SCHEMA, conv
 
-from .catalog import Names, Relation
 from .columns import ColumnTypes, add_columns, sql
+from .relation import Names, Relation, elements
 
 #: The columns of one table by their number.
 NumberedColumns = dict[int, Column[Any]]
-#: The names of the columns of each constraint and unique index of one table.
-ColumnsByConstraint = Mapping[str, tuple[str, ...]]
 
 _ACTIONS = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 _DESC, _NULLS_FIRST = 1, 2  # the bits of pg_index.indoption
@@ -128,15 +124,15 @@ def _deferral(row: Row[Any]) -> dict[str, Any]:
 
 def _index(row: Row[Any], columns: NumberedColumns, names: Names) -> sa.Index:
     """An index that belongs to no constraint."""
-    elements = []
+    parts = []
     for number, text, option, class_ in zip(
-        row.keys[: row.key_count], _elements(row, names), row.options, row.classes, strict=True
+        row.keys[: row.key_count], elements(row, names), row.options, row.classes, strict=True
     ):
         if number and not class_:
-            elements.append(_ordered(columns[number], option))
+            parts.append(_ordered(columns[number], option))
         else:  # SQLAlchemy would put an operator class after DESC
             expression = _quote(text) if number else text
-            elements.append(_ordered(sql(f"{expression} {class_ or ''}".strip()), option))
+            parts.append(_ordered(sql(f"{expression} {class_ or ''}".strip()), option))
     options: dict[str, Any] = {
         "postgresql_include": [names[number] for number in row.keys[row.key_count :]],
         "postgresql_using": row.method if row.method != "btree" else None,
@@ -144,7 +140,7 @@ def _index(row: Row[Any], columns: NumberedColumns, names: Names) -> sa.Index:
         "postgresql_where": row.predicate and sql(row.predicate),
     }
     given = {name: value for name, value in options.items() if value not in (None, False, [])}
-    return sa.Index(conv(row.name), *elements, unique=row.is_unique, **given)
+    return sa.Index(conv(row.name), *parts, unique=row.is_unique, **given)
 
 
 def _ordered(element: Any, option: int) -> Any:
@@ -154,90 +150,3 @@ def _ordered(element: Any, option: int) -> Any:
     if descending == first:
         return ordered
     return sa.nulls_first(ordered) if first else sa.nulls_last(ordered)
-
-
-@dataclass(frozen=True)
-class UniqueKey:
-    """A primary key, a unique or exclusion constraint, or a unique index."""
-
-    name: str
-    #: The SQL of what is not a column but an expression.
-    columns: tuple[str, ...]
-    is_primary: bool = False
-    #: Whether equal values exclude each other; not so for an exclusion constraint (&&, <>, ...).
-    is_unique: bool = True
-    has_expressions: bool = False
-    #: The WHERE of a partial index, empty when it holds for all rows.
-    predicate: str = ""
-    nulls_not_distinct: bool = False
-    #: Why PostgreSQL refuses it as a conflict target, empty when it does not.
-    obstacle: str = ""
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether its columns alone are a conflict target."""
-        return not (self.obstacle or self.predicate or self.has_expressions)
-
-
-def unique_keys(relation: Relation) -> list[UniqueKey]:
-    """The unique keys and exclusion constraints of one relation."""
-    return [
-        UniqueKey(
-            name=row.name,
-            columns=_elements(row, relation.names),
-            is_primary=row.is_primary,
-            is_unique=row.is_unique,
-            has_expressions=row.expressions is not None,
-            predicate=row.predicate or "",
-            nulls_not_distinct=row.nulls_not_distinct,
-            obstacle=_obstacle(row),
-        )
-        for row in relation.indexes
-        if row.is_unique or row.is_exclusion
-    ]
-
-
-def _elements(row: Row[Any], names: Names) -> tuple[str, ...]:
-    """The columns and expressions of an index, without the columns it only INCLUDEs."""
-    texts = row.expressions or [None] * row.key_count
-    return tuple(
-        text or names.get(number, "")
-        for number, text in zip(row.keys[: row.key_count], texts, strict=True)
-    )
-
-
-def _obstacle(row: Row[Any]) -> str:
-    """See infer_arbiter_indexes() in PostgreSQL's plancat.c."""
-    obstacles = {
-        "it is temporal (WITHOUT OVERLAPS)": row.is_exclusion and row.is_unique,
-        "it is an exclusion constraint": row.is_exclusion,
-        "it is deferrable": not row.is_immediate,
-        "its index is not valid (REINDEX it, or attach all partitions)": not row.is_valid,
-    }
-    return next((why for why, holds in obstacles.items() if holds), "")
-
-
-def columns_by_constraint(relation: Relation) -> dict[str, ColumnsByConstraint]:
-    """The columns that an error means when it names a constraint, by qualified name of its table.
-
-    For partitions too: errors name them instead of the table, and their own indexes.
-    """
-    names = relation.names
-    found = {row.name: tuple(names[key] for key in row.keys) for row in relation.constraints}
-    for row in relation.indexes:
-        if row.is_unique or row.is_exclusion:
-            found.setdefault(row.name, _columns_of_index(row, names))
-    by_oid = {row.oid: row.name for row in relation.indexes}
-    by_table: dict[str, ColumnsByConstraint] = {relation.qualified: found}
-    for part in relation.partitions:
-        renamed = ((row.name, by_oid.get(row.root, "")) for row in part.indexes)
-        own = {new: found[old] for new, old in renamed if old in found}
-        by_table[part.qualified] = {**found, **own}
-    return by_table
-
-
-def _columns_of_index(row: Row[Any], names: Names) -> tuple[str, ...]:
-    """Its columns and those that its expressions name."""
-    in_texts = set(re.findall(r"\w+", " ".join(filter(None, row.expressions or []))))
-    keys = row.keys[: row.key_count]
-    return tuple(name for number, name in names.items() if name in in_texts or number in keys)
