@@ -38,11 +38,9 @@ class UnknownTable(KeyError):
     """No reflected table or view has this name; a KeyError, as `metadata.tables` raises."""
 
     def __init__(self, name: str, known: Iterable[str], schemas: Iterable[str]) -> None:
-        message = f"No table {name!r}."
-        matches = _near(name, sorted(known))
-        if matches:
-            message += f" Did you mean {' or '.join(map(repr, matches))}?"
-        super().__init__(f"{message} Reflected schemas: {', '.join(schemas)}.")
+        matches = " or ".join(map(repr, _near(name, sorted(known))))
+        hint = f" Did you mean {matches}?" if matches else ""
+        super().__init__(f"No table {name!r}.{hint} Reflected schemas: {', '.join(schemas)}.")
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError's own is the repr() of it

@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from functools import partial
 from typing import Any
 
@@ -42,9 +42,6 @@ def create_engine(
     lock_timeout: float = 0,
     idle_in_transaction_timeout: float = 0,
     pgbouncer: bool = False,
-    json_serializer: Callable[[Any], str] = dumps,
-    json_deserializer: Callable[[str], Any] = loads,
-    echo: bool = False,
     application_name: str | None = None,
     connect_args: dict[str, Any] | None = None,
     **extra: Any,
@@ -55,7 +52,7 @@ def create_engine(
     `statement_timeout` and some seconds is given up, also when the network is silent. The pool
     never grows beyond `pool_size` and never pings: a request waits `pool_timeout` for a
     connection, then sqlalchemy.exc.TimeoutError. `pgbouncer` is for transaction mode. `extra` goes
-    to SQLAlchemy. Raises DatabaseUrlError.
+    to SQLAlchemy, a `json_serializer` for example. Raises DatabaseUrlError.
     """
     seconds = {
         "statement_timeout": statement_timeout,
@@ -79,10 +76,8 @@ def create_engine(
     engine = create_async_engine(
         parsed,
         connect_args=arguments | (connect_args or {}),
-        json_serializer=json_serializer,
-        json_deserializer=json_deserializer,
-        echo=echo,
-        **{"hide_parameters": True, **extra},  # an exception's text is logged
+        # Parameters are hidden because an exception's text is logged.
+        **{"json_serializer": dumps, "json_deserializer": loads, "hide_parameters": True, **extra},
     )
     event.listen(engine.sync_engine, "checkout", refuse_closed)
     if pgbouncer:

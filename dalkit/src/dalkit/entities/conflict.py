@@ -33,12 +33,11 @@ def target_of(tx: TransactionManager, table: Table, constraint: str) -> Target:
     deferrable, temporal, an exclusion constraint, an index that is not valid.
     """
     known = tx.dal.unique_keys(table)
-    if constraint not in known:
+    if (key := known.get(constraint)) is None:
+        names = ", ".join(sorted(known)) or "none"
         raise LookupError(
-            f"No unique constraint {constraint!r} on {table.fullname}. "
-            f"There are: {', '.join(sorted(known)) or 'none'}."
+            f"No unique constraint {constraint!r} on {table.fullname}. There are: {names}."
         )
-    key = known[constraint]
     if key.obstacle:
         raise LookupError(
             f"{constraint!r} on {table.fullname} cannot be a conflict target: {key.obstacle}."
@@ -74,18 +73,15 @@ def on_conflict(
     returned.
     """
     columns = new.table.c
-    elements: list[Any] = [
-        name if name in columns else literal_column(name) for name in target.elements
-    ]
-    where: Any = literal_column(target.where) if target.where else None
+    key: dict[str, Any] = {
+        "index_elements": [n if n in columns else literal_column(n) for n in target.elements],
+        "index_where": literal_column(target.where) if target.where else None,
+    }
     if update is None:
-        return new.on_conflict_do_nothing(index_elements=elements, index_where=where)
+        return new.on_conflict_do_nothing(**key)
     same = [name for name in target.elements if name in columns] or names
-    return new.on_conflict_do_update(
-        index_elements=elements,
-        index_where=where,
-        set_={name: new.excluded[name] for name in update or same[:1]},
-    )
+    changes = {name: new.excluded[name] for name in update or same[:1]}
+    return new.on_conflict_do_update(set_=changes, **key)
 
 
 def returning_created(statement: AnyInsert, dialect: Dialect) -> ReturningInsert[Any]:
