@@ -5,12 +5,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2b
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, or_, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, or_, tuple_
 
-from ..data.statements import column, unlimited
+from ..data.statements import unlimited
 from ..types import Int64, Text
 
 DIGEST_SIZE = 6
@@ -23,12 +23,6 @@ class Key(NamedTuple):
     column: ColumnElement[Any]
     name: str
     descending: bool
-
-    @classmethod
-    def of(cls, source: FromClause, text: str) -> Self:
-        """The key written as `name` or `-name`; raises UnknownColumn."""
-        name = text.removeprefix("-")
-        return cls(column(source, name), name, text.startswith("-"))
 
     @property
     def nullable(self) -> bool:

@@ -149,10 +149,10 @@ class FilterModel(BaseModel):
             unique = tuple(source.primary_key.columns.keys())
         if not unique:
             raise TypeError(f"{cls.__name__} needs tie_break = ('id',), or other unique columns.")
-        keys = [Key.of(source, part) for part in order_by.split(",") if part]
-        descending = bool(keys) and keys[-1].descending
-        named = {key.name for key in keys}
-        return keys + [Key(source.c[n], n, descending) for n in unique if n not in named]
+        named = [(one.removeprefix("-"), one.startswith("-")) for one in order_by.split(",") if one]
+        last = bool(named) and named[-1][1]
+        named += [(name, last) for name in unique if name not in dict(named)]
+        return [Key(column(source, name), name, descending) for name, descending in named]
 
 
 class QueryModel(FilterModel):

@@ -178,12 +178,10 @@ async def read_catalog(
         for part in partitions:
             by_oid[part.root or 0].partitions.append(part)
         by_relation = attrgetter("relation")  # the statements order their rows by it
-        for oid, rows in groupby(columns, by_relation):
-            by_oid[oid].columns = list(rows)
-        for oid, rows in groupby(constraints, by_relation):
-            by_oid[oid].constraints = list(rows)
-        for oid, rows in groupby(indexes, by_relation):
-            by_oid[oid].indexes = list(rows)
+        read = {"columns": columns, "constraints": constraints, "indexes": indexes}
+        for name, rows in read.items():
+            for oid, group in groupby(rows, by_relation):
+                setattr(by_oid[oid], name, list(group))
 
     await asyncio.to_thread(hand_out)  # requests go on while a large schema is read again
     return types
