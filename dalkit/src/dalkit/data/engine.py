@@ -103,7 +103,7 @@ def engine_options(config: object) -> dict[str, Any]:
     They are `database_url`, `database_pool_size` and so on, and all of `sqlalchemy` when there is
     such a part, with `url` in it; what is None is left out. The config is never changed.
     """
-    names = ("url", *(create_engine.__kwdefaults__ or {}))
+    names = ("url", *(create_engine.__kwdefaults__ or {}))  # the keyword arguments
     options = {name: config_value(config, f"database_{name}") for name in names}
     nested = config_value(config, "sqlalchemy")
     if nested is not None:

@@ -95,13 +95,10 @@ class Checkout:
         pool = self._pool
         if not isinstance(pool, QueuePool) or not pool.checkedin():
             return None
-        events: Any = pool.dispatch  # a listener wants to know of all that leave and return
-        if (
-            len(events.checkout) > self._own_listeners
-            or events.reset
-            or pool._pre_ping
-            or pool.echo
-        ):
+        # Whether somebody wants to know of all connections that leave the pool or return.
+        events: Any = pool.dispatch
+        is_watched = len(events.checkout) > self._own_listeners or events.reset or pool.echo
+        if is_watched or pool._pre_ping:
             return None
         entry: Any = pool._do_get()
         try:

@@ -137,9 +137,10 @@ def _index(row: Row[Any], columns: NumberedColumns, names: Names) -> sa.Index:
         "postgresql_include": [names[number] for number in row.keys[row.key_count :]],
         "postgresql_using": row.method if row.method != "btree" else None,
         "postgresql_nulls_not_distinct": row.nulls_not_distinct,
-        "postgresql_where": row.predicate and sql(row.predicate),
     }
-    given = {name: value for name, value in options.items() if value not in (None, False, [])}
+    given = {name: value for name, value in options.items() if value}
+    if row.predicate:
+        given["postgresql_where"] = sql(row.predicate)
     return sa.Index(conv(row.name), *parts, unique=row.is_unique, **given)
 
 
