@@ -52,7 +52,7 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
             bool, typer.Option("--check", help="Only compare; 1 if it differs.")
         ] = False,
     ) -> None:
-        """Write the typed tables from the migrated database."""
+        """Write the typed tables from the migrated database, formatted where ruff is installed."""
         program = _program(context)
         text = run(_render(settings()))
         if text is None:

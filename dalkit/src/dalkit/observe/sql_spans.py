@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from time import time_ns
 from typing import Any
 
@@ -52,14 +53,12 @@ class _Spans:
 
     def __init__(self, engine: AsyncEngine, tracer: Tracer) -> None:
         self.are_wanted = True
+        self.traced = partial(_TracedDriver, spans=self)
         self._tracer = tracer
         self._attribute = f"_span_{id(self)}"  # of SQLAlchemy's execution context
         self._about = {"db.system.name": "postgresql", "db.namespace": engine.url.database or ""}
         if engine.url.host:
             self._about["server.address"] = engine.url.host
-
-    def traced(self, driver: Any) -> "_TracedDriver":
-        return _TracedDriver(driver, self)
 
     @contextmanager
     def around(self, statement: str) -> Iterator[None]:

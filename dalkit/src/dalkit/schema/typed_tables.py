@@ -50,7 +50,7 @@ Key = tuple[str | None, str]  # the schema of a table, None being the default, a
 def render(connection: Connection, schemas: Iterable[str | None] = (None,)) -> str:
     """Return the module's text for the tables and views of `schemas`, None being the default.
 
-    Where ruff is installed it is formatted.
+    Where ruff is installed it is formatted; elsewhere it differs from a formatted file.
     """
     text = _Module(connection, schemas).text()
     if find_spec("ruff") is None:
