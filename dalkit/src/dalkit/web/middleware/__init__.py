@@ -1,10 +1,13 @@
 """What happens around every request: pure ASGI classes, listed outermost first in app.py."""
 
 from .access_log import AccessLogMiddleware
-from .body_limit import BodyLimitMiddleware
-from .head import HeadMiddleware
-from .headers import RequestIdMiddleware, SecurityHeadersMiddleware
-from .hosts import CorsMiddleware, TrustedHostsMiddleware
+from .bodies import BodyLimitMiddleware, HeadMiddleware
+from .headers import (
+    CorsMiddleware,
+    RequestIdMiddleware,
+    SecurityHeadersMiddleware,
+    TrustedHostsMiddleware,
+)
 from .server_error import ServerErrorMiddleware
 
 __all__ = [

@@ -8,7 +8,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...observe.logs import ACCESS
-from .hosts import PROBES
+from .headers import PROBES
 
 _LONGEST_PATH = 200
 
