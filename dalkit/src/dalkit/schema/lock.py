@@ -2,10 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import count
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -25,31 +24,17 @@ def migration_lock(connection: Connection, wait: float = LOCK_WAIT) -> Iterator[
     migrated is invisible to others until then. Otherwise it is held for the block, across the
     transactions of the single migrations. It can be taken again by the connection that has it.
     """
-    if connection.in_transaction():
-        _wait_for(connection, "pg_try_advisory_xact_lock", wait, nullcontext)
-        yield
-        return
-    _wait_for(connection, "pg_try_advisory_lock", wait, connection.begin)
-    try:
-        yield
-    finally:
-        connection.rollback()
-        with connection.begin():
-            connection.execute(text(f"SELECT pg_advisory_unlock({LOCK_KEY})"))
-
-
-def _wait_for(connection: Connection, function: str, wait: float, begin: Callable[[], Any]) -> None:
-    """Return when the lock is ours.
-
-    It asks again and again, in a transaction each: the other migration's CREATE INDEX CONCURRENTLY
-    waits for every transaction that had a snapshot, and so for a query that waits for the lock: a
-    deadlock. The pause is Postgres' too, as time.sleep would stop this connection's event loop.
-    """
+    is_callers = connection.in_transaction()
+    begin = nullcontext if is_callers else connection.begin
+    lock = text(f"SELECT pg_try_advisory{'_xact' if is_callers else ''}_lock({LOCK_KEY})")
     deadline = time.monotonic() + wait
+    # Asked again and again, in a transaction each: the other migration's CREATE INDEX CONCURRENTLY
+    # waits for every transaction that had a snapshot, and so for a query that waits for the lock: a
+    # deadlock. The pause is Postgres' too, as time.sleep would stop this connection's event loop.
     for attempt in count():
         with begin():
-            if connection.scalar(text(f"SELECT {function}({LOCK_KEY})")):
-                return
+            if connection.scalar(lock):
+                break
         if time.monotonic() >= deadline:
             raise SyncError(
                 f"Another migration of this database has been running for {wait:g} s. "
@@ -59,3 +44,10 @@ def _wait_for(connection: Connection, function: str, wait: float, begin: Callabl
             logger.info("Another migration is running: waiting for it.")
         with begin():
             connection.execute(text("SELECT pg_sleep(0.2)"))
+    try:
+        yield
+    finally:
+        if not is_callers:
+            connection.rollback()
+            with connection.begin():
+                connection.execute(text(f"SELECT pg_advisory_unlock({LOCK_KEY})"))
