@@ -58,10 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
             )
         os.environ[SERVER] = given
         return
-    stack = ExitStack()
-    keep = config.getoption("--keep-database")
-    project = find_project(config.rootpath)
-    server = stack.enter_context(cluster(project.data_dir) if keep else temporary_cluster())
+    stack, project = ExitStack(), find_project(config.rootpath)
+    is_kept = config.getoption("--keep-database")
+    server = stack.enter_context(cluster(project.data_dir) if is_kept else temporary_cluster())
     config.add_cleanup(stack.close)
     os.environ[SUPERUSER] = server.url("postgres")
     with suppress(asyncpg.DuplicateObjectError):  # with --keep-database
@@ -101,29 +100,17 @@ def superuser_url() -> URL | None:
 
 
 @pytest.fixture(scope="session")
-def keep_database(request: pytest.FixtureRequest) -> bool:
-    """Whether the test database is used as found and stays; `--keep-database`."""
-    return bool(request.config.getoption("--keep-database"))
-
-
-@pytest.fixture(scope="session")
-def run_migrations(request: pytest.FixtureRequest) -> bool:
-    """Whether the test database is migrated; not with `--no-migrations`."""
-    return not request.config.getoption("--no-migrations")
-
-
-@pytest.fixture(scope="session")
 async def test_database(
     anyio_backend: str,  # named, so that a test that is not async may ask for `app`, too
     server_url: URL,
     worker_id: str,
-    keep_database: bool,
-    run_migrations: bool,
+    pytestconfig: pytest.Config,
 ) -> AsyncIterator[str]:
     """A database of this worker, migrated."""
+    is_kept = pytestconfig.getoption("--keep-database")
     name = str(server_url.database) if worker_id == "master" else named(server_url, worker_id)
     try:
-        if not keep_database:
+        if not is_kept:
             await drop_database(server_url, name)
         await create_database(server_url, name)
     except pytest.skip.Exception as error:
@@ -133,13 +120,13 @@ async def test_database(
             pytrace=False,
         )
     url = _in(server_url, name)
-    if run_migrations:
+    if not pytestconfig.getoption("--no-migrations"):
         await sync({"database_url": url})
     before = await _count_rows(url)
     yield url
     assert await _count_rows(url) == before, "a test has left rows behind"
     assert not await _fetch(url, _IN_TRANSACTION), "a test has left a transaction open"
-    if not keep_database:
+    if not is_kept:
         await drop_database(server_url, name)
 
 
