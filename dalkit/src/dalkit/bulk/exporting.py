@@ -51,7 +51,7 @@ async def export(
     conn = await transaction.connection()
     await transaction.set_statement_timeout(statement_timeout)
     driver: asyncpg.Connection = await transaction.get_dbapi_connection()
-    sql = await with_literals(conn, statement)
+    sql = await _with_literals(conn, statement)
     options: dict[str, Any] = {}
     if is_csv := isinstance(file_format, Csv):
         options = file_format.options()
@@ -75,7 +75,6 @@ async def export(
 
 @asynccontextmanager
 async def _sink(target: Any) -> AsyncIterator[Sink]:
-    """What takes the pieces; those for a file are gathered and written in a thread."""
     if callable(target):
         yield target
         return
@@ -145,7 +144,7 @@ class ExportResponse(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def with_literals(conn: AsyncConnection, statement: Executable) -> str:
+async def _with_literals(conn: AsyncConnection, statement: Executable) -> str:
     """The SQL of `statement`; PostgreSQL itself writes its values as literals of their types.
 
     SQLAlchemy's literal_binds has no literals for many types (arrays, intervals, jsonb), and

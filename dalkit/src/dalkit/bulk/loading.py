@@ -106,15 +106,12 @@ async def load(
     async with transaction.savepoint():
         await transaction.set_statement_timeout(statement_timeout)
         staging = await create_staging(await transaction.connection(), like, names, columns)
-        async with aclosing(pieces(source, client_timeout, progress)) as taken:
+        async with aclosing(_pieces(source, client_timeout, progress)) as taken:
             form = file_format or CSV
             copied = await _copy(transaction, staging, taken, form, rows, statement_timeout)
         if after_copy is not None:
             await after_copy(transaction, staging)
-        statements = move(staging)
-        inserted, updated = await _move(
-            transaction, statements if isinstance(statements, Sequence) else [statements]
-        )
+        inserted, updated = await _move(transaction, move(staging))
     return Counts(copied, inserted, updated, max(copied - inserted - updated, 0))
 
 
@@ -134,7 +131,7 @@ def insert_from(staging: Table, table: Table, conflict: Sequence[str] = ()) -> I
 
 async def columns_of(source: Source, file_format: Format) -> list[str]:
     """The columns in the header, or the keys of the first line of JSON; raises BulkError."""
-    async with aclosing(pieces(source, CLIENT_TIMEOUT)) as taken:
+    async with aclosing(_pieces(source, CLIENT_TIMEOUT)) as taken:
         if isinstance(file_format, Csv):
             return await _header(file_format.records(taken))
         async for _, values in read_objects(taken):
@@ -142,14 +139,10 @@ async def columns_of(source: Source, file_format: Format) -> list[str]:
     raise BulkError("the file is empty")
 
 
-async def pieces(
+async def _pieces(
     source: Source, patience: float, progress: Progress | None = None
 ) -> AsyncGenerator[bytes]:
-    """The bytes of `source`; `progress` is told the size of each piece when it was taken.
-
-    Files are read in a thread. Raises OSError, BulkError for a client that leaves or sends nothing
-    for `patience` seconds, and TypeError when the source does not give bytes.
-    """
+    """The bytes of `source`, of which `progress` is told when they were taken."""
     with ExitStack() as stack:
         limit: float | None = patience
         if isinstance(source, Request):
@@ -192,7 +185,6 @@ async def _copy(
     model: type[BaseModel] | None,
     statement_timeout: float,
 ) -> int:
-    """COPY the file into the staging table; return the number of rows."""
     names, options = staging.c.keys(), dict[str, Any]()
     is_csv = isinstance(file_format, Csv)
     writer = CopyText(staging, model, from_text=is_csv)
@@ -240,7 +232,6 @@ async def _by_field(
 
 
 async def _header(records: AsyncIterator[tuple[int, list[str | None]]]) -> list[str]:
-    """The names in the first record."""
     async for row, values in records:
         names = [value or "" for value in values]
         if sum(map(len, names)) > HEADER_LIMIT:
@@ -276,24 +267,21 @@ async def _joined(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterat
 
 
 def _written_names(model: type[BaseModel]) -> list[str]:
-    """The names that a model is written with."""
     fields = model.model_fields.items()
     names = [field.serialization_alias or name for name, field in fields if not field.exclude]
     return [*names, *(f.alias or name for name, f in model.model_computed_fields.items())]
 
 
 async def _move(
-    transaction: TransactionManager, statements: Sequence[Executable]
+    transaction: TransactionManager, statements: Executable | Sequence[Executable]
 ) -> tuple[int, int]:
-    """Run the statements in order; return how many rows the last one inserted and updated.
+    """How many rows the last statement inserted and updated.
 
-    Rows of any other statement that changes some count as updated. Raises ValueError without any.
+    Rows of a last one that is no INSERT but changes some count as updated.
     """
-    if not statements:
-        raise ValueError("The move has no statement.")
-    for statement in statements[:-1]:
+    *before, last = statements if isinstance(statements, Sequence) else [statements]
+    for statement in before:
         await transaction.execute(statement)
-    last = statements[-1]
     if not isinstance(last, Insert):
         result = await transaction.execute(last)
         return 0, 0 if result.returns_rows else result.rowcount
@@ -301,5 +289,4 @@ async def _move(
     moved = returning_created(last, dialect).cte("moved")
     new = moved.c[CREATED]
     counts: Any = select(func.count().filter(new), func.count().filter(~new)).select_from(moved)
-    (inserted, updated) = tuple((await transaction.execute(counts)).one())
-    return inserted, updated
+    return tuple((await transaction.execute(counts)).one())

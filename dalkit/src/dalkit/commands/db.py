@@ -41,7 +41,7 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
     def status_command(context: typer.Context) -> None:
         """Say whether an upgrade is due; exit status 0 if not, 3 if so, 4 without a schema."""
         code, message = STATUS[run(status(settings()))]
-        typer.echo(message.format(_program(context)))
+        typer.echo(message.format(context.find_root().info_name))
         raise typer.Exit(code)
 
     @app.command("tables")
@@ -53,7 +53,7 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
         ] = False,
     ) -> None:
         """Write the typed tables from the migrated database, formatted where ruff is installed."""
-        program = _program(context)
+        program = context.find_root().info_name
         text = run(_render(settings()))
         if text is None:
             fail(f"The database is not up to date: run `{program} db sync` first.")
@@ -64,11 +64,6 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
             fail(f"{output} is not what the database has: run `{program} db tables`.")
 
     return app
-
-
-def _program(context: typer.Context) -> str:
-    """The command that was typed, such as my-service."""
-    return context.find_root().info_name or ""
 
 
 async def _render(config: Settings) -> str | None:
