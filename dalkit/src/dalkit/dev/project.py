@@ -20,12 +20,10 @@ class Project:
 
     @property
     def database(self) -> str:
-        """The name of the development database."""
         return self.package.replace(".", "_")
 
     @property
     def data_dir(self) -> Path:
-        """Where the development database keeps its data."""
         return self.folder / ".postgres" / "data"
 
     @property

@@ -48,8 +48,7 @@ def delete_example(project: Project) -> None:
     with a sentence when other migrations follow the example's.
     """
     versions = project.folder / "migrations" / "versions"
-    others = sorted(path.name for path in versions.glob("*.py") if path.name != EXAMPLE_MIGRATION)
-    if others:
+    if others := sorted({path.name for path in versions.glob("*.py")} - {EXAMPLE_MIGRATION}):
         sys.exit(
             f"{others[0]} follows the example's migration: use `dalkit remove-resource"
             f" {' '.join(EXAMPLE)}`, and drop its tables in a migration of your own."

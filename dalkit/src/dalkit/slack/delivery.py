@@ -45,9 +45,7 @@ class Job:
     """A message to send; `payload` makes it at that moment. `done` gets the HTTP status or 0."""
 
     payload: Callable[[], Awaitable[Payload]]
-    done: asyncio.Future[int] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    done: asyncio.Future[int] = field(default_factory=asyncio.Future)
 
     def finish(self, status: int) -> None:
         if not self.done.done():  # who waits for it may have given up
@@ -103,12 +101,10 @@ class Delivery:
             await asyncio.wait([self._worker], timeout=self._pace.drain)
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
-        if left := [*self.alerts.jobs, *self.reports.jobs]:
-            logger.warning("slack_messages_not_sent", total=len(left))
-        for job in left:
-            job.finish(0)
-        self.alerts.jobs.clear()
-        self.reports.jobs.clear()
+        if left := len(self.alerts.jobs) + len(self.reports.jobs):
+            logger.warning("slack_messages_not_sent", total=left)
+        while jobs := self.alerts.jobs or self.reports.jobs:
+            jobs.popleft().finish(0)
         self._stopping = False
 
     async def _work(self) -> None:

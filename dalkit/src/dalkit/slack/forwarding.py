@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from math import ceil
 from time import monotonic
 from typing import Annotated, Any, Literal, Self
@@ -124,20 +124,15 @@ class ReportLimits:
     def __init__(
         self, *, user: int = 5, everybody: int = 20, clock: Callable[[], float] = monotonic
     ) -> None:
-        self._user, self._clock = user, clock
-        self._users: dict[str, TokenBucket] = {}
-        self._everybody = self._bucket(everybody)
+        def bucket(rate: int) -> TokenBucket:
+            return TokenBucket(burst=rate, every=60 / rate, clock=clock)
+
+        self._users = lru_cache(_MOST_USERS)(lambda _: bucket(user))
+        self._everybody = bucket(everybody)
 
     def retry_after(self, user: str) -> int:
         """Return 0 when `user` may report now, otherwise whole seconds until it makes sense."""
-        bucket = self._users.pop(user, None) or self._bucket(self._user)
-        self._users[user] = bucket
-        if len(self._users) > _MOST_USERS:
-            del self._users[next(iter(self._users))]
-        return ceil(bucket.wait() or self._everybody.wait())
-
-    def _bucket(self, rate: int) -> TokenBucket:
-        return TokenBucket(burst=rate, every=60 / rate, clock=self._clock)
+        return ceil(self._users(user).wait() or self._everybody.wait())
 
 
 def slack_router(
@@ -185,7 +180,7 @@ def slack_router(
 
 
 def _reporter(request: Request) -> str:
-    """Return the verified user, or the client's address where nobody is verified."""
+    """The verified user, or the client's address where nobody is verified."""
     client = request.client.host if request.client else "unknown"
     return getattr(request.state, "user_sub", None) or client
 

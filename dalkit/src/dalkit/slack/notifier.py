@@ -72,8 +72,10 @@ class SlackNotifier:
         if environments_trigger is None:
             environments_trigger = environtments_trigger
         self.delivery = Delivery(webhook_url, pace, alerts=queue_size)
+        self.tells = bool(webhook_url or readers)
         self._readers, self._authentication = tuple(readers), authentication
         self._environments = environments_trigger
+        self.source = f"{origin.service} {origin.version} ({origin.environment})"
         self._origin, self._own, self._window = origin, own_code(package), window
         self._with_text = exception_text
         self._seen: dict[Hashable, Seen] = {}
@@ -101,16 +103,6 @@ class SlackNotifier:
             exception_text=settings.slack_exception_text,
             readers=readers,
         )
-
-    @property
-    def source(self) -> str:
-        """The service, its version and its environment."""
-        return f"{self._origin.service} {self._origin.version} ({self._origin.environment})"
-
-    @property
-    def tells(self) -> bool:
-        """Whether anybody would hear of an alert."""
-        return bool(self.delivery.url or self._readers)
 
     async def __aenter__(self) -> Self:
         if self.tells:
@@ -164,7 +156,7 @@ class SlackNotifier:
             logger.exception("slack_report_failed")
 
     def forward(self, payload: Payload) -> asyncio.Future[int] | None:
-        """Queue a message behind all alerts; None when its own queue is full.
+        """Queue a message behind all alerts; None without a webhook or room in its own queue.
 
         The future gets Slack's status, 0 when Slack did not answer.
         """
@@ -172,8 +164,8 @@ class SlackNotifier:
         async def ready() -> Payload:
             return payload
 
-        job = Job(ready)
-        return job.done if self.delivery.put(job, self.delivery.reports) else None
+        job, it = Job(ready), self.delivery
+        return job.done if it.url and it.put(job, it.reports) else None
 
     def _open_window(self, key: Hashable, seen: Seen) -> None:
         loop = asyncio.get_running_loop()
