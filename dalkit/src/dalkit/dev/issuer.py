@@ -18,11 +18,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from ..extras import extra
 from .project import Project
@@ -71,7 +71,7 @@ class Issuer:
         return jwt.encode(payload, self.key, algorithm="RS256", headers={"kid": self.kid})
 
 
-def application(issuer: Issuer) -> Starlette:
+def application(issuer: Issuer) -> ASGIApp:
     """Return what serves the issuer, to the pages and tools of this machine only."""
     logins: dict[str, dict[str, str]] = {}  # what /authorize was asked, until its code is used
 
@@ -105,19 +105,15 @@ def application(issuer: Issuer) -> Starlette:
         signed = issuer.token(asked.get("scope", "").split(), **claims)
         return JSONResponse({"access_token": signed, "token_type": "Bearer"})
 
-    return Starlette(
-        routes=[
-            Route("/.well-known/jwks.json", keys),
-            Route("/authorize", authorize),
-            Route("/oauth/token", token, methods=["POST"]),
-        ],
-        middleware=[  # any other page could fetch itself a token
-            Middleware(
-                CORSMiddleware,
-                allow_origin_regex=r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",
-                allow_headers=["Authorization", "X-Requested-With"],
-            )
-        ],
+    routes = [
+        Route("/.well-known/jwks.json", keys),
+        Route("/authorize", authorize),
+        Route("/oauth/token", token, methods=["POST"]),
+    ]
+    return CORSMiddleware(  # any other page could fetch itself a token
+        Starlette(routes=routes),
+        allow_origin_regex=r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",
+        allow_headers=["Authorization", "X-Requested-With"],
     )
 
 
@@ -125,10 +121,8 @@ def application(issuer: Issuer) -> Starlette:
 def issuer(audience: str = AUDIENCE) -> Iterator[Issuer]:
     """Yield an issuer that is served on a free port of the loopback."""
     it = Issuer(audience)
-    config = uvicorn.Config(
-        application(it), lifespan="off", ws="none", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(config)
+    options: dict[str, Any] = {"lifespan": "off", "ws": "none", "access_log": False}
+    server = uvicorn.Server(uvicorn.Config(application(it), log_config=None, **options))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         it.url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

@@ -75,10 +75,9 @@ class RunFolder:
             lives = not try_lock(server, fcntl.LOCK_SH)
             return int(server.read() or 0) or None if lives else None
 
-    def log_tail(self, lines: int = 8) -> str:
-        """Return the log's last lines, indented."""
-        text = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(f"    {line}" for line in text[-lines:])
+    def log_tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in lines[-8:])
 
 
 @contextmanager
@@ -119,8 +118,7 @@ def _use(data_dir: Path, settings: Mapping[str, str], on_end: str) -> Iterator[i
         with run.start.open() as start:
             fcntl.flock(start, fcntl.LOCK_EX)
             fcntl.flock(users, fcntl.LOCK_SH)
-            port = run.port()
-            if port is None:
+            if (port := run.port()) is None:
                 options = [f"--{name}={value}" for name, value in settings.items()]
                 port = _start_supervisor(run, start.fileno(), [str(data_dir), on_end, *options])
         try:

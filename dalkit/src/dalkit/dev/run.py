@@ -85,13 +85,11 @@ def read_seed(project: Project) -> str:
 
 def require_free_port(port: int) -> None:
     """Exit with a sentence when nothing can listen on `port`."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            why = error.strerror
-            sys.exit(f"Port {port} cannot be used ({why}): choose another, make run PORT=8001")
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        sys.exit(f"Port {port} cannot be used ({why}): choose another, make run PORT=8001")
 
 
 @contextmanager
