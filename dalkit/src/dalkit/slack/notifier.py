@@ -71,7 +71,7 @@ class SlackNotifier:
     ) -> None:
         if environments_trigger is None:
             environments_trigger = environtments_trigger
-        self.delivery = Delivery(webhook_url, pace, alerts=queue_size)
+        self.delivery = Delivery(webhook_url or None, pace, alerts=queue_size)
         self.tells = bool(webhook_url or readers)
         self._readers, self._authentication = tuple(readers), authentication
         self._environments = environments_trigger

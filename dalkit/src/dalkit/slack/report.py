@@ -65,10 +65,9 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def own_code(package: str | None) -> re.Pattern[str]:
-    """Return what matches the names of the owner's files.
+    """Return what matches the names of the owner's files: not dalkit's, Python's, nor installed.
 
-    Those are neither dalkit's nor the standard library's nor installed, but for those of `package`:
-    in a container's image that is installed, too.
+    Those of `package` are the owner's all the same: in a container's image it is installed, too.
     """
     but = rf"(?!{re.escape(package.partition('.')[0])}[\\/])" if package else ""
     library = rf"<|{_DALKIT}|{_STDLIB}(?!{_INSTALLED})|.*[\\/]{_INSTALLED}{but}"
@@ -128,8 +127,7 @@ def describe(
     exc = _unwrap(exc)
     causes = _causes(exc)
     members = list(leaves(exc)) if isinstance(exc, BaseExceptionGroup) else []
-    shown = members[:_MOST_MEMBERS]
-    levels = _frames(exc, own)
+    shown, levels = members[:_MOST_MEMBERS], _frames(exc, own)
 
     def summary(one: BaseException) -> str:
         said = f": {_said(one)}" if text else ""
