@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
+from uvicorn.supervisors import Multiprocess
+
+from dalkit.dev.supervisor import free_port
 
 from tests.paths import PROJECT
 from tests.service import cli
@@ -17,12 +19,20 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_serve_passes_its_options_to_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: given.update(options, app=app))
-    result = invoke("serve", "--host", "0.0.0.0", "--port", "8123", "--workers", "2")
+    served: list[uvicorn.Config] = []
+
+    def run(supervisor: Multiprocess) -> None:
+        served.append(supervisor.config)
+        for listening in supervisor.sockets:
+            listening.close()
+
+    monkeypatch.setattr(Multiprocess, "run", run)
+    port = free_port()
+    result = invoke("serve", "--host", "0.0.0.0", "--port", str(port), "--workers", "2")
     assert result.exit_code == 0, result.output
-    assert given["app"] == f"{cli.__package__}.main:app"
-    assert (given["host"], given["port"], given["workers"]) == ("0.0.0.0", 8123, 2)
+    [config] = served
+    assert config.app == f"{cli.__package__}.main:app"
+    assert (config.host, config.port, config.workers) == ("0.0.0.0", port, 2)
     assert invoke("serve", "--reload", "--workers", "2").exit_code == 2
 
 
