@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
 from uvicorn.supervisors import Multiprocess
 
+from dalkit import server
 from dalkit.dev.supervisor import free_port
 
 from tests.paths import PROJECT
@@ -19,7 +21,18 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_serve_passes_its_options_to_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: given.update(options, app=app))
+    result = invoke("serve", "--host", "0.0.0.0", "--port", "8123")
+    assert result.exit_code == 0, result.output
+    assert given["app"] == f"{cli.__package__}.main:app"
+    assert (given["host"], given["port"], given["workers"]) == ("0.0.0.0", 8123, 1)
+    assert invoke("serve", "--reload", "--workers", "2").exit_code == 2
+
+
+def test_serve_passes_them_to_several_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[uvicorn.Config] = []
+    imported: list[str] = []  # not really: the service's main configures the process's logging
 
     def run(supervisor: Multiprocess) -> None:
         served.append(supervisor.config)
@@ -27,13 +40,13 @@ def test_serve_passes_its_options_to_uvicorn(monkeypatch: pytest.MonkeyPatch) ->
             listening.close()
 
     monkeypatch.setattr(Multiprocess, "run", run)
+    monkeypatch.setattr(server, "import_module", imported.append)
     port = free_port()
     result = invoke("serve", "--host", "0.0.0.0", "--port", str(port), "--workers", "2")
     assert result.exit_code == 0, result.output
     [config] = served
-    assert config.app == f"{cli.__package__}.main:app"
+    assert (config.app, imported) == (f"{cli.__package__}.main:app", [f"{cli.__package__}.main"])
     assert (config.host, config.port, config.workers) == ("0.0.0.0", port, 2)
-    assert invoke("serve", "--reload", "--workers", "2").exit_code == 2
 
 
 def test_the_module_can_be_run() -> None:
