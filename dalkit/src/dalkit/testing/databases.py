@@ -100,17 +100,29 @@ def superuser_url() -> URL | None:
 
 
 @pytest.fixture(scope="session")
+def keep_database(pytestconfig: pytest.Config) -> bool:
+    """Whether the test database is used as it is found, and stays; `--keep-database`."""
+    return bool(pytestconfig.getoption("--keep-database"))
+
+
+@pytest.fixture(scope="session")
+def run_migrations(pytestconfig: pytest.Config) -> bool:
+    """Whether the test database is migrated; not with `--no-migrations`."""
+    return not pytestconfig.getoption("--no-migrations")
+
+
+@pytest.fixture(scope="session")
 async def test_database(
     anyio_backend: str,  # named, so that a test that is not async may ask for `app`, too
     server_url: URL,
     worker_id: str,
-    pytestconfig: pytest.Config,
+    keep_database: bool,
+    run_migrations: bool,
 ) -> AsyncIterator[str]:
     """A database of this worker, migrated."""
-    is_kept = pytestconfig.getoption("--keep-database")
     name = str(server_url.database) if worker_id == "master" else named(server_url, worker_id)
     try:
-        if not is_kept:
+        if not keep_database:
             await drop_database(server_url, name)
         await create_database(server_url, name)
     except pytest.skip.Exception as error:
@@ -120,13 +132,13 @@ async def test_database(
             pytrace=False,
         )
     url = _in(server_url, name)
-    if not pytestconfig.getoption("--no-migrations"):
+    if run_migrations:
         await sync({"database_url": url})
     before = await _count_rows(url)
     yield url
     assert await _count_rows(url) == before, "a test has left rows behind"
     assert not await _fetch(url, _IN_TRANSACTION), "a test has left a transaction open"
-    if not is_kept:
+    if not keep_database:
         await drop_database(server_url, name)
 
 
