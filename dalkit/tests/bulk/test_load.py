@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, select, text, update
 
 from dalkit import TransactionManager
-from dalkit.bulk import CSV, JSON_LINES, Counts, Csv, load
+from dalkit.bulk import CSV, JSON_LINES, BulkError, Counts, Csv, load
 
 from tests.bulk.conftest import Load, Stored
 from tests.bulk.things import in_pieces, skip_known, upsert
@@ -197,3 +197,12 @@ async def test_the_same_load_runs_twice_in_one_transaction(
         text("SELECT relname FROM pg_class WHERE relname LIKE 'staging_%' AND relpersistence = 't'")
     )
     assert len(names) == 2
+
+
+async def test_two_rows_of_one_key_are_an_error_of_the_file(
+    load_things: Load, stored: Stored
+) -> None:
+    """They are not a defect of the service: nothing is loaded, and the transaction goes on."""
+    with pytest.raises(BulkError, match="two rows have the same key"):
+        await load_things(b"code,note\na,1\na,2\n")
+    assert await stored("code") == []

@@ -22,11 +22,13 @@ import asyncpg
 from pydantic import BaseModel
 from sqlalchemy import Column, Executable, Insert, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect, Request
 
 from ..data.statements import column_names
 from ..data.transaction import TransactionManager
 from ..entities.conflict import CREATED, Target, on_conflict, returning_created
+from ..errors import sqlstate_of
 from ..web.request import CLIENT_TIMEOUT, RequestTransaction
 from .copy_text import CopyText
 from .formats import BYTE_ORDER_MARK, CSV, Csv, Format, format_of_content_type
@@ -45,6 +47,8 @@ Progress = Callable[[int], object]
 
 #: Seconds. DATABASE_STATEMENT_TIMEOUT is for requests that do not wait for a client's upload.
 STATEMENT_TIMEOUT = 600.0
+#: SQLSTATE of ON CONFLICT DO UPDATE that meets one row twice.
+CARDINALITY_VIOLATION = "21000"
 
 #: Bytes read from a file at a time, and those that a header may have.
 PIECE = 512 * 1024
@@ -111,7 +115,12 @@ async def load(
             copied = await _copy(transaction, staging, taken, form, rows, statement_timeout)
         if after_copy is not None:
             await after_copy(transaction, staging)
-        inserted, updated = await _move(transaction, move(staging))
+        try:
+            inserted, updated = await _move(transaction, move(staging))
+        except DBAPIError as error:
+            if sqlstate_of(error) == CARDINALITY_VIOLATION:
+                raise BulkError("two rows have the same key") from None
+            raise
     return Counts(copied, inserted, updated, max(copied - inserted - updated, 0))
 
 
@@ -119,7 +128,7 @@ def insert_from(staging: Table, table: Table, conflict: Sequence[str] = ()) -> I
     """The INSERT of the staged columns into `table`, for `load`'s move.
 
     Rows that are there already, by the columns of a unique constraint in `conflict`, are updated.
-    Two staged rows of one key are an error then (SQLSTATE 21000).
+    Two staged rows of one key are then a BulkError of `load`.
     """
     names = staging.c.keys()
     new = insert(table).from_select(names, select(*staging.c))
