@@ -43,12 +43,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _PlainText(_Strict):
+class PlainText(_Strict):
     type: Literal["plain_text"]
     text: _Long
 
 
-class _Markdown(_Strict):
+class Markdown(_Strict):
     """Text with Slack's formatting, but no mention, link or name that Slack looks up."""
 
     type: Literal["mrkdwn"]
@@ -56,20 +56,20 @@ class _Markdown(_Strict):
     verbatim: Literal[True] = True
 
 
-class _Title(_PlainText):
+class Title(PlainText):
     text: _Short
 
 
-_Text = Annotated[_PlainText | _Markdown, Field(discriminator="type")]
+_Text = Annotated[PlainText | Markdown, Field(discriminator="type")]
 _Texts = Annotated[list[_Text], Field(min_length=1, max_length=10)]
 
 
-class _Header(_Strict):
+class Header(_Strict):
     type: Literal["header"]
-    text: _Title
+    text: Title
 
 
-class _Section(_Strict):
+class Section(_Strict):
     """A paragraph, or up to ten short ones side by side."""
 
     type: Literal["section"]
@@ -85,12 +85,12 @@ class _Section(_Strict):
         return self
 
 
-class _Context(_Strict):
+class Context(_Strict):
     type: Literal["context"]
     elements: _Texts
 
 
-class _Divider(_Strict):
+class Divider(_Strict):
     type: Literal["divider"]
 
 
@@ -101,7 +101,7 @@ class SlackLogger(_Strict):
     """
 
     blocks: Annotated[
-        list[Annotated[_Header | _Section | _Context | _Divider, Field(discriminator="type")]],
+        list[Annotated[Header | Section | Context | Divider, Field(discriminator="type")]],
         Field(min_length=1, max_length=50),
     ]
 
