@@ -10,7 +10,7 @@ import pytest
 
 from dalkit.data.engine import create_engine
 from dalkit.schema import SyncError, SyncResult, sync
-from dalkit.schema.lock import LOCK_KEY, migration_lock
+from dalkit.schema.revisions import LOCK_KEY, migration_lock
 
 from tests.schema.fixtures import AddMigration, Alembic
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalkit.slack.report import Report, describe, own_code
-from dalkit.slack.text import fence, fit
+from dalkit.slack.report import Report, describe, fence, fit, own_code
 
 from .apps import ORIGIN
 

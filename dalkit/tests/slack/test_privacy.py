@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
-from dalkit.slack.report import describe, own_code
-from dalkit.slack.text import mask
+from dalkit.slack.report import describe, mask, own_code
 
 from .apps import ORIGIN, alerting_app, calling, notifier_for
 from .fake_slack import FakeSlack

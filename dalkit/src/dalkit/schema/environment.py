@@ -12,9 +12,8 @@ from alembic import command, context
 from sqlalchemy import Connection, MetaData, text
 
 from ..settings import Settings, load
-from .lock import migration_lock
 from .manager import manager_from_config
-from .revisions import SyncError, console_script
+from .revisions import SyncError, console_script, migration_lock
 
 #: How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 #: every later query of that table queues up behind it: rather fail, and try at a quieter time.

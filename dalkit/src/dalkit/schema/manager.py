@@ -19,8 +19,15 @@ from ..data.engine import config_value, create_engine, engine_options
 from ..data.faults import unreachable
 from ..data.urls import DatabaseUrlError, async_url
 from ..errors import sqlstate_of
-from .lock import migration_lock
-from .revisions import Status, SyncError, alembic_config, compare, head_revision, revision_of
+from .revisions import (
+    Status,
+    SyncError,
+    alembic_config,
+    compare,
+    head_revision,
+    migration_lock,
+    revision_of,
+)
 
 # PostgreSQL, appendix A: the SQLSTATEs of a migration that cannot be applied as things are.
 _BLOCKED = {

@@ -1,16 +1,21 @@
-"""The schema's revision: which one the migrations end with, which one the database has."""
+"""Revisions: which one the migrations end with, which one a database has, who may change it."""
 
+import logging
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from functools import cache
 from importlib.metadata import entry_points
+from itertools import count
 from pathlib import Path
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -95,3 +100,46 @@ def console_script(settings: type) -> str | None:
     scripts = entry_points(group="console_scripts")
     names = [script.name for script in scripts if script.value.partition(".")[0] == package]
     return names[0] if names and package != __name__.partition(".")[0] else None
+
+
+LOCK_KEY = 0x616C656D626963  # "alembic" in ASCII
+LOCK_WAIT = 600.0
+
+logger = logging.getLogger("alembic.lock")
+
+
+@contextmanager
+def migration_lock(connection: Connection, wait: float = LOCK_WAIT) -> Iterator[None]:
+    """Hold the database's migration lock; waits at most `wait` seconds, then SyncError.
+
+    In a transaction of the caller's the lock lasts until that transaction ends, because what was
+    migrated is invisible to others until then. Otherwise it is held for the block, across the
+    transactions of the single migrations. It can be taken again by the connection that has it.
+    """
+    is_callers = connection.in_transaction()
+    begin = nullcontext if is_callers else connection.begin
+    lock = text(f"SELECT pg_try_advisory{'_xact' if is_callers else ''}_lock({LOCK_KEY})")
+    deadline = time.monotonic() + wait
+    # Asked again and again, in a transaction each: the other migration's CREATE INDEX CONCURRENTLY
+    # waits for every transaction that had a snapshot, and so for a query that waits for the lock: a
+    # deadlock. The pause is Postgres' too, as time.sleep would stop this connection's event loop.
+    for attempt in count():
+        with begin():
+            if connection.scalar(lock):
+                break
+        if time.monotonic() >= deadline:
+            raise SyncError(
+                f"Another migration of this database has been running for {wait:g} s. "
+                "Look for its connection in pg_stat_activity, then try again."
+            )
+        if attempt == 0:
+            logger.info("Another migration is running: waiting for it.")
+        with begin():
+            connection.execute(text("SELECT pg_sleep(0.2)"))
+    try:
+        yield
+    finally:
+        if not is_callers:
+            connection.rollback()
+            with connection.begin():
+                connection.execute(text(f"SELECT pg_advisory_unlock({LOCK_KEY})"))

@@ -11,10 +11,9 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.params import Depends as DependsParam
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ..ratelimit import TokenBucket
 from .delivery import Payload
 from .notifier import SlackNotifier
-from .text import fit
+from .report import fit
 
 _LONGEST_IN_ALL = 10_000
 _LONGEST_BODY = 16_384
@@ -114,6 +113,24 @@ class SlackLogger(_Strict):
         if sum(len(text.text) for text in texts if text is not None) > _LONGEST_IN_ALL:
             raise ValueError(f"a message takes {_LONGEST_IN_ALL} characters in all")
         return self
+
+
+class TokenBucket:
+    """`burst` times at once, then once every `every` seconds of `clock`."""
+
+    def __init__(self, *, burst: int, every: float, clock: Callable[[], float] = monotonic) -> None:
+        self._burst, self._every, self._clock = burst, every, clock
+        self._left, self._at = float(burst), clock()
+
+    def wait(self) -> float:
+        """Count it and return 0.0 when it may be done now; otherwise return the seconds to wait."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._at) / self._every)
+        self._at = now
+        if self._left < 1:
+            return (1 - self._left) * self._every
+        self._left -= 1
+        return 0.0
 
 
 class ReportLimits:

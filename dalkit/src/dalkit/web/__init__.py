@@ -1,20 +1,19 @@
 """What is between HTTP and the data: transactions, problems, middleware, health."""
 
+from .access_log import AccessLogMiddleware
+from .bodies import BodyLimitMiddleware, HeadMiddleware
 from .conditional import ConditionalRead, ConditionalWrite, Created
-from .health import health_router
-from .middleware import (
-    AccessLogMiddleware,
-    BodyLimitMiddleware,
+from .headers import (
     CorsMiddleware,
-    HeadMiddleware,
     RequestIdMiddleware,
     SecurityHeadersMiddleware,
-    ServerErrorMiddleware,
     TrustedHostsMiddleware,
 )
+from .health import health_router
 from .openapi import document
 from .problems import problem_handlers
 from .route_index import index_routes
+from .server_error import ServerErrorMiddleware
 from .shutdown import Shutdown
 from .state import State
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dalkit.ratelimit import TokenBucket
+from dalkit.slack.forwarding import TokenBucket
 
 
 def test_a_bucket_fills_up_again_and_tells_how_long_that_takes() -> None:

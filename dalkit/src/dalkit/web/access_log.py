@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...observe.logs import ACCESS
+from ..observe.logs import ACCESS
 from .headers import PROBES
 
 _LONGEST_PATH = 200
