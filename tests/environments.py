@@ -9,12 +9,17 @@ UV = os.environ.get("UV") or shutil.which("uv") or "uv"
 
 # Variables of this test run and of the developer's machine that no project should see.
 FOREIGN = ("DATABASE_", "TEST_DATABASE_", "AUTH0_", "SLACK_", "PYTEST_", "NOX_")
+# What an outer `make ARGS=...`, an activated environment or a developer would have them see.
+UNWANTED = (
+    *("VIRTUAL_ENV", "PYTHONPATH", "ENVIRONMENT", "UV_PROJECT_ENVIRONMENT"),
+    *("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "PORT"),
+)
 
 
 def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment as that of a reader with uv installed, with `variables`."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
-    for name in ("VIRTUAL_ENV", "PYTHONPATH", "ENVIRONMENT", "UV_PROJECT_ENVIRONMENT", "MAKEFLAGS"):
+    for name in UNWANTED:
         ours.pop(name, None)
     path = os.pathsep.join([str(Path(UV).parent), ours.get("PATH", os.defpath)])
     return ours | {"PATH": path} | variables
