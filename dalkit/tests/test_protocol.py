@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import websockets
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request, Response, WebSocket
 
 from dalkit import protocol
 
@@ -35,6 +35,10 @@ def create_app() -> FastAPI:
     async def slow(request: Request) -> int:
         await asyncio.sleep(1)
         return len(await request.body())
+
+    @app.get("/large")
+    async def large() -> Response:
+        return Response(b"a" * 50_000_000)
 
     @app.websocket("/echo")
     async def echo(websocket: WebSocket) -> None:
@@ -246,3 +250,37 @@ async def test_a_refusal_waits_for_the_answer_before_it(connection: Connection) 
     rest = await connection.rest()
     assert rest.startswith(b"HTTP/1.1 200 ")
     assert rest.endswith(b"\r\n\r\n4")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://x HTTP/1.1\r\nHost: x\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        GET + b"\r\nGET / HTTP/1.1\r\n\r\n",
+    ],
+    ids=["connect", "no path", "a broken body", "behind another one"],
+)
+async def test_what_is_refused_behind_a_request_leaves_its_answer_alone(
+    connection: Connection, bad: bytes
+) -> None:
+    slow = POST.replace(b"/length", b"/slow") + b"Content-Length: 4\r\n\r\nbody"
+    await connection.send(slow + bad)
+    rest = await connection.rest()
+    assert rest.startswith(b"HTTP/1.1 200 ")
+    assert rest.partition(b"\r\n\r\n")[2].startswith(b"4")
+
+
+async def test_a_client_that_takes_nothing_is_left(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "TAKE_TIMEOUT", 0.3)
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=1000)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(1)
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await reader.readexactly(50_000_000)
+    writer.close()

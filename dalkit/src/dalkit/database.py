@@ -22,7 +22,7 @@ from .data.faults import address, unreachable
 from .entities import EntityMismatch, check_entities
 from .errors import DatabaseUnreachable, UnknownSchema
 from .observe.otel import observe
-from .schema.revisions import Status, compare, console_script, head_revision
+from .schema.revisions import Status, compare, console_script, has_migrations, head_revision
 from .settings import Settings
 
 #: Seconds between two attempts while the database cannot be used.
@@ -119,6 +119,8 @@ class Database:
 
     def _behind(self, revision: str | None) -> str:
         """Return what has to be done before this code can use the schema; empty for nothing."""
+        if not has_migrations():
+            return ""
         script = console_script(type(self._settings))
         remedy = f"run `{script} db sync`" if script else "run `alembic upgrade head`"
         needed = f"this code needs {head_revision()}: {remedy}."
@@ -190,7 +192,7 @@ class Database:
 
 def _newer(revision: str | None) -> str:
     """Return where a schema is that is newer than this code, empty when it is not."""
-    if compare(revision) is not Status.NEWER:
+    if not has_migrations() or compare(revision) is not Status.NEWER:
         return ""
     return f" at revision {revision}, newer than this code's {head_revision()}"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
@@ -17,6 +18,8 @@ HEAD_TIMEOUT = 10.0
 #: Seconds in which at least LEAST_BODY bytes of a body have to arrive while they are waited for.
 BODY_TIMEOUT = 30.0
 LEAST_BODY = 3_000
+#: Seconds in which a client has to take something of an answer that waits for it.
+TAKE_TIMEOUT = 60.0
 #: Seconds for a client to read a refusal, while what it sends is dropped.
 LINGER = 2.0
 
@@ -43,6 +46,8 @@ class LimitedProtocol(HttpToolsProtocol):
     _unseen = 0  # bytes of a body's framing and trailer since its last byte
     _arrived = 0
     _timer: asyncio.TimerHandle | None = None
+    _taking: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None  # uvicorn's `cycle` may wait for this one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a head."""
@@ -52,6 +57,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
         self._stop_waiting()
+        self._stop_taking()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -66,7 +72,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._in_body:
             self._arrived = 0
             self._wait(BODY_TIMEOUT, self._body_is_late)
-        elif self._in_head or not self._is_answering():
+        elif self._in_head or self._running is None or self._running.response_complete:
             self._wait(HEAD_TIMEOUT, self._head_is_late)
 
     def _feed(self, piece: bytes) -> None:
@@ -110,8 +116,22 @@ class LimitedProtocol(HttpToolsProtocol):
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             self._refuse(400)
             raise _Refused
-        self._in_body, self._unseen = True, 0
         super().on_headers_complete()
+        self._in_body, self._unseen = True, 0
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        """Wait for a client that takes nothing of its answer, but not for ever."""
+        super().pause_writing()
+        self._taking = self.loop.call_later(TAKE_TIMEOUT, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken something."""
+        self._stop_taking()
+        super().resume_writing()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -150,23 +170,19 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_over = True
         reason = reason or _REASONS[status]
         self.logger.info("Refused a request with %d: %s", status, reason.decode())
-        cycle = self.cycle
-        is_answered = self._is_answering()
-        if is_answered and self._in_body:  # its own body is what is wrong
-            is_answered = cycle.response_started
-            cycle.disconnected = True
-            cycle.message_event.set()
-            if is_answered:
-                self.transport.close()
-        elif is_answered:
+        cycle = self._running
+        if cycle is None or cycle.response_complete or cycle.disconnected:
+            self._answer(status, reason)
+        elif not (self._in_body and cycle is self.cycle):
             cycle.keep_alive = False
             self.pipeline.clear()
-        if not is_answered:
-            self._answer(status, reason)
-
-    def _is_answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's annotation forgets the None
-        return cycle is not None and not (cycle.response_complete or cycle.disconnected)
+        else:  # its own body is what is wrong
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+            else:
+                self._answer(status, reason)
 
     def _answer(self, status: int, reason: bytes) -> None:
         content = [
@@ -186,6 +202,11 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _wait(self, seconds: float, then: Callable[[], None]) -> None:
         self._timer = self.loop.call_later(seconds, then)
+
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:

@@ -71,9 +71,9 @@ def test_what_was_changed_is_named_with_the_consequence(service: Path) -> None:
     assert result.returncode == 1
     assert result.stdout == (
         "packages/dalkit is not as released (edited src/dalkit/dev/run.py; added"
-        " src/dalkit/mine.py; removed src/dalkit/dev/issuer.py): `make update` will refuse to"
-        " replace it; bring the change upstream and undo it here, or keep the folder as your own"
-        " fork.\n"
+        " src/dalkit/mine.py; removed src/dalkit/dev/issuer.py): a newer release"
+        " replaces the folder, and your change with it. Bring it upstream and git checkout"
+        " packages/dalkit, or keep a fork.\n"
     )
 
 

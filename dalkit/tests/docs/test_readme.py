@@ -17,6 +17,7 @@ async def test_the_shortest_service_answers(
     [block] = [block for block in blocks_of(PROJECT / "README.md") if block.title == "main.py"]
     monkeypatch.chdir(tmp_path)  # no .env
     monkeypatch.setenv("DATABASE_URL", fresh_database)
+    monkeypatch.delenv("ALEMBIC_CONFIG")  # one file, and no migrations
     main = ModuleType("main")
     exec(block.compiled(), vars(main))
     async with LifespanManager(main.app) as running:

@@ -15,7 +15,9 @@ import pytest
 import websockets
 from sqlalchemy import make_url
 
+from dalkit import DataAccessLayer
 from dalkit.settings import Settings
+from dalkit.web.request import RequestTransaction
 
 from tests.serving import Cutter, serving
 from tests.web.request_path import TABLES, create_test_app
@@ -257,3 +259,17 @@ async def _taken(http: httpx.AsyncClient) -> Any:
     """Connections that are checked out; uvicorn closes the client's own socket after a crash."""
     async with httpx.AsyncClient(base_url=http.base_url) as client:
         return (await client.get("/idle")).json()["taken"]
+
+
+async def test_a_stream_that_is_asked_for_too_late_takes_no_place(
+    db: DataAccessLayer,
+) -> None:
+    transaction = RequestTransaction(db)
+    await transaction.finish(commit=False, over="It is over.")
+    for late in (transaction.reserve, transaction.hold_open):
+        with pytest.raises(RuntimeError, match="It is over"):
+            late()
+    for _ in range(100):  # nothing is counted: there is still place
+        other = RequestTransaction(db)
+        other.reserve()
+        await other.finish(commit=False, over="It is over.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -68,7 +69,7 @@ async def export(
                 await asyncio.sleep(PAUSE)
 
         status = await driver.copy_from_query(
-            sql, output=take, timeout=statement_timeout, **options
+            sql, output=take, timeout=statement_timeout or sys.maxsize, **options
         )
     return int(status.rpartition(" ")[2])
 

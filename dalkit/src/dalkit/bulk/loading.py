@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections import Counter
 from collections.abc import (
     AsyncGenerator,
@@ -214,7 +215,11 @@ async def _copy(
     checks = await checked_columns(await transaction.connection(), staging)
     try:
         status = await driver.copy_to_table(
-            staging.name, source=body, columns=names, timeout=statement_timeout, **options
+            staging.name,
+            source=body,
+            columns=names,
+            timeout=statement_timeout or sys.maxsize,
+            **options,
         )
     except asyncpg.PostgresError as error:
         bad = bad_file(error, staging, checks, row_of)

@@ -57,7 +57,7 @@ def wrong_files(project: Path) -> Iterator[str]:
     except (OSError, ValueError):
         yield (
             f"{CARRIED}/MANIFEST is missing or damaged, so nobody can tell what was edited there:"
-            f" git checkout {CARRIED}/MANIFEST, or `make update`."
+            f" git checkout {CARRIED}/MANIFEST."
         )
         return
     found = digests_of(carried)
@@ -68,8 +68,8 @@ def wrong_files(project: Path) -> Iterator[str]:
     }
     if listed := "; ".join(f"{how} {', '.join(sorted(it))}" for how, it in changes.items() if it):
         yield (
-            f"{CARRIED} is not as released ({listed}): `make update` will refuse to replace it;"
-            " bring the change upstream and undo it here, or keep the folder as your own fork."
+            f"{CARRIED} is not as released ({listed}): a newer release replaces the folder, and"
+            f" your change with it. Bring it upstream and git checkout {CARRIED}, or keep a fork."
         )
 
 
@@ -81,7 +81,7 @@ def wrong_version(project: Path) -> Iterator[str]:
         if found and not satisfies(installed, found[2]):
             yield (
                 f"dalkit {installed} is installed, and pyproject.toml needs {requirement}:"
-                " `make update`, or change the line."
+                " uv sync, or change the line."
             )
     carried = read_toml(project / CARRIED / "pyproject.toml").get("project", {}).get("version")
     if carried not in (None, installed):

@@ -72,16 +72,17 @@ def _package(project: Project) -> Path:
 
 def _without_word(text: str, name: str) -> tuple[str, bool]:
     """Return app.py without `name` in its import and in RESOURCES, and whether both had it."""
+    found = []
 
     def others(match: re.Match[str]) -> str:
-        words = map(str.strip, match[2].split(","))
+        words = [word.strip() for word in match[2].split(",")]
+        found.append(name in words)
         left = [word for word in words if word not in ("", name)]
         comma = "," if match[3] and len(left) == 1 else ""
         return f"{match[1]}{', '.join(left)}{comma}{match[3]}\n" if left or match[3] else ""
 
-    text, imported = IMPORT.subn(others, text)
-    text, listed = RESOURCES.subn(others, text)
-    return text, bool(imported and listed)
+    text = RESOURCES.sub(others, IMPORT.sub(others, text))
+    return text, found == [True, True]
 
 
 def _tidy(project: Project, *files: Path) -> None:

@@ -50,10 +50,19 @@ def alembic_config(migrations_path: Path | str | None = None) -> Config:
         config = Config()
         config.set_main_option("script_location", str(migrations_path).replace("%", "%%"))
         return config
-    path = Path(os.environ.get("ALEMBIC_CONFIG") or "alembic.ini").absolute()
+    path = _alembic_ini()
     if not path.is_file():
         raise SyncError(f"No alembic.ini at {path}: set ALEMBIC_CONFIG to its path.")
     return Config(str(path))
+
+
+def _alembic_ini() -> Path:
+    return Path(os.environ.get("ALEMBIC_CONFIG") or "alembic.ini").absolute()
+
+
+def has_migrations() -> bool:
+    """Return whether there are migrations: a service may leave its schema to somebody else."""
+    return "ALEMBIC_CONFIG" in os.environ or _alembic_ini().is_file()
 
 
 def head_revision(config: Config | None = None) -> str | None:

@@ -57,6 +57,8 @@ class RequestTransaction(TransactionManager):
 
         Half of the pool is for them; raises TooManyStreams, which is answered with 503, beyond it.
         """
+        if self.is_over:
+            raise RuntimeError(self._over)
         if not self._reserved:
             self.dal.begin_stream()
             self._reserved = True
