@@ -5,7 +5,7 @@ PORT ?= 8000
 OUT ?= $(CURDIR)/..
 DEMO := $(CURDIR)/.demo/$(PORT)
 # As a command, in quotes: the folder may have spaces, which a target of make may not.
-UV := $(shell command -v uv)
+UV := $(if $(shell command -v uv),uv)
 ifeq ($(UV),)
 UV := "$(CURDIR)/.tools/bin/uv"
 OWN_UV := .tools/bin/uv
@@ -33,7 +33,7 @@ demo: $(OWN_UV) ## Generate the default service and serve it on PORT, with its o
 
 new: $(OWN_UV) ## Ask the questions and generate a service beside this folder; OUT=~/src generates it there
 	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
-	  cookiecutter --config-file /dev/null --output-dir "$(OUT)" "$(CURDIR)"
+	  cookiecutter --config-file /dev/null --output-dir "$(patsubst ~%,$(HOME)%,$(OUT))" "$(CURDIR)"
 
 test: test-library test-template ## Run all tests: of the library, of the template and of what it generates
 
