@@ -1,7 +1,8 @@
 """The fixtures of dalkit.testing, on the small service in tests/service."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,13 @@ def create_app() -> Callable[..., FastAPI]:
     from tests.service import app
 
     return app.create_app
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Put back the handlers of signals: commands and servers replace them for good."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)

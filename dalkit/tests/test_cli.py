@@ -1,9 +1,7 @@
 """The console script serves, and can be run as a module."""
 
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -32,17 +30,6 @@ def test_serve_passes_its_options_to_uvicorn(monkeypatch: pytest.MonkeyPatch) ->
     assert invoke("serve", "--reload", "--workers", "2").exit_code == 2
 
 
-@pytest.fixture
-def own_signals() -> Iterator[None]:
-    """Put back the handlers of signals, which uvicorn's supervisor replaces for good."""
-    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    yield
-    for number, handler in before.items():
-        if signal.getsignal(number) is not handler:
-            signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("own_signals")
 def test_serve_passes_them_to_several_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[uvicorn.Config] = []
     imported: list[str] = []  # not really: the service's main configures the process's logging

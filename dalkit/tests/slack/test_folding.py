@@ -1,11 +1,13 @@
 """Storms: what is the same is told once, what is different is bounded."""
 
 import asyncio
+from collections.abc import Hashable
 
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from dalkit.slack import SlackNotifier
+from dalkit.slack.notifier import Seen
 
 from .apps import alerting_app, calling, notifier_for
 from .fake_slack import Answer, FakeSlack
@@ -52,6 +54,12 @@ async def test_200_texts_of_one_error_are_the_same_error(fake_slack: FakeSlack) 
     assert "200 more" in at_the_end
 
 
+def end_window(notifier: SlackNotifier, key: Hashable, seen: Seen) -> None:
+    assert seen.timer is not None
+    seen.timer.cancel()
+    notifier._end_window(key, seen)
+
+
 async def test_a_lasting_error_is_told_about_once_a_window_and_is_news_after_a_quiet_one(
     fake_slack: FakeSlack,
 ) -> None:
@@ -62,11 +70,11 @@ async def test_a_lasting_error_is_told_about_once_a_window_and_is_news_after_a_q
         [(key, seen)] = notifier._seen.items()
         for told, repeats in ((2, 3), (3, 5)):
             await asyncio.gather(*(client.get("/same") for _ in range(repeats)))
-            notifier._end_window(key, seen)
+            end_window(notifier, key, seen)
             assert f"{repeats} more times in the last 60 s" in str(
                 (await fake_slack.received(told))[-1]
             )
-        notifier._end_window(key, seen)
+        end_window(notifier, key, seen)
         assert notifier._seen == {}
         await client.get("/same")
     assert len(fake_slack.messages) == 4

@@ -169,6 +169,9 @@ async def test_a_header_of_10_mb_is_not_looked_at(fake_slack: FakeSlack) -> None
 
     async with notifier, calling(app) as client:
         for size in (600, 600, 10_000_000):
+            for seen in notifier._seen.values():
+                assert seen.timer is not None
+                seen.timer.cancel()
             notifier._seen.clear()
             await client.get("/", headers={"Authorization": "Bearer " + "ab:c@ " * (size // 6)})
             await fake_slack.received(len(seconds))
