@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import URL
 from typer.testing import CliRunner, Result
 
 from dalkit.commands.db import db_commands
+from dalkit.schema import typed_tables
 from dalkit.settings import Settings
 
 from tests.schema.fixtures import AddMigration
@@ -139,6 +139,7 @@ def tables(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -147,8 +148,9 @@ def tables(tmp_path: Path) -> Path:
     ],
 )
 def test_sync_brings_the_typed_tables_up_to_date_in_development(
-    empty_database: str, tables: Path, environment: str, message: str
+    empty_database: str, tables: Path, environment: str, message: str, quote: str
 ) -> None:
+    tables.write_text(tables.read_text().replace('"', quote))
     values: dict[str, Any] = {"database_url": empty_database, "environment": environment}
     commands = db_commands(lambda: Settings(_env_file=None, **values), tables)
     result = CliRunner().invoke(commands, ["sync"])
@@ -156,11 +158,22 @@ def test_sync_brings_the_typed_tables_up_to_date_in_development(
     assert ('"revision": "0001"' in tables.read_text()) is (environment == "local")
 
 
-@pytest.mark.parametrize("text", ["", '# info={"revision": "0001"}, edited to propose a change'])
+@pytest.mark.parametrize("ruff", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '# info={"revision": "0001"}, edited to propose a change',
+        "# info={'revision': '0001'}, never formatted and edited",
+    ],
+)
 def test_sync_leaves_tables_that_were_edited_or_that_are_somebody_s_own(
-    empty_database: str, tables: Path, text: str
+    monkeypatch: pytest.MonkeyPatch, empty_database: str, tables: Path, text: str, ruff: bool
 ) -> None:
-    settings = Settings(_env_file=None, database_url=SecretStr(empty_database))
+    if not ruff:
+        monkeypatch.setattr(typed_tables, "find_spec", lambda name: None)
+    values: dict[str, Any] = {"database_url": empty_database, "environment": "local"}
+    settings = Settings(_env_file=None, **values)
     tables.write_text(text)
     commands = db_commands(lambda: settings, tables)
     assert CliRunner().invoke(commands, ["sync"]).exit_code == 0

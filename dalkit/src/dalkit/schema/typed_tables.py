@@ -62,9 +62,9 @@ def render(connection: Connection, schemas: Iterable[str | None] = (None,)) -> s
 
 
 def revision_in(text: str) -> str | None:
-    """Return the revision that the text of a module was written from."""
-    found = re.search(r'"revision": "([^"]*)"', text)
-    return found and found[1]
+    """Return the revision that the text of a module, formatted or not, was written from."""
+    found = re.search(r"""(["'])revision\1: (["'])(.*?)\2""", text)
+    return found and found[3]
 
 
 def write(path: Path, text: str) -> None:
