@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from .baking import PACKAGE, PROJECT, ROOT
 from .environments import UV, install, run
 
 UNNEEDED = (".venv", ".nox", ".postgres", "*cache*")
@@ -38,3 +39,27 @@ def test_a_service_without_the_example_is_green(stripped: Path) -> None:
     for session in ("lint", "types", "toolkit", "migrations"):
         run(stripped, UV, "run", "nox", "--session", session)
     assert " passed" in run(stripped, UV, "run", "pytest", "-q")
+
+
+def without_imports(path: Path) -> list[str]:
+    lines = path.read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith(("from ", "import "))]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tables.py",
+        "authors/queries.py",
+        "authors/router.py",
+        "authors/schemas.py",
+        "books/router.py",
+        "books/schemas.py",
+        "migrations/versions/0001_author_and_book.py",
+    ],
+)
+def test_the_library_is_tested_on_this_example(path: str) -> None:
+    """Its tests have a copy, in which only the imports differ."""
+    own = (PROJECT if path.startswith("migrations") else PACKAGE) / path
+    copied = ROOT / "dalkit" / "tests" / "service" / path
+    assert without_imports(copied) == without_imports(own)
