@@ -13,7 +13,7 @@ export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-library test-template docs bench check fmt clean
+.PHONY: help demo new test test-library test-template soak docs bench check fmt clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test-library: $(OWN_UV) ## Run the tests of the library; ARGS="tests/web -k name
 
 test-template: $(OWN_UV) ## Run the tests of the template and of what it generates; ARGS="-k name" are passed on
 	$(UV) run pytest -n 2 $(ARGS)
+
+soak: $(OWN_UV) ## Run the tests of the library that try something many times, at full length
+	cd dalkit && SOAK=1 $(UV) run pytest -n 2 -m soak $(ARGS)
 
 docs: $(OWN_UV) ## Write the documentation of the library as a site into dalkit/site
 	cd dalkit && $(UV) run zensical build --strict --clean --config-file mkdocs.yml
