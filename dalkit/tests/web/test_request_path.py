@@ -13,9 +13,10 @@ import asyncpg
 import httpx
 import pytest
 import websockets
+from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from dalkit import DataAccessLayer
+from dalkit import DataAccessLayer, Transaction
 from dalkit.settings import Settings
 from dalkit.web.request import RequestTransaction
 
@@ -195,6 +196,18 @@ async def test_a_websocket_has_no_request_transaction(url: str) -> None:
     with pytest.raises(websockets.exceptions.InvalidStatus):
         async with websockets.connect(url.replace("http", "ws") + "/socket"):
             pass
+
+
+async def test_a_transaction_without_its_middleware_is_a_loud_error() -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    async def read(tx: Transaction) -> None: ...
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        with pytest.raises(RuntimeError, match="TransactionMiddleware"):
+            await client.get("/")
 
 
 async def test_sigterm_loses_no_request_in_flight(
