@@ -1,4 +1,4 @@
-"""How long a test that repeats itself goes on: `make soak` runs those marked soak at full length."""
+"""How often a test that repeats itself tries; `make soak` runs those marked soak in full."""
 
 import os
 
