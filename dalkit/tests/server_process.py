@@ -13,9 +13,11 @@ from pathlib import Path
 import httpx
 import structlog
 from fastapi import FastAPI, HTTPException
+from fastapi.middleware import Middleware
 
 from dalkit.observe.logs import configure_logging
 from dalkit.observe.otel import telemetry
+from dalkit.web import AccessLogMiddleware
 from dalkit.web.shutdown import Shutdown
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +34,8 @@ def create() -> FastAPI:
             yield
             structlog.get_logger().info("the lifespan is over")
 
-    app = FastAPI(lifespan=lifespan, telemetry=telemetry())
+    logged = [Middleware(AccessLogMiddleware)]
+    app = FastAPI(lifespan=lifespan, telemetry=telemetry(), middleware=logged)
 
     @app.get("/readyz")
     async def readyz() -> None:

@@ -4,17 +4,15 @@ import logging
 from time import perf_counter
 from typing import Any
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..observe.logs import ACCESS
+from ..observe.logs import ACCESS, flush_requests, log_request
 from .headers import PROBES
 
 _LONGEST_PATH = 200
 
-logger = structlog.get_logger(ACCESS)
-#: The logger that structlog hands the line to; asked first, because a line costs more than a route.
-_level = logging.getLogger(ACCESS)
+#: Asked first, because a line costs more than a route.
+_logger = logging.getLogger(ACCESS)
 
 
 class AccessLogMiddleware:
@@ -30,6 +28,8 @@ class AccessLogMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            if scope["type"] == "lifespan":  # the last thing before a signal ends the process
+                flush_requests()
             return
         started = perf_counter()
         status = 0
@@ -55,16 +55,21 @@ def _log(scope: Scope, status: int, seconds: float, error: str | None) -> None:
     state = scope.setdefault("state", {})
     state["route"] = route
     level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
-    if not _level.isEnabledFor(level):
+    if not _logger.isEnabledFor(level):
         return
-    facts: dict[str, Any] = {"method": scope["method"], "route": route, "status": status or None}
+    facts: dict[str, Any] = {
+        "duration_ms": round(seconds * 1000, 2),
+        "method": scope["method"],
+        "route": route,
+        "status": status or None,
+    }
     if route is None:
         facts["path"] = scope["path"][:_LONGEST_PATH]
     if user := state.get("user_sub"):
         facts["user"] = user
     if error:
         facts["error"] = error
-    logger.log(level, "request", duration_ms=round(seconds * 1000, 2), **facts)
+    log_request(level, facts)
 
 
 def route_template(scope: Scope) -> str | None:
