@@ -81,7 +81,7 @@ def texts(exporter: Spans) -> list[str]:
 async def test_every_statement_is_a_span_of_the_request(
     traced: DataAccessLayer, exporter: Spans, inside: int
 ) -> None:
-    async with traced.transaction() as transaction:
+    async with traced.transaction(context={"app.user": "a private user"}) as transaction:
         await transaction.execute(sa.select(sa.literal("a private value")))
         raw = await transaction.get_dbapi_connection()
         await raw.fetchval("SELECT $1::text", "another private value")
@@ -94,6 +94,7 @@ async def test_every_statement_is_a_span_of_the_request(
         assert span.parent.span_id == inside
         assert (span.attributes or {})["db.system.name"] == "postgresql"
     assert len(named(exporter, "COMMIT")) == 1
+    assert "BEGIN" in texts(exporter)
     assert not any("private" in text for text in texts(exporter))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -135,3 +136,27 @@ async def test_commit_keeps_and_rollback_undoes_what_the_test_did(outer: OuterTr
     await outer.execute(sa.text("INSERT INTO thing VALUES (2)"))
     await outer.rollback()
     assert await ids(outer) == [1]
+
+
+async def test_a_context_ends_with_its_transaction(
+    dal: DataAccessLayer, outer: OuterTransaction
+) -> None:
+    """A savepoint that is released leaves what set_config() has set; a COMMIT would not."""
+    who = "CREATE VIEW who AS SELECT current_setting('app.user', true) AS name"
+    await outer.execute(sa.text(who))
+    user = sa.select(sa.table("who", sa.column("name")))  # a plain read, without BEGIN otherwise
+
+    async def seen(**options: Any) -> Any:
+        async with dal.transaction(**options) as tx:
+            return await tx.fetch_value(user)
+
+    dal.fast_path = True
+    assert await seen(context={"app.user": "ada"}) == "ada"
+    assert await seen() in (None, "")
+    async with dal.transaction(context={"app.user": "ada"}) as tx:
+        assert await tx.fetch_value(user) == "ada"
+        assert await seen(context={"app.other": "x"}) in (None, "")
+        assert await seen(context={"app.user": "bob"}, with_commit=False) == "bob"
+        assert await seen() in (None, "")
+        assert await tx.fetch_value(user) == "ada"
+    assert await outer.fetch_value(user) in (None, "")

@@ -243,14 +243,22 @@ class DataAccessLayer:
 
     @asynccontextmanager
     async def transaction(
-        self, *, with_commit: bool = True, isolation: str | None = None, readonly: bool = False
+        self,
+        *,
+        with_commit: bool = True,
+        isolation: str | None = None,
+        readonly: bool = False,
+        context: Mapping[str, str | None] | None = None,
     ) -> AsyncIterator[TransactionManager]:
         """A transaction of its own, for jobs and scripts: it commits at the end of its block.
 
         `isolation` is READ COMMITTED, REPEATABLE READ or SERIALIZABLE; `with_commit=False` rolls
-        back at the end. Raises what `TransactionManager.commit` does.
+        back at the end. `context` sets custom parameters until the end, such as
+        {"app.user": "ada"}, with BEGIN itself; None leaves one out. Raises what
+        `TransactionManager.commit` does.
         """
-        transaction = TransactionManager(None, self, isolation=isolation, readonly=readonly)
+        options: Any = {"isolation": isolation, "readonly": readonly, "context": context}
+        transaction = TransactionManager(None, self, **options)
         try:
             yield transaction
             if with_commit:

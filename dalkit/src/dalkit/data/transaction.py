@@ -1,7 +1,7 @@
 """A transaction and the statements that run in it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .dal import DataAccessLayer
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+#: Custom parameters of PostgreSQL and their values, or what tells them when the transaction begins.
+Context = Mapping[str, str | None] | Callable[[], Mapping[str, str | None]] | None
 
 
 class TransactionManager:
@@ -27,7 +29,8 @@ class TransactionManager:
 
     `TransactionManager(conn, dal)` leaves it to the caller to open and close the connection. The
     transactions of `DataAccessLayer.transaction()` and of requests are made with None: they take no
-    connection and send no BEGIN before they must. `isolation` and `readonly` are for these.
+    connection and send no BEGIN before they must. `isolation`, `readonly` and `context` are for
+    these.
     """
 
     def __init__(
@@ -37,17 +40,20 @@ class TransactionManager:
         *,
         isolation: str | None = None,
         readonly: bool = False,
+        context: Context = None,
     ) -> None:
         self.dal = dal
         self.isolation = isolation
         self.readonly = readonly
         self.collided = False  # it may succeed when it is run again
+        self._context = context
         self._is_given = conn is not None
         self._conn = conn
         self._aliases: dict[str, Any] = {}
         self._reflection: Reflection | None = None
         self._lease: Lease | None = None
         self._begun = False
+        self._settings: dict[str, str] = {}  # the context of this lease
         self._deadline: tuple[asyncpg.Connection, float | None] | None = None  # to be restored
         self._lock = asyncio.Lock()  # tasks that a handler gathers share the connection
         self._over = ""
@@ -222,8 +228,7 @@ class TransactionManager:
         plan, values = call
         async with self._lock:
             lease = self._lease or await self._take()
-            may_defer = self.isolation is None and self.dal.defer_begin and lease.may_defer_begin
-            if not self._begun and not (plan.is_plain_read and may_defer):
+            if not self._begun and not (plan.is_plain_read and self._may_defer_begin(lease)):
                 await self._begin(lease)
             try:
                 return await plan.fetch(lease.sender, values)
@@ -241,13 +246,20 @@ class TransactionManager:
             await self._begin(lease)
         return lease
 
+    def _may_defer_begin(self, lease: Lease) -> bool:
+        is_asked_for = self.isolation is not None or self._settings
+        return not is_asked_for and self.dal.defer_begin and lease.may_defer_begin
+
     async def _begin(self, lease: Lease) -> None:
-        await lease.begin(isolation=self.isolation, readonly=self.readonly)
+        settings = self._settings
+        await lease.begin(isolation=self.isolation, readonly=self.readonly, context=settings)
         self._begun = self._lease is lease  # it may have ended meanwhile
 
     async def _take(self) -> Lease:
         if self._over:
             raise RuntimeError(self._over)
+        context = self._context() if callable(self._context) else self._context
+        self._settings = wire.checked_context(context or {})
         lease = self.dal.new_lease(self.readonly)
         await lease.open()
         if self._over:  # it ended while this task waited for a connection

@@ -1,5 +1,6 @@
 """How a transaction gets its connection, begins, ends and gives the connection back."""
 
+from collections.abc import Mapping
 from typing import Any, NoReturn, Protocol
 
 import anyio
@@ -25,7 +26,9 @@ class Lease(Protocol):
     @property
     def sender(self) -> asyncpg.Connection: ...
     async def open(self) -> None: ...
-    async def begin(self, *, isolation: str | None, readonly: bool) -> None: ...
+    async def begin(
+        self, *, isolation: str | None, readonly: bool, context: Mapping[str, str] = {}
+    ) -> None: ...
     async def connection(self) -> AsyncConnection: ...
     def as_sqlalchemys(self, error: Exception, statement: str) -> Exception: ...
     def close_at_end(self) -> None: ...
@@ -78,14 +81,22 @@ class PoolLease:
         for traced in self._options.get(wire.TRACERS, ()):
             self.sender = traced(self.sender)
 
-    async def begin(self, *, isolation: str | None, readonly: bool, then: str = "") -> None:
-        """Send BEGIN, and `then` along with it.
+    async def begin(
+        self,
+        *,
+        isolation: str | None,
+        readonly: bool,
+        context: Mapping[str, str] = {},
+        then: str = "",
+    ) -> None:
+        """Send BEGIN, and along with it `then` and what sets a `wire.checked_context`.
 
         Raises DatabaseUnreachable when the connection was lost while it was idle or does not
         answer, and otherwise what SQLAlchemy would raise.
         """
         statement = wire.begin_statement(isolation, readonly)
-        after = "; ".join(filter(None, (self._options.get(wire.AFTER_BEGIN), then)))
+        parts = (self._options.get(wire.AFTER_BEGIN), then, wire.context_statement(context))
+        after = "; ".join(filter(None, parts))
         self._unknown = True
         try:
             self._begun = await wire.begin(self._taken, self.sender, statement, after)

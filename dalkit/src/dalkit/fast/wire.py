@@ -10,6 +10,8 @@ tests/fast/test_wire.py is the contract; pyproject.toml bounds the version.
 """
 
 import logging
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
@@ -29,6 +31,10 @@ ALWAYS_BEGIN = "always_begin"
 #: SQLAlchemy sends, and to its errors.
 TRACERS = "tracers"
 ISOLATION_LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+#: What stands before the values of a transaction's context; those who trace statements stop here.
+CONTEXT_MARK = "/* context */"
+#: A parameter that is nobody's: PostgreSQL's own have no dot (manual, "Customized Options").
+_CUSTOM = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)+")
 
 
 #: Seconds that the client waits for a statement's answer beyond the server's statement_timeout.
@@ -138,6 +144,56 @@ def begin_statement(isolation: str | None, readonly: bool) -> str:
         raise ValueError(f"isolation is {isolation!r}; use one of {', '.join(ISOLATION_LEVELS)}.")
     level = f" ISOLATION LEVEL {isolation}" if isolation else ""
     return f"BEGIN{level}{' READ ONLY' if readonly else ''}"
+
+
+def checked_context(given: Mapping[str, str | None]) -> dict[str, str]:
+    """The parameters to set, without those that are None.
+
+    Raises ValueError for a name that is no custom parameter's and TypeError for a value that is no
+    text; asyncpg.CharacterNotInRepertoireError for text that PostgreSQL cannot hold, which is
+    answered with 422 as it is in a statement.
+    """
+    context = {}
+    for name, value in given.items():
+        if not _CUSTOM.fullmatch(name):
+            raise ValueError(
+                f"The context has {name!r}: write a name of your own with a dot, such as app.user."
+            )
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise TypeError(f"The context's {name!r} is of type {kind}: give a str or None.")
+        if "\0" in value or not _is_unicode(value):
+            raise asyncpg.CharacterNotInRepertoireError(
+                f"The context's {name!r} has a character that PostgreSQL cannot hold."
+            )
+        context[name] = value
+    return context
+
+
+def context_statement(context: Mapping[str, str]) -> str:
+    """What sets a `checked_context` until the end of the transaction; empty for nothing.
+
+    The values are literals, as they are sent with BEGIN, and that takes no parameters. In E'' both
+    characters that mean something are doubled; that is so whatever standard_conforming_strings says
+    (manual, "String Constants with C-Style Escapes").
+    """
+    calls = (f"set_config('{name}', {_literal(value)}, true)" for name, value in context.items())
+    return f"{CONTEXT_MARK} SELECT {', '.join(calls)}" if context else ""
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
+
+
+def _literal(text: str) -> str:
+    doubled = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{doubled}'"
 
 
 def is_watched(engine: AsyncEngine) -> bool:

@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .. import DataAccessLayer
 from ..extras import extra
-from ..fast.wire import TRACERS
+from ..fast.wire import CONTEXT_MARK, TRACERS
 
 _LONGEST_STATEMENT = 2_000
 _has_span: ContextVar[bool] = ContextVar("statement_has_span", default=False)
@@ -39,7 +39,8 @@ _has_span: ContextVar[bool] = ContextVar("statement_has_span", default=False)
 
 @contextmanager
 def trace_statements(engine: AsyncEngine, tracer: Tracer) -> Iterator[None]:
-    """Make spans while inside. They hold the statement with its placeholders, never a parameter.
+    """Make spans while inside. They hold the statement with its placeholders, never a parameter,
+    and BEGIN without the values of a transaction's context.
 
     Only inside of another span, a request's or one's own: those of probes, of the startup and of
     the wait for a database would be most, and tell nothing. COPY has none: asyncpg tells nobody.
@@ -130,6 +131,7 @@ class _Spans:
         _end_with(self._span(query.query, now - int(query.elapsed * 1e9)), query.exception, now)
 
     def _span(self, statement: str, start: int | None = None) -> Span:
+        statement = statement.partition(CONTEXT_MARK)[0].rstrip("; ")
         operation = statement.split(None, 1)[0].rstrip(";").upper() if statement.strip() else "SQL"
         text = {"db.operation.name": operation, "db.query.text": statement[:_LONGEST_STATEMENT]}
         return self._tracer.start_span(

@@ -1,7 +1,7 @@
 """Transactions as savepoints of one outer transaction, so that a test leaves nothing behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ class OuterTransaction(TransactionManager):
         self._turn = asyncio.Lock()
         self._turn_of: asyncio.Task[object] | None = None
         self._depth = 0
+        #: What is set by the contexts of transactions. PostgreSQL keeps it beyond a savepoint.
+        self.context: dict[str, str] = {}
 
     async def commit(self) -> None:
         """Check deferred constraints and keep what was done until now, also from `rollback`."""
@@ -95,16 +97,24 @@ class _SavepointLease:
     def __init__(self, outer: OuterTransaction) -> None:
         self._outer = outer
         self._name = ""
+        self._context_before = outer.context
         self.driver, self.sender = outer.lease.driver, outer.lease.sender
         self.as_sqlalchemys = outer.lease.as_sqlalchemys
 
     async def open(self) -> None:
         self._name = await self._outer.enter()
+        self._context_before = self._outer.context
+        self.may_defer_begin = not self._context_before
 
-    async def begin(self, *, isolation: str | None, readonly: bool) -> None:
+    async def begin(
+        self, *, isolation: str | None, readonly: bool, context: Mapping[str, str] = {}
+    ) -> None:
         wire.begin_statement(isolation, readonly)
-        if readonly:  # until the end of the savepoint
-            await self._outer.send("SET TRANSACTION READ ONLY")
+        read_only = "SET TRANSACTION READ ONLY" if readonly else ""  # until the savepoint ends
+        changed = {**dict.fromkeys(self._outer.context, ""), **context}
+        if statements := [*filter(None, (read_only, wire.context_statement(changed)))]:
+            await self._outer.send(*statements)
+        self._outer.context = changed
 
     async def connection(self) -> AsyncConnection:
         return self._outer.conn
@@ -113,8 +123,12 @@ class _SavepointLease:
         """Nothing: the connection is the test's."""
 
     async def commit(self) -> None:
+        before = self._context_before
+        restored = wire.context_statement(dict.fromkeys(self._outer.context, "") | before)
+        ending = (CHECK_DEFERRED, restored, f"RELEASE SAVEPOINT {self._name}")
         try:
-            await self._outer.send(CHECK_DEFERRED, f"RELEASE SAVEPOINT {self._name}")
+            await self._outer.send(*filter(None, ending))
+            self._outer.context = before
         except BaseException:
             await self._undo()
             raise
@@ -128,7 +142,7 @@ class _SavepointLease:
             self._outer.leave()
 
     async def _undo(self) -> None:
-        name = self._name
+        name, self._outer.context = self._name, self._context_before
         await self._outer.send(f"ROLLBACK TO SAVEPOINT {name}", f"RELEASE SAVEPOINT {name}")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Executable
 from starlette.requests import HTTPConnection
 
 from ..data.dal import DataAccessLayer
-from ..data.transaction import TransactionManager
+from ..data.transaction import Context, TransactionManager
 from ..fast.fastpath import Row
 
 #: Where TransactionMiddleware keeps the request's transaction in the ASGI scope.
@@ -25,8 +25,8 @@ class RequestTransaction(TransactionManager):
     _writing = False
     _reserved = False
 
-    def __init__(self, dal: DataAccessLayer) -> None:
-        super().__init__(None, dal)
+    def __init__(self, dal: DataAccessLayer, context: Context = None) -> None:
+        super().__init__(None, dal, context=context)
 
     async def commit(self) -> NoReturn:
         """Refused: raises RuntimeError."""

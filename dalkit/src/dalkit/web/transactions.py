@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import random
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from starlette._exception_handler import wrap_app_handling_exceptions
 from starlette.requests import Request
@@ -32,7 +34,8 @@ class TransactionMiddleware:
     A status below 400 commits, anything else rolls back, and nothing is sent before COMMIT has
     answered. A request that only reads or that asked for it runs again, `attempts` times in all,
     when it collided: see `is_collision` in dalkit.data. A client that takes nothing of a stream of
-    rows for `client_timeout` seconds is given up.
+    rows for `client_timeout` seconds is given up. `context` tells the custom parameters that are
+    set with BEGIN, such as {"app.user": "ada"}: it is asked before the first statement.
     """
 
     def __init__(
@@ -42,9 +45,11 @@ class TransactionMiddleware:
         *,
         attempts: int = 10,
         client_timeout: float = CLIENT_TIMEOUT,
+        context: Callable[[Request], Mapping[str, str | None]] | None = None,
     ) -> None:
         self.app = app
         self.dal = dal
+        self.context = context
         self.attempts = attempts
         self.client_timeout = client_timeout
         self._turns: dict[object, asyncio.Lock] = {}
@@ -126,7 +131,8 @@ class _Attempt:
         *,
         last: bool,
     ) -> None:
-        self._transaction = scope[SCOPE_KEY] = RequestTransaction(middleware.dal)
+        context = middleware.context and partial(middleware.context, Request(scope))
+        self._transaction = scope[SCOPE_KEY] = RequestTransaction(middleware.dal, context)
         self._client_timeout = middleware.client_timeout
         self._scope = scope
         self._body = body
