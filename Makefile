@@ -13,7 +13,7 @@ export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo new test test-library test-template soak docs bench check fmt clean
+.PHONY: help demo new test test-library test-template soak docs openapi bench check fmt clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ soak: $(OWN_UV) ## Run the tests of the library that try something many times, a
 
 docs: $(OWN_UV) ## Write the documentation of the library as a site into dalkit/site
 	cd dalkit && $(UV) run zensical build --strict --clean --config-file mkdocs.yml
+
+openapi: $(OWN_UV) ## Write openapi.json of the template from what its services say
+	$(UV) run python -m tests.openapi_file
 
 bench: $(OWN_UV) ## Measure beside what others pick, needs wrk; a part: make bench ARGS="http --only ours,bare"
 	$(UV) run --group bench python -m benchmarks --write $(ARGS)

@@ -56,6 +56,6 @@ def commands_of(block: Block) -> list[str]:
 
 def check(project: Path) -> None:
     """What `make check` does, on one Python."""
-    for session in ("lint", "types", "toolkit", "migrations"):
+    for session in ("lint", "types", "toolkit", "openapi", "migrations"):
         run(project, UV, "run", "nox", "--session", session)
     assert " passed" in run(project, UV, "run", "pytest", "-q")

@@ -35,6 +35,14 @@ def test_the_toolkit_is_as_released(project: Path) -> None:
     assert "as released" in run(project, UV, "run", "nox", "--session", "toolkit")
 
 
+def test_the_document_is_what_the_code_says(project: Path) -> None:
+    """To the byte; the template's `make openapi` writes it."""
+    written = (project / "openapi.json").read_bytes()
+    run(project, "make", "openapi")
+    assert (project / "openapi.json").read_bytes() == written
+    run(project, UV, "run", "nox", "--session", "openapi")
+
+
 def test_the_service_answers_and_stops_without_losing_a_request(project: Path) -> None:
     python = project / ".venv" / "bin" / "python"
     run(project, python, BOOT, "my_service", "my-service")

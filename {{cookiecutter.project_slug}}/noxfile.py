@@ -8,7 +8,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "toolkit", "tests", "migrations"]
+nox.options.sessions = ["lint", "types", "toolkit", "openapi", "tests", "migrations"]
 
 
 @nox.session
@@ -35,6 +35,12 @@ def types(session: nox.Session) -> None:
 def toolkit(session: nox.Session) -> None:
     """Tell whether packages/dalkit is as released."""
     session.run("dalkit", "doctor")
+
+
+@nox.session
+def openapi(session: nox.Session) -> None:
+    """Compare openapi.json with the code."""
+    session.run("python", "-m", "{{ cookiecutter.__package_name }}.cli", "openapi", "--check")
 
 
 @nox.session(python=PYTHONS, venv_backend="uv", download_python="never")

@@ -20,14 +20,16 @@ commands = partial(
 
 
 def service_cli(settings: type["Settings"]) -> typer.Typer:
-    """Return the commands of the service whose settings these are: `serve`, `db ...`, `bulk ...`.
+    """Return the commands of the service: `serve`, `openapi`, `db ...`, `bulk ...`.
 
-    Its package is the one that the class is written in; `main:app` there is what is served. Add
-    commands of your own with `@app.command()` and `app.add_typer(...)`.
+    Its package is the one that the class `settings` is written in: `main:app` there is what is
+    served, `app:create_app` makes what `openapi` describes. Add commands of your own with
+    `@app.command()` and `app.add_typer(...)`.
     """
     from . import server
     from .commands.bulk import bulk_commands
     from .commands.db import db_commands
+    from .commands.openapi import openapi_command
     from .settings import load
 
     package = settings.__module__.rpartition(".")[0]
@@ -35,6 +37,7 @@ def service_cli(settings: type["Settings"]) -> typer.Typer:
     app, read = commands(), partial(load, settings)
     app.add_typer(db_commands(read, folder / "tables.py"), name="db")
     app.add_typer(bulk_commands(read), name="bulk")
+    app.command()(openapi_command(settings, package))
 
     @app.command()
     def serve(

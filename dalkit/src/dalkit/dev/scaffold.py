@@ -39,6 +39,9 @@ def remove_resources(project: Project, names: Sequence[str]) -> None:
         shutil.rmtree(package / name)
         shutil.rmtree(project.folder / "tests" / name, ignore_errors=True)
     _tidy(project, app)
+    if (project.folder / "openapi.json").exists():
+        command = [sys.executable, "-m", f"{project.package}.cli", "openapi"]
+        subprocess.run(command, cwd=project.folder, check=False)
 
 
 def delete_example(project: Project) -> None:

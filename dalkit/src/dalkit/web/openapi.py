@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,7 +22,8 @@ def document(app: FastAPI, *additions: Callable[[Document], None]) -> None:
     Call it when all routes are added: the document is made once. An addition is called with the
     document, such as `Auth0.describe`, and may change it.
     """
-    from .problems import MEDIA_TYPE, ProblemDetails  # noqa: PLC0415 - it imports this module
+    # It imports this module.
+    from .problems import MEDIA_TYPE, ProblemDetails, phrase_of  # noqa: PLC0415
 
     plain: Callable[[], Document] = app.openapi
 
@@ -37,7 +37,7 @@ def document(app: FastAPI, *additions: Callable[[Document], None]) -> None:
         using = set(_using_the_database(app))
         for path, method, operation in operations_of(made):
             for status in _expected(method, operation, (path, method) in using):
-                described = {"description": HTTPStatus(status).phrase}
+                described = {"description": phrase_of(status)}
                 operation["responses"].setdefault(str(status), described)
         for add in additions:
             add(made)

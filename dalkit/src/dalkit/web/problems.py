@@ -24,6 +24,13 @@ MEDIA_TYPE = "application/problem+json"
 READ_ONLY = "25006"
 #: A client with more mistakes than these needs another look at the document, not a longer list.
 MOST_ERRORS = 50
+#: Statuses that Python names as RFC 7231 did before 3.13. A document is the same on every Python.
+RENAMED = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 
 
 class FieldError(BaseModel):
@@ -56,7 +63,7 @@ class Problem(HTTPException):
         headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
-        super().__init__(status, detail or _phrase(status), dict(headers or {}))
+        super().__init__(status, detail or phrase_of(status), dict(headers or {}))
         self.members = members
 
 
@@ -76,11 +83,13 @@ class ProblemResponse(EncodedResponse):
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what a route documents beside the usual errors; for its `responses=` argument."""
-    return {status: {"description": HTTPStatus(status).phrase} for status in statuses}
+    return {status: {"description": phrase_of(status)} for status in statuses}
 
 
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
+def phrase_of(status: int) -> str:
+    """Return the name of a status as RFC 9110 has it, on every Python; of an unknown one, Error."""
+    name = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"
+    return RENAMED.get(status, name)
 
 
 def problem(
@@ -92,7 +101,7 @@ def problem(
     **members: Any,
 ) -> ProblemResponse:
     """A problem response that carries the id of the request."""
-    title = _phrase(status)
+    title = phrase_of(status)
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
     if detail and detail != title:
         body["detail"] = detail
