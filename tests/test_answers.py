@@ -73,7 +73,15 @@ def test_a_hostile_answer_round_trips(text: str, tmp_path: Path) -> None:
     readme = (project / "README.md").read_text().splitlines()
     assert readme[0] == f"# {one_line(text)}"
     assert readme[2] == f"> {one_line(text)}"
+    info = json.loads((project / "openapi.json").read_text())["info"]
+    assert (info["title"], info["summary"]) == ("svc", one_line(text))
     assert not list(tmp_path.rglob("owned"))
+
+
+def test_white_space_around_the_description_is_not_part_of_it(tmp_path: Path) -> None:
+    """A distribution's metadata, which the document is made of, has none there."""
+    project = bake(tmp_path, description="\t Takes orders. \n")
+    assert '"summary": "Takes orders.",' in (project / "openapi.json").read_text()
 
 
 def test_a_name_without_latin_letters_has_a_usable_slug(tmp_path: Path) -> None:
