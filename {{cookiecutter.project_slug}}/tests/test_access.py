@@ -6,7 +6,8 @@ import httpx
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-PUBLIC = {"/livez", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
+DOCS = ("", "/initializer.js", "/oauth2-redirect", "/oauth2-redirect.js", "/{file}")
+PUBLIC = {"/livez", "/readyz", "/openapi.json", *(f"/docs{path}" for path in DOCS)}
 
 
 async def test_only_these_routes_are_public(app: FastAPI, anonymous: httpx.AsyncClient) -> None:

@@ -95,11 +95,14 @@ def test_code_of_somebody_else(changes: dict[str, str], issuer: Issuer) -> None:
 )
 def test_only_local_pages_may_read_the_answer(origin: str, allowed: bool, issuer: Issuer) -> None:
     """A page of the internet, open in the same browser, gets no token."""
-    for method in ("OPTIONS", "POST"):
-        response = httpx.request(
-            method, f"{issuer.url}oauth/token", headers={"Origin": origin}, **PLAIN
-        )
+    headers = {"Origin": origin}
+    asked = {"Access-Control-Request-Method": "POST"}
+    asked["Access-Control-Request-Headers"] = "authorization,x-requested-with"
+    for method, more in (("OPTIONS", asked), ("POST", {})):
+        url = f"{issuer.url}oauth/token"
+        response = httpx.request(method, url, headers=headers | more, **PLAIN)
         assert (response.headers.get("access-control-allow-origin") == origin) is allowed
+        assert response.status_code != 400 or method == "POST" or not allowed
 
 
 def test_name_that_resolves_here(issuer: Issuer) -> None:

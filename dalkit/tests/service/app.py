@@ -24,6 +24,7 @@ from dalkit.web import (
     document,
     health_router,
     index_routes,
+    pages_router,
     problem_handlers,
 )
 
@@ -73,13 +74,14 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
             Middleware(TransactionMiddleware, dal=database.dal),  # commits before the first byte
         ],
         exception_handlers=problem_handlers,
-        docs_url="/docs" if settings.docs_enabled else None,
+        docs_url=None,  # see pages_router
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs_enabled else None,
         swagger_ui_init_oauth=auth0.docs_login,
         redirect_slashes=False,
     )
     app.include_router(health_router)
+    app.include_router(pages_router(settings))
     app.include_router(me_router, prefix="/v1")
     for resource in RESOURCES:
         include_guarded(app, resource.router, prefix="/v1", read="read:books", write="write:books")

@@ -26,7 +26,7 @@ async def test_over_https_the_browser_is_told_to_stay_there() -> None:
     assert headers["strict-transport-security"] == "max-age=31536000"
 
 
-async def test_pages_may_load_their_scripts() -> None:
+async def test_a_page_may_load_what_is_its_own_and_run_nothing_inline() -> None:
     app = wrapped_app()
 
     @app.get("/page")
@@ -35,7 +35,8 @@ async def test_pages_may_load_their_scripts() -> None:
 
     async with calling(app) as client:
         policy = (await client.get("/page")).headers["content-security-policy"]
-    assert "default-src" not in policy
+    assert "default-src 'self';" in policy
+    assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
 
 

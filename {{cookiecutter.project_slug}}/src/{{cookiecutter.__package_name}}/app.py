@@ -27,6 +27,7 @@ from dalkit.web import (
     document,
     health_router,
     index_routes,
+    pages_router,
     problem_handlers,
 )
 from fastapi import FastAPI
@@ -92,7 +93,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
             Middleware(TransactionMiddleware, dal=database.dal),  # commits before the first byte
         ],
         exception_handlers=problem_handlers,
-        docs_url="/docs" if settings.docs_enabled else None,
+        docs_url=None,  # see pages_router
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs_enabled else None,
 {%- if cookiecutter.use_auth0 %}
@@ -101,6 +102,7 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
         redirect_slashes=False,
     )
     app.include_router(health_router)
+    app.include_router(pages_router(settings))
 {%- if cookiecutter.use_auth0 %}
     app.include_router(me_router, prefix="/v1")
     for resource in RESOURCES:

@@ -113,6 +113,7 @@ def application(issuer: Issuer) -> ASGIApp:
     return CORSMiddleware(  # any other page could fetch itself a token
         Starlette(routes=routes),
         allow_origin_regex=r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",
+        allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "X-Requested-With"],
     )
 

@@ -11,6 +11,7 @@ from .headers import (
 )
 from .health import health_router
 from .openapi import document
+from .pages import pages_router
 from .problems import problem_handlers
 from .route_index import index_routes
 from .server_error import ServerErrorMiddleware
@@ -34,5 +35,6 @@ __all__ = [
     "document",
     "health_router",
     "index_routes",
+    "pages_router",
     "problem_handlers",
 ]
