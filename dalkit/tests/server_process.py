@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import structlog
 from fastapi import FastAPI, HTTPException
 from fastapi.middleware import Middleware
+from starlette.types import Receive, Scope, Send
 
 from dalkit.observe.logs import configure_logging
 from dalkit.observe.otel import telemetry
@@ -47,7 +48,19 @@ def create() -> FastAPI:
         await asyncio.sleep(seconds)
         return "done"
 
+    app.mount("/echo", echo)
     return app
+
+
+async def echo(_: Scope, receive: Receive, send: Send) -> None:
+    """Answer a body piece by piece, while it comes."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        body = message.get("body", b"")
+        await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 class Server:
@@ -57,9 +70,26 @@ class Server:
         self.process = process
         self.url = url
 
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send it to all of its processes, as a terminal and systemd do."""
+        os.killpg(self.process.pid, number)
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
+
+    async def lines(self, *, until: str = "") -> list[str]:
+        """What it writes up to a line with `until` in it, or to its end; not with `output`."""
+        lines = [""]
+        async with asyncio.timeout(60):
+            while not until or until not in lines[-1]:
+                assert self.process.stdout is not None
+                line = await asyncio.to_thread(self.process.stdout.readline)
+                if not line:
+                    break
+                lines.append(line)
+        assert until in lines[-1], lines
+        return lines[1:]
 
     async def get(self, path: str) -> httpx.Response:
         """Ask over a connection of its own."""
@@ -73,30 +103,36 @@ class Server:
 
 
 @contextmanager
-def serving(*, delay: float = 0.0, **environment: str) -> Iterator[Server]:
-    """Run the app under uvicorn on a free port until the block ends."""
+def serving(*, delay: float = 0.0, workers: int = 1, **environment: str) -> Iterator[Server]:
+    """Run the app on a free port until the block ends: under uvicorn, `serve` for more workers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "tests.server_process:create"]
+    command = ["-m", "uvicorn", "--factory", "tests.server_process:create", "--port", str(port)]
+    if workers > 1:
+        call = f"serve('tests.server_app:app', port={port}, workers={workers})"
+        command = ["-c", f"from dalkit.server import serve; {call}"]
     environment |= {"SHUTDOWN_DELAY": str(delay), "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        [*command, "--port", str(port)],
+        [sys.executable, *command],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     ) as process:
         try:
             yield Server(process, f"http://127.0.0.1:{port}")
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 async def ready(server: Server, *, within: float = 30) -> None:
     """Wait until the server answers; raises TimeoutError."""
     async with asyncio.timeout(within):
         while True:
+            assert server.process.poll() is None, "The server has ended."
             try:
                 await server.get("/readyz")
             except httpx.ConnectError:

@@ -3,8 +3,11 @@
 import asyncio
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
+from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -67,6 +70,76 @@ async def test_a_second_signal_quits() -> None:
         assert monotonic() - started < 5
         [answer] = await asyncio.gather(slow, return_exceptions=True)
     assert not (isinstance(answer, httpx.Response) and answer.is_success)
+
+
+class Upload:
+    """A request that is under way for as long as its client likes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def begun(cls, url: str) -> Self:
+        """One whose answer has begun."""
+        address = urlsplit(url)
+        it = cls(*await asyncio.open_connection(address.hostname, address.port))
+        head = b"POST /echo/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        it._writer.write(head + b"5\r\nbegun\r\n")
+        async with asyncio.timeout(30):
+            await it._reader.readuntil(b"begun\r\n")
+        return it
+
+    async def rest(self) -> bytes:
+        """What else there is of its answer."""
+        async with asyncio.timeout(60):
+            with suppress(ConnectionError):
+                return await self._reader.read()
+        return b""
+
+    def end(self) -> None:
+        """Send what is missing."""
+        self._writer.write(b"0\r\n\r\n")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@asynccontextmanager
+async def uploading(number: int) -> AsyncIterator[tuple[Server, list[Upload]]]:
+    """Two workers with requests under way."""
+    with serving(workers=2) as server:
+        for _ in range(2):
+            await server.lines(until="Application startup complete")
+        await ready(server)
+        uploads = [await Upload.begun(server.url) for _ in range(number)]
+        yield server, uploads
+        for upload in uploads:
+            upload.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_to_the_whole_process_group_is_one_stop(number: signal.Signals) -> None:
+    """Each worker gets it twice: by itself, and from its parent."""
+    async with uploading(8) as (server, uploads):
+        server.signal_group(number)
+        lines = [line for _ in range(2) for line in await server.lines(until="Terminated child")]
+        for upload in uploads:
+            upload.end()
+        assert [await upload.rest() for upload in uploads] == [b"0\r\n\r\n"] * 8
+        lines += await server.lines()
+    assert sum("draining" in line for line in lines) == 2
+    assert not any("quitting" in line for line in lines)
+
+
+async def test_a_second_ctrl_c_hurries_the_workers() -> None:
+    async with uploading(8) as (server, uploads):
+        server.signal_group(signal.SIGINT)
+        for _ in range(2):
+            await server.lines(until="Terminated child")
+        server.signal_group(signal.SIGINT)
+        lines = await server.lines()
+        assert [await upload.rest() for upload in uploads] == [b""] * 8
+    assert sum("quitting" in line for line in lines) == 2
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Lets the load balancer look away before the server stops listening."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -22,13 +23,17 @@ class Shutdown:
 
     Put it around the lifespan. On the first SIGTERM or SIGINT /readyz turns to 503; `delay` later
     the server gets its signal, closes the listener and waits for the requests under way. A second
-    signal skips the delay and the waiting. Works with any server that installed Python signal
-    handlers before the lifespan starts, as uvicorn does; elsewhere (tests) it does nothing.
+    signal skips the delay and the waiting; a worker's parent has one SIGTERM that does not. Works
+    with any server that installed Python signal handlers before the lifespan starts, as uvicorn
+    does; elsewhere (tests) it does nothing.
     """
 
     def __init__(self, delay: float) -> None:
         self.draining = False
         self._delay = delay
+        # The parent of workers tells each of them that it was told to stop. A terminal's Ctrl-C and
+        # systemd signal the whole process group, so that a worker hears of the same stop twice.
+        self._is_parents_due = multiprocessing.parent_process() is not None
         self._previous: dict[int, Handler] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -64,6 +69,9 @@ class Shutdown:
         if self._loop is None:
             return
         second, self.draining = self.draining, True
+        if second and number == signal.SIGTERM and self._is_parents_due:
+            self._is_parents_due = False
+            return
         step = self._quit if second else self._drain
         self._loop.call_soon_threadsafe(step, number)
 
