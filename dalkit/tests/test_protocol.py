@@ -135,6 +135,13 @@ async def test_what_follows_a_refused_head_is_not_looked_at(connection: Connecti
         (b"GET /headers HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
         (b"GET /headers HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", b"200"),
         (b"GET /headers HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET /headers HTTP/1.0\r\nHost: [::1]:80\r\n\r\n", b"200"),
+        (b"GET /headers HTTP/1.0\r\nHost: a.example:80\r\n\r\n", b"200"),
+        (b"GET /headers HTTP/1.1\r\nHost: a b\r\n\r\n", b"400"),
+        (b"GET /headers HTTP/1.1\r\nHost: a/b\r\n\r\n", b"400"),
+        (b"GET /headers HTTP/1.0\r\nHost: a@b\r\n\r\n", b"400"),
+        (b"GET /headers HTTP/2.0\r\nHost: a\r\n\r\n", b"505"),
+        (b"GET /headers\r\n\r\n", b"505"),
         (b"nonsense\r\n\r\n", b"400"),
     ],
 )
@@ -242,6 +249,67 @@ async def test_a_websocket_stays_open(url: str) -> None:
         await asyncio.sleep(1)
         await socket.send("still there")
         assert await socket.recv() == "still there"
+
+
+WEBSOCKET = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        POST + WEBSOCKET + b"\r\n",
+        POST + WEBSOCKET + b"Content-Length: 4\r\n\r\nbody",
+        POST + WEBSOCKET + b"Content-Length: 4\r\n\r\n",
+        POST + WEBSOCKET + b"Transfer-Encoding: chunked\r\n\r\n",
+        GET + WEBSOCKET + b"Content-Length: 4\r\n\r\nbody",
+        GET + WEBSOCKET + b"x-long: " + b"a" * 10_000 + b"\r\n\r\n",
+        GET + WEBSOCKET + b"x: y\r\n" * 200 + b"\r\n",
+        b"GET /echo HTTP/1.1\r\nHost: a b\r\n" + WEBSOCKET + b"\r\n",
+        GET + WEBSOCKET.replace(b"Key", b"Keys") + b"\r\n",
+    ],
+    ids=[
+        *("no GET", "a body", "a late body", "a chunked body", "a GET with a body"),
+        *("a long header", "many headers", "no host", "no key"),
+    ],
+)
+async def test_a_handshake_that_cannot_be_answered_is_refused(
+    connection: Connection, head: bytes
+) -> None:
+    """The library for WebSockets would say nothing, and nobody would close the connection."""
+    await connection.send(head)
+    assert (await connection.rest()).startswith(b"HTTP/1.1 4")
+
+
+async def test_a_websocket_behind_an_unanswered_request_is_refused(connection: Connection) -> None:
+    slow = POST.replace(b"/length", b"/slow") + b"Content-Length: 4\r\n\r\nbody"
+    await connection.send(slow + GET.replace(b"/headers", b"/echo") + WEBSOCKET + b"\r\n")
+    rest = await connection.rest()
+    assert rest.startswith(b"HTTP/1.1 200 ")
+    assert rest.endswith(b"\r\n\r\n4")
+
+
+OFFER = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+WITH_BODY = POST + OFFER + b"Content-Length: %d\r\n\r\n%b" % (len(HIDDEN), HIDDEN)
+CHUNKED_BODY = POST + OFFER + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 60, 1000])
+async def test_another_protocol_is_not_taken_up(connection: Connection, size: int) -> None:
+    """Java's client offers HTTP/2 so: a body is no request, and what follows is as before."""
+    sent = GET + OFFER + b"\r\n" + WITH_BODY + GET + b"\r\n" + CHUNKED_BODY + WITH_BODY
+    for start in range(0, len(sent), size):
+        await connection.send(sent[start : start + size])
+    for part in (b'"host"', b'"length":%d' % len(HIDDEN), b'"host"', b'"length":5', b'"length"'):
+        answer = await connection.answer()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert part in answer
+        assert b'"upgrade"' not in answer
+    await connection.send(GET + b"\r\n")
+    assert (await connection.answer()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_refusal_waits_for_the_answer_before_it(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """The HTTP/1.1 protocol of `serve`: uvicorn's on httptools, with limits on what it accepts."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,23 +25,30 @@ TAKE_TIMEOUT = 60.0
 LINGER = 2.0
 
 _REASONS = {
-    400: b"Send exactly one Host header.",
+    400: b"Send exactly one Host header, with a host; open a WebSocket with GET and no body.",
     408: b"The request did not arrive in time.",
     431: b"The request line and its headers are too long.",
+    505: b"Send HTTP/1.1.",
 }
+#: RFC 3986, sections 3.2.2 and 3.2.3.
+_HOST = re.compile(rb"[\w.~%!$&'()*+,;=-]*(:[0-9]*)?|\[[\w.~%:-]+\](:[0-9]*)?", re.ASCII)
+_FRAMING = {b"content-length", b"transfer-encoding"}
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """Refuses what httptools lets pass, and closes connections on which nothing arrives.
 
     A head of more than LONGEST_HEAD bytes is 431 (RFC 6585, section 5), an HTTP/1.1 request without
-    a Host or with several is 400 (RFC 9112, section 3.2), a trailer never becomes a header (RFC
-    9110, section 6.5.1), and a head or a body that does not arrive is 408 (RFC 9110, section
-    15.5.9). Each refusal ends the connection.
+    a Host, with several or with one that is no host is 400 (RFC 9112, section 3.2), a trailer never
+    becomes a header (RFC 9110, section 6.5.1), and a head or a body that does not arrive is 408
+    (RFC 9110, section 15.5.9). A WebSocket's handshake that cannot be answered is 400 (RFC 6455,
+    section 4.2.1), other versions than 1.0 and 1.1 are 505 (RFC 9110, section 15.6.6). Each refusal
+    ends the connection.
     """
 
     _in_head = False
     _in_body = False
+    _is_offer = False  # of another protocol than WebSocket: the same head comes again without it
     _is_over = False  # refused, or handed on to a WebSocket
     _head_size = 0
     _unseen = 0  # bytes of a body's framing and trailer since its last byte
@@ -79,14 +87,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_size += len(piece)
         self._unseen += len(piece)
         try:
-            self.parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self._stop_waiting()
-                self._is_over = True
-                self.handle_websocket_upgrade()
-            else:
-                self._unsupported_upgrade_warning()
+            while piece:
+                piece = self._parse(piece)
         except httptools.HttpParserError:
             if not self._is_over:
                 self._refuse(400, b"Invalid HTTP request received.")
@@ -94,6 +96,42 @@ class LimitedProtocol(HttpToolsProtocol):
             size = self._head_size if self._in_head else self._unseen if self._in_body else 0
             if size > 2 * LONGEST_HEAD:
                 self._refuse(431)
+
+    def _parse(self, piece: bytes) -> bytes:
+        """Return what has to be parsed next."""
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._is_offer:
+                self._open_websocket()
+            else:
+                return self._without_offer() + piece[upgrade.args[0] :]
+        return b""
+
+    def _without_offer(self) -> bytes:
+        """The head that was parsed, without its Upgrade headers, for a new parser.
+
+        httptools takes what follows an offer of any protocol for that protocol, and the body of the
+        request is lost, or is parsed as the next request.
+        """
+        self._is_offer = False
+        line = b"%b %b HTTP/%b\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        kept = [b"%b: %b\r\n" % it for it in self.headers if it[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        return b"".join([line, *kept, b"\r\n"])
+
+    def _open_websocket(self) -> None:
+        self._stop_waiting()
+        self._is_over = True
+        self.handle_websocket_upgrade()
+        # Of a head that it cannot read, the library says nothing, and waits.
+        if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
+            self._answer(400, _REASONS[400])
 
     def on_message_begin(self) -> None:
         """Begin a head; the piece that it begins in counts as a part of it."""
@@ -109,15 +147,35 @@ class LimitedProtocol(HttpToolsProtocol):
         """Start the request, unless its head is refused."""
         self._stop_waiting()
         self._in_head = False
+        if status := self._status_of_head():
+            self._refuse(status)
+            raise _Refused
+        # To CONNECT, which upgrades without the header, uvicorn says 400.
+        is_upgrade = self.parser.should_upgrade() and any(n == b"upgrade" for n, _ in self.headers)
+        self._is_offer = is_upgrade and not self._should_upgrade()
+        if not self._is_offer:
+            super().on_headers_complete()
+            self._in_body, self._unseen = True, 0
+
+    def _status_of_head(self) -> int:
+        """The status with which a head is refused, 0 when it is not."""
         if self._head_size > LONGEST_HEAD and self._size_of_head() > LONGEST_HEAD:
-            self._refuse(431)
-            raise _Refused
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            self._refuse(400)
-            raise _Refused
-        super().on_headers_complete()
-        self._in_body, self._unseen = True, 0
+            return 431
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            return 505
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) != 1 and (hosts or version == "1.1"):
+            return 400
+        if hosts and not _HOST.fullmatch(hosts[0]):
+            return 400
+        is_websocket = self.parser.should_upgrade() and self._should_upgrade()
+        return 400 if is_websocket and not self._is_handshake() else 0
+
+    def _is_handshake(self) -> bool:
+        """Whether it has no body and is not behind a request that is not answered yet."""
+        is_alone = self._running is None or self._running.response_complete
+        return is_alone and _FRAMING.isdisjoint(name for name, _ in self.headers)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -141,9 +199,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the body."""
-        self._stop_waiting()
-        self._in_body = False
-        super().on_message_complete()
+        if not self._is_offer:
+            self._stop_waiting()
+            self._in_body = False
+            super().on_message_complete()
 
     def _size_of_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

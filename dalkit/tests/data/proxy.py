@@ -1,10 +1,30 @@
 """A TCP proxy that can fall silent, as a network does: nothing is forwarded, nothing is closed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from sqlalchemy import make_url
+
+
+@dataclass(eq=False)
+class Link:
+    """A connection, with its writers to both sides: the client's, the server's."""
+
+    writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+    is_lost: bool = False  # nothing is forwarded any more
+
+    @property
+    def port(self) -> int:
+        """From where the server sees it come."""
+        port: int = self.writers[1].get_extra_info("sockname")[1]
+        return port
+
+    def cut(self) -> None:
+        """Reset both sides."""
+        for writer in self.writers:
+            writer.transport.abort()
 
 
 class Proxy:
@@ -15,41 +35,40 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
-        self._lost: set[asyncio.StreamWriter] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._links: set[Link] = set()
         self.is_silent = False
+        #: Awaited before a piece is forwarded, when there is one.
+        self.watch: Callable[[Link], Awaitable[object]] | None = None
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward in both directions until one side closes."""
         there = await asyncio.open_connection(*self._target)
-        pair = {writer, there[1]}
-        self._writers |= pair
+        link = Link((writer, there[1]))
+        self._links.add(link)
         await asyncio.gather(
-            self._forward(reader, there[1], pair), self._forward(there[0], writer, pair)
+            self._forward(reader, there[1], link), self._forward(there[0], writer, link)
         )
-        self._writers -= pair
+        self._links.discard(link)
 
     async def _forward(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        pair: set[asyncio.StreamWriter],
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: Link
     ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
-                if self.is_silent:
-                    self._lost |= pair
-                if writer not in self._lost:
+                if self.watch is not None:
+                    await self.watch(link)
+                link.is_lost |= self.is_silent
+                if not link.is_lost:
                     writer.write(data)
                     await writer.drain()
-        for one in pair:
+        for one in link.writers:
             one.close()
 
     async def stop(self) -> None:
         """Close all connections."""
-        while self._writers:
-            for one in self._writers:
-                one.transport.abort()
+        while self._links:
+            for link in self._links:
+                link.cut()
             await asyncio.sleep(0.01)
 
 
