@@ -102,7 +102,13 @@ def test_staging_is_checked_like_production(
         ("DATABASE_SCHEMAS", "a\nb", "DATABASE_SCHEMAS: 'a\\nb' is no schema's name: "),
         ("AUTH0_DOMAIN", "https://team.auth0.com/", "AUTH0_DOMAIN is 'https://team.auth0.com/': "),
         ("AUTH0_DOMAIN", "team", "AUTH0_DOMAIN is 'team': write the host name only"),
-        ("AUTH0_DOMAIN", "team.auth0.com\n", "AUTH0_DOMAIN is 'team.auth0.com\\n': "),
+        ("DATABASE_URL", "postgresql://a:b@db:65536/a", "DATABASE_URL: The database URL's port 65"),
+        ("DATABASE_URL", "postgresql://a:b@db..x/a", "DATABASE_URL: The database URL's host 'db.."),
+        ("DATABASE_STATEMENT_TIMEOUT", "1e9", "DATABASE_STATEMENT_TIMEOUT: Input should be less"),
+        ("SHUTDOWN_DELAY", "1e300", "SHUTDOWN_DELAY: Input should be less than or equal to"),
+        ("SLACK_WEBHOOK_URL", "hooks.slack.com/a", "SLACK_WEBHOOK_URL is no URL: it begins with"),
+        ("SLACK_WEBHOOK_URL", "https://a b", "SLACK_WEBHOOK_URL is no URL: it begins with"),
+        ("CORS_ORIGINS", "https://a.example:65536", "CORS_ORIGINS: 'https://a.example:65536' is "),
         ("AUTH0_DEV_ISSUER", "http://127.0.0.1:1", "AUTH0_DEV_ISSUER is 'http://127.0.0.1:1': "),
         ("AUTH0_DEV_ISSUER", "file:///etc/", "AUTH0_DEV_ISSUER is 'file:///etc/': write an http"),
         ("CORS_ORIGINS", "https://a.example/", "CORS_ORIGINS: 'https://a.example/' is not an ori"),
@@ -231,6 +237,24 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     settings = Settings()
     assert (settings.database_url, settings.trusted_hosts) == (None, [])
     assert settings.docs_enabled is True
+
+
+def test_what_ends_with_a_line_of_a_file_is_taken_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = {
+        "AUTH0_DOMAIN": "team.auth0.com",
+        "AUTH0_AUDIENCE": "https://api.example.com",
+        "AUTH0_ORG_ID": "org_a",
+        "DATABASE_URL": PRODUCTION,
+        "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/a",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, f" {value}\n")
+    settings = load(Settings)
+    for name, value in values.items():
+        found = getattr(settings, name.lower())
+        assert getattr(found, "get_secret_value", lambda found=found: found)() == value
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from .data.urls import async_url
+from .data.urls import MAX_PORT, async_url
 
 __all__ = ["BadSetting", "CommaSeparated", "Settings", "load"]
 
@@ -27,12 +27,15 @@ PUBLIC = {"staging", "production"}  # environments that others can reach
 
 LABELS = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
 IPV6 = r"\[[0-9a-f:.]+\]"
-ORIGIN = re.compile(rf"\*|[a-z][a-z0-9+.-]*://({LABELS}|{IPV6})(:[1-9][0-9]{{0,4}})?")
+ORIGIN = re.compile(rf"\*|[a-z][a-z0-9+.-]*://({LABELS}|{IPV6})(:(?P<port>[1-9][0-9]{{0,4}}))?")
 REDUNDANT_PORT = re.compile(r"http:.*:80|https:.*:443")
 HOST = re.compile(rf"\*|(\*\.)?{LABELS}|{IPV6}", re.IGNORECASE | re.ASCII)
 DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]+)?")
 DEV_ISSUER = re.compile(r"https?://[^/?#\s@]+(/[^?#\s]+)?/")
+SLACK = "https://hooks.slack.com/"
+WEBHOOK = re.compile(r"https?://[!-~]+")
 MAX_IDENTIFIER = 63  # bytes, of a name in PostgreSQL
+LONGEST = 86_400  # seconds; PostgreSQL's limits end at 24 days
 
 
 class BadSetting(SystemExit):
@@ -75,7 +78,11 @@ _SCHEMA = _each(
     "is no schema's name: write 1 to 63 bytes without quotes.",
 )
 _ORIGIN = _each(
-    lambda origin: ORIGIN.fullmatch(origin) and not REDUNDANT_PORT.fullmatch(origin),
+    lambda origin: (
+        (match := ORIGIN.fullmatch(origin))
+        and int(match["port"] or 0) <= MAX_PORT
+        and not REDUNDANT_PORT.fullmatch(origin)
+    ),
     "is not an origin as a browser sends it: write scheme://host or scheme://host:port in lower "
     "case, without the scheme's own port, a path or a slash at the end (or * for every origin).",
 )
@@ -99,6 +106,7 @@ class Settings(BaseSettings):
         extra="ignore",
         hide_input_in_errors=True,
         allow_inf_nan=False,
+        str_strip_whitespace=True,  # a secret from a file often ends with the file's line
         use_attribute_docstrings=True,  # docs/settings.md is made of them
     )
 
@@ -117,13 +125,13 @@ class Settings(BaseSettings):
     """Connections that this process keeps, and holds at most."""
     database_pool_timeout: float = Field(3.0, gt=0, le=5)
     """How long a request waits for a connection of the pool before it is answered 503."""
-    database_connect_timeout: float = Field(5.0, gt=0)
+    database_connect_timeout: float = Field(5.0, gt=0, le=LONGEST)
     """How long it may take to connect to the server."""
-    database_statement_timeout: float = Field(30.0, ge=0)
+    database_statement_timeout: float = Field(30.0, ge=0, le=LONGEST)
     """How long a statement may run; 0 is no limit."""
-    database_lock_timeout: float = Field(5.0, ge=0)
+    database_lock_timeout: float = Field(5.0, ge=0, le=LONGEST)
     """How long a statement waits for a lock; 0 is no limit."""
-    database_idle_in_transaction_timeout: float = Field(60.0, ge=0)
+    database_idle_in_transaction_timeout: float = Field(60.0, ge=0, le=LONGEST)
     """After how long PostgreSQL ends a transaction that sends nothing; 0 is never."""
     database_pgbouncer: bool = False
     """Set it behind a PgBouncer older than 1.21 in transaction mode: no prepared statements."""
@@ -173,7 +181,7 @@ class Settings(BaseSettings):
     """The least severe level that is logged; `WARNING` leaves out the access log."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto` is `console` on a terminal and `json` elsewhere."""
-    shutdown_delay: float = Field(0.0, ge=0)
+    shutdown_delay: float = Field(0.0, ge=0, le=LONGEST)
     """How long to go on serving after SIGTERM, while `/readyz` answers 503, until load
     balancers have noticed.
     """
@@ -208,9 +216,11 @@ class Settings(BaseSettings):
     @field_validator("slack_webhook_url")
     @classmethod
     def _check_webhook(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        is_slack = url is None or url.get_secret_value().startswith("https://hooks.slack.com/")
-        if _is_public(info) and not is_slack:
-            raise ValueError("SLACK_WEBHOOK_URL is not on https://hooks.slack.com/.")
+        text = SLACK if url is None else url.get_secret_value()
+        if _is_public(info) and not text.startswith(SLACK):
+            raise ValueError(f"SLACK_WEBHOOK_URL is not on {SLACK}.")
+        if not WEBHOOK.fullmatch(text):
+            raise ValueError(f"SLACK_WEBHOOK_URL is no URL: it begins with {SLACK}.")
         return url
 
     @field_validator("docs_enabled")

@@ -23,6 +23,7 @@ class Link:
 
     def cut(self) -> None:
         """Reset both sides."""
+        self.is_lost = True
         for writer in self.writers:
             writer.transport.abort()
 
@@ -45,10 +46,12 @@ class Proxy:
         there = await asyncio.open_connection(*self._target)
         link = Link((writer, there[1]))
         self._links.add(link)
-        await asyncio.gather(
-            self._forward(reader, there[1], link), self._forward(there[0], writer, link)
-        )
-        self._links.discard(link)
+        try:
+            await asyncio.gather(
+                self._forward(reader, there[1], link), self._forward(there[0], writer, link)
+            )
+        finally:
+            self._links.discard(link)
 
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: Link
@@ -61,6 +64,7 @@ class Proxy:
                 if not link.is_lost:
                     writer.write(data)
                     await writer.drain()
+        link.is_lost = True
         for one in link.writers:
             one.close()
 

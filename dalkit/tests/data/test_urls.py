@@ -85,6 +85,13 @@ def test_user_and_password_survive(user: str, password: str) -> None:
         (f"postgresql://user:{SECRET}@host/name?pgbouncer=true", "DATABASE_PGBOUNCER=true"),
         (f"postgresql://user:{SECRET}@host/name?channel_binding=require", "channel_binding"),
         (f"postgresql://user:{SECRET}@host/name?sslpassword={SECRET}", "key file"),
+        (f"postgresql://user:{SECRET}@host:65536/name", "port 65536 is over 65535"),
+        (f"postgresql://user:{SECRET}@a:1,b:65536/name", "port 65536 is over 65535"),
+        (f"postgresql://user:{SECRET}@a..b/name", r"host 'a\.\.b' is none"),
+        (f"postgresql://user:{SECRET}@{'a' * 64}.example/name", "is none"),
+        (f"postgresql://user:{SECRET}@a:1,b..c:2/name", r"host 'b\.\.c' is none"),
+        (f"postgresql://user:{SECRET}@host/name?command_timeout=1s", "no number of seconds"),
+        (f"postgresql://user:{SECRET}@host/name?command_timeout=0", "no number of seconds"),
         (f"postgresql://user:{SECRET}@host/name?keepalives=1", "'keepalives' has no counterpart"),
     ],
 )

@@ -1,5 +1,6 @@
 """Translate the database URLs that people paste (libpq, psycopg, Heroku) for asyncpg."""
 
+import math
 import re
 import ssl
 from urllib.parse import urlencode
@@ -7,6 +8,7 @@ from urllib.parse import urlencode
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+MAX_PORT = 65535
 Query = dict[str, str | tuple[str, ...]]
 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -54,6 +56,7 @@ _REMEDIES = {
     "sslpassword": "remove it and use a key file without a password",
 }
 _DRIVERS = {"", "+asyncpg", "+psycopg", "+psycopg2", "+psycopg_async"}
+_HOST_AND_PORT = re.compile(r"(?P<host>[^:/]*):(?P<port>[0-9]{1,9})")
 _SEVERAL_HOSTS = re.compile(r"(?P<head>[\w+]+://(?:[^/?@]*@)?)(?P<hosts>[^/?@]+,[^/?@]+)")
 
 
@@ -79,13 +82,15 @@ def async_url(url: str | URL) -> URL:
     user, password, name = (
         _last(query.pop(key, "")) or None for key in ("user", "password", "dbname")
     )
-    return parsed.set(
+    translated = parsed.set(
         drivername="postgresql+asyncpg",
         username=parsed.username or user,
         password=parsed.password or password,
         database=parsed.database or name,
         query=_translated(query),
     )
+    _check_hosts(translated)
+    return translated
 
 
 def _parse(text: str) -> URL:
@@ -110,6 +115,20 @@ def _parse(text: str) -> URL:
     )
 
 
+def _check_hosts(url: URL) -> None:
+    """Raise DatabaseUrlError for what no socket takes, and asyncpg only finds out later."""
+    several = url.query.get("host", ())
+    matches = map(_HOST_AND_PORT.fullmatch, [several] if isinstance(several, str) else several)
+    found = [(match["host"], int(match["port"])) for match in matches if match]
+    for host, port in [(url.host or "", url.port or 0), *found]:
+        if port > MAX_PORT:
+            raise DatabaseUrlError(f"The database URL's port {port} is over {MAX_PORT}.")
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise DatabaseUrlError(f"The database URL's host {host[:100]!r} is none.") from None
+
+
 def _last(value: str | tuple[str, ...]) -> str:
     """The value that counts when a parameter is repeated, as in libpq."""
     return value if isinstance(value, str) else value[-1]
@@ -132,6 +151,8 @@ def _translated(query: Query) -> Query:
             raise DatabaseUrlError(
                 f"The database URL's parameter {name!r} has no counterpart in asyncpg: {remedy}."
             )
+    if not _is_number(_last(arguments.get("command_timeout", "1"))):
+        raise DatabaseUrlError("The database URL's command_timeout is no number of seconds.")
     if arguments.get("ssl", "disable") not in _SSL_MODES:
         raise DatabaseUrlError(f"The database URL's sslmode is none of {', '.join(_SSL_MODES)}.")
     if dsn:
@@ -139,6 +160,13 @@ def _translated(query: Query) -> Query:
         # as text, and asyncpg then builds the TLS context by libpq's rules.
         arguments["dsn"] = f"postgresql://?{urlencode(dsn)}"
     return arguments
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def _system_roots() -> str:
