@@ -1,6 +1,7 @@
 """Jinja settings of this template: how an answer is quoted, and what is refused at once."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ def package_name(slug: str) -> str:
     return slug.replace("-", "_")
 
 
+def without_credentials(address: str) -> str:
+    """Return an address without the token or password that git was given in it."""
+    return re.sub(r"^((?:git\+)?https?://)[^/@]+@", r"\1", address)
+
+
 def is_template(source: str) -> bool:
     """Tell whether `source` speaks of `cookiecutter` (a default, a path, a hook) or is constant."""
     try:
@@ -45,7 +51,7 @@ def is_template(source: str) -> bool:
 
 
 class Answers(Extension):
-    """Makes `| tojson` fit TOML and YAML, adds `| package_name`, takes Jinja in answers literally.
+    """Makes `| tojson` fit TOML and YAML, adds two filters, takes Jinja in answers literally.
 
     `template_folder` is where the template is, which a hook cannot know by itself.
 
@@ -57,6 +63,7 @@ class Answers(Extension):
         super().__init__(environment)
         environment.policies["json.dumps_function"] = quoted
         environment.filters["package_name"] = package_name
+        environment.filters["without_credentials"] = without_credentials
         environment.globals["template_folder"] = str(Path(__file__).resolve().parent)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:

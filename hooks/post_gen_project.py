@@ -1,12 +1,16 @@
-"""Carries the library over and deletes what was declined."""
+"""Carries the library over, deletes what was declined, records what an update goes by."""
 
 import json
+import re
 import runpy
 import shutil
+import subprocess
 from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-TEMPLATE = json.loads(r"""{{ {"folder": template_folder} | tojson }}""")["folder"]
+TEMPLATE, ADDRESS = json.loads(
+    r"""{{ [template_folder, cookiecutter._template | without_credentials] | tojson }}"""
+)
 LIBRARY = Path(TEMPLATE, "dalkit")
 TARGET = Path("packages", "dalkit")
 CARRIED = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs", "src")
@@ -32,6 +36,49 @@ def carry_library() -> None:
     manifest["write_manifest"](TARGET)
 
 
+def git(*arguments: str) -> str:
+    """Return what git says in the template's folder; nothing where it is not there or fails."""
+    command = ["git", "-C", TEMPLATE, *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def commit_of_template(is_repository: bool) -> str:
+    """Return the template's commit; the tag of its version where it cannot be known, as in a zip.
+
+    What `git archive` packs, as GitHub and GitLab do for a download, has the commit in a file.
+    """
+    archived = Path(TEMPLATE, ".archived-commit").read_text("utf-8").strip()
+    commit = git("rev-parse", "HEAD") if is_repository else archived
+    return commit if re.fullmatch(r"[0-9a-f]{40,64}", commit) else f"v{ANSWERS['__template_version']}"
+
+
+def record_template() -> None:
+    """Write .cruft.json, as cruft does: where the template is, its commit and the answers.
+
+    cruft itself hands over `_commit`, and writes the file afterwards. A template in a folder may
+    be a clone, so its `origin` is recorded too: the folder is there on one machine only.
+    """
+    if "_commit" in ANSWERS:
+        return
+    is_repository = bool(git("ls-files", "cookiecutter.json"))
+    origin = re.sub(r"^(https?://)[^/@]+@", r"\1", git("config", "remote.origin.url"))
+    state = {"template": ADDRESS, "commit": commit_of_template(is_repository), "checkout": None}
+    if is_repository and (Path(ADDRESS).is_absolute() or ":" not in ADDRESS):
+        state["template"] = git("rev-parse", "--show-toplevel")
+        state |= {"origin": origin} if origin else {}
+    elif is_repository:
+        state["template"] = origin or ADDRESS
+    answers = {name: answer for name, answer in ANSWERS.items() if not name.startswith("_")}
+    answers |= {"_template": state["template"], "_commit": state["commit"]}
+    folder = git("rev-parse", "--show-prefix").rstrip("/") if is_repository else ""
+    state |= {"context": {"cookiecutter": answers}, "directory": folder or None}
+    text = json.dumps(state, ensure_ascii=False, indent=2)
+    Path(".cruft.json").write_text(f"{text}\n", "utf-8")
+
+
 def delete_declined() -> None:
     """Delete the files of what was not chosen."""
     for (question, answer), paths in DECLINED.items():
@@ -43,3 +90,4 @@ def delete_declined() -> None:
 if __name__ == "__main__":
     carry_library()
     delete_declined()
+    record_template()
