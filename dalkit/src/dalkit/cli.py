@@ -136,6 +136,35 @@ def delete_example() -> None:
 
 
 @main.command()
+def update(
+    version: Annotated[
+        str | None, typer.Argument(help="A tag, branch or commit; default: the newest release.")
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where the template is now.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="VERSION", help="What the service is of now.")
+    ] = None,
+    discard_edits: Annotated[
+        bool, typer.Option("--discard-edits", help="Replace an edited packages/dalkit, too.")
+    ] = False,
+) -> None:
+    """Bring the service to another version of its template: merged, staged, not committed."""
+    from .dev import project, update
+    from .dev.template import UpdateError
+
+    folder = project.find_project().folder
+    try:
+        status = update.update(
+            folder, version or None, address=template, since=since, discard_edits=discard_edits
+        )
+    except UpdateError as error:
+        sys.exit(str(error))
+    raise typer.Exit(status)
+
+
+@main.command()
 def doctor() -> None:
     """Say what is wrong with the installation: an edited packages/dalkit, versions, extras."""
     from .dev import doctor, project

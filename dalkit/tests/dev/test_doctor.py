@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dalkit.dev import manifest
-from dalkit.dev.doctor import problems_of, satisfies
+from dalkit.dev.doctor import TEMPLATE, problems_of, satisfies, verdict_of
 from dalkit.dev.manifest import write_manifest
 
 from tests.paths import PROJECT
@@ -72,9 +72,20 @@ def test_what_was_changed_is_named_with_the_consequence(service: Path) -> None:
     assert result.stdout == (
         "packages/dalkit is not as released (edited src/dalkit/dev/run.py; added"
         " src/dalkit/mine.py; removed src/dalkit/dev/issuer.py): a newer release"
-        " replaces the folder, and your change with it. Bring it upstream and git checkout"
-        " packages/dalkit, or keep a fork.\n"
+        " replaces the folder, and your change with it, so `make update` refuses. Bring it upstream"
+        " and git checkout packages/dalkit, or keep a fork.\n"
     )
+
+
+@pytest.mark.parametrize(("of_template", "behind"), [("0.1.9", True), (TEMPLATE, False)])
+def test_a_service_of_an_older_template_is_told_of_make_update(
+    service: Path, of_template: str, behind: bool
+) -> None:
+    """It is no problem: nobody has to update today."""
+    with (service / "pyproject.toml").open("a") as file:
+        file.write(f'[tool.dalkit.template]\nversion = "{of_template}"\n')
+    assert problems_of(service) == []
+    assert verdict_of(service).endswith(f" came with {TEMPLATE}: make update.") is behind
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "of something else"])

@@ -14,6 +14,8 @@ from .manifest import digests_of, read_manifest, version_of
 from .project import read_toml
 
 CARRIED = "packages/dalkit"
+TEMPLATE = "0.2.0"
+"""The version of the template that this dalkit comes with."""
 COMPARE = {">=": ge, "<=": le, "==": eq, "!=": ne, ">": gt, "<": lt}
 
 
@@ -25,9 +27,17 @@ def problems_of(project: Path) -> list[str]:
 
 def verdict_of(project: Path) -> str:
     """Return what there is to say about a service without problems."""
+    said = f"dalkit {version('dalkit')} is installed; there is no {CARRIED} to compare."
     if (project / CARRIED).is_dir():
-        return f"{CARRIED} is as released ({version_of(project / CARRIED)})."
-    return f"dalkit {version('dalkit')} is installed; there is no {CARRIED} to compare."
+        said = f"{CARRIED} is as released ({version_of(project / CARRIED)})."
+    tool = read_toml(project / "pyproject.toml").get("tool", {})
+    of_template = tool.get("dalkit", {}).get("template", {}).get("version", TEMPLATE)
+    if numbers(of_template) < numbers(TEMPLATE):
+        said += (
+            f" The service is of template {of_template}, and this dalkit came with {TEMPLATE}:"
+            " make update."
+        )
+    return said
 
 
 def wrong_python(project: Path) -> Iterator[str]:
@@ -53,24 +63,30 @@ def wrong_files(project: Path) -> Iterator[str]:
             )
         return
     try:
-        released = read_manifest(carried)
+        edits = edits_of(carried)
     except (OSError, ValueError):
         yield (
             f"{CARRIED}/MANIFEST is missing or damaged, so nobody can tell what was edited there:"
             f" git checkout {CARRIED}/MANIFEST."
         )
         return
-    found = digests_of(carried)
-    changes = {
+    if listed := "; ".join(f"{how} {', '.join(paths)}" for how, paths in edits.items()):
+        yield (
+            f"{CARRIED} is not as released ({listed}): a newer release replaces the folder, and"
+            " your change with it, so `make update` refuses. Bring it upstream and"
+            f" git checkout {CARRIED}, or keep a fork."
+        )
+
+
+def edits_of(carried: Path) -> dict[str, list[str]]:
+    """Return what is not as released: `edited`, `added`, `removed`; raises OSError, ValueError."""
+    released, found = read_manifest(carried), digests_of(carried)
+    edits = {
         "edited": [path for path in released if found.get(path, released[path]) != released[path]],
         "added": found.keys() - released.keys(),
         "removed": released.keys() - found.keys(),
     }
-    if listed := "; ".join(f"{how} {', '.join(sorted(it))}" for how, it in changes.items() if it):
-        yield (
-            f"{CARRIED} is not as released ({listed}): a newer release replaces the folder, and"
-            f" your change with it. Bring it upstream and git checkout {CARRIED}, or keep a fork."
-        )
+    return {how: sorted(paths) for how, paths in edits.items() if paths}
 
 
 def wrong_version(project: Path) -> Iterator[str]:
