@@ -52,7 +52,9 @@ def commit_of_template(is_repository: bool) -> str:
     """
     archived = Path(TEMPLATE, ".archived-commit").read_text("utf-8").strip()
     commit = git("rev-parse", "HEAD") if is_repository else archived
-    return commit if re.fullmatch(r"[0-9a-f]{40,64}", commit) else f"v{ANSWERS['__template_version']}"
+    return (
+        commit if re.fullmatch(r"[0-9a-f]{40,64}", commit) else f"v{ANSWERS['__template_version']}"
+    )
 
 
 def record_template() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,24 +11,15 @@ import pytest
 
 from .baking import ROOT, bake
 from .environments import run
+from .releases import copy_of_template, generate
 
-COOKIECUTTER = (sys.executable, "-m", "cookiecutter", "--no-input", "--config-file", "/dev/null")
 CARRIED = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs", "src")
-UNNEEDED = shutil.ignore_patterns(
-    *(".git", ".venv", ".nox", ".cache", ".demo", ".tools", "*_cache", "__pycache__", "uv.lock")
-)
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template as a repository of its own, with all that is not committed yet."""
-    folder = tmp_path_factory.mktemp("origin") / "template with a space é"
-    shutil.copytree(ROOT, folder, ignore=UNNEEDED)
-    author = ("-c", "user.name=t", "-c", "user.email=t@example.com")
-    run(folder, "git", "init", "--quiet", "--initial-branch=main")
-    run(folder, "git", *author, "add", "--all")
-    run(folder, "git", *author, "commit", "--quiet", "--message=all")
-    return folder
+    return copy_of_template(tmp_path_factory.mktemp("origin") / "template with a space é")
 
 
 def carried(project: Path) -> dict[str, str]:
@@ -51,12 +41,6 @@ def original() -> dict[str, str]:
         for path in [library / name, *(library / name).rglob("*")]
         if path.is_file() and "__pycache__" not in path.parts
     }
-
-
-def generate(source: str, folder: Path) -> Path:
-    """Return the service that cookiecutter's command generates from `source`."""
-    run(folder, *COOKIECUTTER, "--output-dir", folder / "out", source, HOME=str(folder))
-    return folder / "out" / "my-service"
 
 
 def test_from_a_path(tmp_path: Path) -> None:
