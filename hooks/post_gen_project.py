@@ -8,9 +8,8 @@ import subprocess
 from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-TEMPLATE, ADDRESS = json.loads(
-    r"""{{ [template_folder, cookiecutter._template | without_credentials] | tojson }}"""
-)
+TEMPLATE = json.loads(r"""{{ {"folder": template_folder} | tojson }}""")["folder"]
+SOURCE = json.loads(r"""{{ {"address": cookiecutter._template | without_credentials} | tojson }}""")
 LIBRARY = Path(TEMPLATE, "dalkit")
 TARGET = Path("packages", "dalkit")
 CARRIED = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs", "src")
@@ -52,9 +51,8 @@ def commit_of_template(is_repository: bool) -> str:
     """
     archived = Path(TEMPLATE, ".archived-commit").read_text("utf-8").strip()
     commit = git("rev-parse", "HEAD") if is_repository else archived
-    return (
-        commit if re.fullmatch(r"[0-9a-f]{40,64}", commit) else f"v{ANSWERS['__template_version']}"
-    )
+    is_known = re.fullmatch(r"[0-9a-f]{40,64}", commit)
+    return commit if is_known else f"v{ANSWERS['__template_version']}"
 
 
 def record_template() -> None:
@@ -65,18 +63,26 @@ def record_template() -> None:
     """
     if "_commit" in ANSWERS:
         return
+    address, state = SOURCE["address"], {}
     is_repository = bool(git("ls-files", "cookiecutter.json"))
-    origin = re.sub(r"^(https?://)[^/@]+@", r"\1", git("config", "remote.origin.url"))
-    state = {"template": ADDRESS, "commit": commit_of_template(is_repository), "checkout": None}
-    if is_repository and (Path(ADDRESS).is_absolute() or ":" not in ADDRESS):
-        state["template"] = git("rev-parse", "--show-toplevel")
-        state |= {"origin": origin} if origin else {}
-    elif is_repository:
-        state["template"] = origin or ADDRESS
+    origin = git("config", "remote.origin.url") if is_repository else ""
+    origin = re.sub(r"^(https?://)[^/@]+@", r"\1", origin)
+    if ":" in address and not Path(address).is_absolute():
+        address = origin or address
+    elif not address.endswith(".zip"):
+        address = (is_repository and git("rev-parse", "--show-toplevel")) or TEMPLATE
+        state = {"origin": origin} if origin else {}
+    commit = commit_of_template(is_repository)
     answers = {name: answer for name, answer in ANSWERS.items() if not name.startswith("_")}
-    answers |= {"_template": state["template"], "_commit": state["commit"]}
+    answers |= {"_template": address, "_commit": commit}
     folder = git("rev-parse", "--show-prefix").rstrip("/") if is_repository else ""
-    state |= {"context": {"cookiecutter": answers}, "directory": folder or None}
+    state |= {
+        "template": address,
+        "commit": commit,
+        "checkout": None,
+        "context": {"cookiecutter": answers},
+        "directory": folder or None,
+    }
     text = json.dumps(state, ensure_ascii=False, indent=2)
     Path(".cruft.json").write_text(f"{text}\n", "utf-8")
 

@@ -58,8 +58,12 @@ def name_of(answers: Answers) -> str:
 
 
 def text_files(project: Path) -> Iterable[Path]:
-    """Return the files of a rendered project, without the library, environments and caches."""
+    """Return the files of a rendered project, without the library, environments and caches.
+
+    And without cruft's record of all answers, which names what was declined.
+    """
     ignored = {
+        ".cruft.json",
         "packages",
         ".venv",
         ".nox",

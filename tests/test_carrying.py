@@ -2,16 +2,20 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from template_extensions import without_credentials
+
 from .baking import ROOT, bake
 from .environments import run
-from .releases import copy_of_template, generate
+from .releases import UNNEEDED, VERSION, copy_of_template, generate
 
 CARRIED = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs", "src")
 
@@ -67,6 +71,66 @@ def test_under_cruft(tmp_path: Path, checkout: Path) -> None:
     assert carried(project) == original()
     state = json.loads((project / ".cruft.json").read_text())
     assert state["template"].endswith(str(checkout))
+
+
+def record(project: Path) -> dict[str, Any]:
+    """Return what cruft and `make update` go by."""
+    state: dict[str, Any] = json.loads((project / ".cruft.json").read_text())
+    return state
+
+
+def archive(checkout: Path, folder: Path) -> Path:
+    """Pack the template as git's servers do for a download."""
+    path = folder / "downloaded.zip"
+    run(checkout, "git", "archive", "--prefix=template/", f"--output={path}", "HEAD")
+    return path
+
+
+def test_every_way_leaves_what_an_update_goes_by(tmp_path: Path, checkout: Path) -> None:
+    commit = run(checkout, "git", "rev-parse", "HEAD").strip()
+    cruft = (sys.executable, "-m", "cruft", "create", "--no-input", "--default-config")
+    run(tmp_path, *cruft, str(checkout), HOME=str(tmp_path))
+    reference = record(tmp_path / "my-service")
+    public = {
+        name: answer
+        for name, answer in reference["context"]["cookiecutter"].items()
+        if not name.startswith("_")
+    }
+    for number, (source, address) in enumerate(
+        [
+            (str(checkout), str(checkout)),
+            (f"git+file://{checkout}", f"file://{checkout}"),
+            (str(archive(checkout, tmp_path)), str(tmp_path / "downloaded.zip")),
+        ]
+    ):
+        (tmp_path / str(number)).mkdir()
+        found = record(generate(source, tmp_path / str(number)))
+        assert (found["template"], found["commit"]) == (address, commit)
+        answers = found["context"]["cookiecutter"]
+        assert answers == public | {"_template": address, "_commit": commit}
+        assert found.keys() == reference.keys()
+
+
+def test_where_the_commit_is_not_known_the_tag_of_the_version_stands_for_it(
+    tmp_path: Path, checkout: Path
+) -> None:
+    """As in a copy without .git, also one within another repository."""
+    shutil.copytree(checkout, tmp_path / "copy", ignore=UNNEEDED)
+    run(tmp_path, "git", "init", "--quiet")
+    found = record(generate(str(tmp_path / "copy"), tmp_path))
+    assert found["commit"] == f"v{VERSION}"
+    assert found["template"] == str(tmp_path / "copy")
+
+
+def test_a_clone_records_where_it_is_from_and_no_password(tmp_path: Path, checkout: Path) -> None:
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "--quiet", checkout, clone)
+    url = "https://{}git.example.com/template.git"
+    run(clone, "git", "remote", "set-url", "origin", url.format("user:secret@"))
+    found = record(generate(str(clone), tmp_path))
+    assert (found["template"], found["origin"]) == (str(clone), url.format(""))
+    assert without_credentials(f"git+{url.format('token@')}") == f"git+{url.format('')}"
+    assert without_credentials("ssh://git@example.com/a.git") == "ssh://git@example.com/a.git"
 
 
 def test_the_manifest_is_what_sha256sum_checks(tmp_path: Path) -> None:

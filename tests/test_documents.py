@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .baking import ROOT, text_files
 from .environments import run
+from .releases import VERSION
 
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LONGEST_README = 150  # lines
@@ -68,3 +69,19 @@ def test_the_example_environment_is_complete_and_without_secrets(default_project
     example = (default_project / ".env.example").read_text()
     assert set(re.findall(r"^([A-Z0-9_]+)=", example, re.MULTILINE)) == declared
     assert re.search(r"^(DATABASE_URL|SLACK_WEBHOOK_URL)=.", example, re.MULTILINE) is None
+
+
+def test_every_release_says_what_an_owner_must_do_and_whether_it_is_about_security() -> None:
+    """But for the first, to which nobody upgrades; `make update` prints these sections."""
+    released = re.findall(r"^## \[([\d.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    _, *sections = re.split(r"^## ", (ROOT / "UPGRADING.md").read_text(), flags=re.MULTILINE)
+    titles = [section.partition("\n")[0] for section in sections]
+    told = [title.split()[1].rstrip(",") for title in titles if title != "Unreleased"]
+    assert told == released[:-1]
+    for section in sections:
+        assert re.match(r".*\n\nSecurity: (yes|no)\.\n\n\S", section), section
+
+
+def test_the_library_knows_which_template_it_comes_with() -> None:
+    code = (ROOT / "dalkit/src/dalkit/dev/doctor.py").read_text()
+    assert f'TEMPLATE = "{VERSION}"' in code

@@ -9,7 +9,7 @@ import pytest
 from .baking import bake
 from .conftest import Shared
 
-VARIABLES = ("ARGS", "PORT", "SCOPES", "m")
+VARIABLES = ("ARGS", "PORT", "SCOPES", "VERSION", "m")
 HOSTILE = "a\"b'c; touch $(shell touch made) $$(touch run) `touch run` é"
 
 
@@ -52,7 +52,11 @@ def make(makefile: Path, arguments: Path, *command: str) -> subprocess.Completed
 
 @pytest.mark.parametrize(
     ("target", "variable", "given"),
-    [("revision", "m", f"--message={HOSTILE}"), ("token", "SCOPES", HOSTILE)],
+    [
+        ("revision", "m", f"--message={HOSTILE}"),
+        ("token", "SCOPES", HOSTILE),
+        ("update", "VERSION", HOSTILE),
+    ],
 )
 def test_nothing_of_what_it_is_given_is_run(
     target: str, variable: str, given: str, makefile: Path, arguments: Path
@@ -76,6 +80,8 @@ def test_a_migration_needs_a_message(makefile: Path, arguments: Path) -> None:
         (["migrate"], "with-database -- my-service db sync"),
         (["db", "ARGS=tables --check"], "with-database -- my-service db tables --check"),
         (["run", "PORT=8123"], "run --port 8123"),
+        (["update"], "update --"),
+        (["update", "VERSION=v0.3.0", "ARGS=--from v0.1.0"], "update --from v0.1.0 -- v0.3.0"),
         (["token", "SCOPES=read:books"], "token -- read:books"),
     ],
 )

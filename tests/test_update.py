@@ -90,7 +90,9 @@ def test_from_the_previous_release(repository: Path, tmp_path: Path) -> None:
     commit(clone)
     branch = run(clone, "git", "rev-parse", "--abbrev-ref", "HEAD").strip()
     update = ("dalkit", "update", branch)
-    output = run(project, UV, "run", "--no-project", "--with", str(ROOT / "dalkit"), *update)
+    output = run(
+        project, UV, "run", "--no-project", "--with-editable", str(ROOT / "dalkit"), *update
+    )
     require_merged(project, output)
     assert f" -> {releases.VERSION}: " in output
     require_green(project)

@@ -148,8 +148,8 @@ def write_version(
 def write_template(repository: Path) -> Path:
     """Write both versions of the template into `templates` of a repository."""
     repository.mkdir(parents=True)
-    write_version(repository, "1.0.0", FIRST, "upper")
-    write_version(repository, "2.0.0", SECOND, "lower")
+    write_version(repository, "1.0.0", FIRST, "swapcase")
+    write_version(repository, "2.0.0", SECOND, "casefold")
     return repository
 
 
