@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 TEMPLATE = json.loads(r"""{{ {"folder": template_folder} | tojson }}""")["folder"]
@@ -63,7 +64,8 @@ def record_template() -> None:
     """
     if "_commit" in ANSWERS:
         return
-    address, state = SOURCE["address"], {}
+    address: str = SOURCE["address"]
+    state: dict[str, Any] = {}
     is_repository = bool(git("ls-files", "cookiecutter.json"))
     origin = git("config", "remote.origin.url") if is_repository else ""
     origin = re.sub(r"^(https?://)[^/@]+@", r"\1", origin)

@@ -99,9 +99,9 @@ def updated(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Updated
 def test_it_is_done_and_says_what(updated: Updated) -> None:
     assert (updated.result.returncode, updated.result.stderr) == (0, "")
     first, second, *rest = updated.result.stdout.splitlines()
-    assert first == "Template 1.0.0 -> 2.0.0: files 10 changed, 5 added, 3 removed."
+    assert first == "Template 1.0.0 -> 2.0.0: 10 files changed, 5 files added, 3 files removed."
     assert second.startswith("All is staged, nothing is committed;")
-    assert rest[-1] == "Next: make check, then commit it, with uv.lock."
+    assert rest[-1] == "Next: make openapi, make check, then commit all of it, with uv.lock."
 
 
 def test_what_the_owner_must_act_on_is_shown(updated: Updated) -> None:
@@ -448,6 +448,28 @@ def test_a_service_that_does_not_say_its_template_is_a_sentence(service: Path) -
     write(service, {".cruft.json": None, "pyproject.toml": text})
     commit(service)
     assert "says which template this service is from" in refusal(service)
+
+
+def test_cruft_that_cannot_be_had_is_a_sentence(
+    service: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not installed uv fetches it, which takes a network the first time."""
+    monkeypatch.setattr("dalkit.dev.template.find_spec", lambda _: None)
+    uv = tmp_path / "uv"
+    write(tmp_path, {"uv": "#!/bin/sh\necho 'error: no network' >&2\nexit 2\n"})
+    uv.chmod(0o755)
+    monkeypatch.setenv("UV", str(uv))
+    assert "which cannot be fetched: try again with a network." in refusal(service)
+    monkeypatch.delenv("UV")
+    monkeypatch.setattr("dalkit.dev.template.shutil.which", lambda _: None)
+    assert "is not installed: pip install 'cruft>=2.16,<3'." in refusal(service)
+
+
+def test_git_that_is_not_installed_is_a_sentence(
+    service: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(service))
+    assert refusal(service) == "An update needs git, which is not installed."
 
 
 def test_sections_are_told_by_their_version_and_others_by_their_text() -> None:

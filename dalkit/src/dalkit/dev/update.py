@@ -67,7 +67,7 @@ def update(
     if conflicts:
         print(*of_conflicts(conflicts, "These conflicts are to be resolved:"), sep="\n")
     else:
-        print("\nNext: make check, then commit it, with uv.lock.")
+        print("\nNext: make openapi, make check, then commit all of it, with uv.lock.")
     return int(bool(conflicts))
 
 
@@ -162,9 +162,9 @@ def report(merge: Merge, template: Template, old: str, new: str) -> list[str]:
     for letter, word in DONE.items():
         names = git(folder, "diff", *options, f"--diff-filter={letter}", "HEAD", "--", ".")
         done[word] = names.count("\0")
-    counts = ", ".join(f"{number} {word}" for word, number in done.items() if number)
+    counts = ", ".join(f"{number} files {word}" for word, number in done.items() if number)
     lines = [
-        f"Template {template.version_of(old)} -> {template.version_of(new)}: files {counts}.",
+        f"Template {template.version_of(old)} -> {template.version_of(new)}: {counts}.",
         f"All is staged, nothing is committed; {UNDO} undoes it.",
     ]
     if merge.left_out:
