@@ -34,7 +34,7 @@ def free_port() -> int:
 def headers(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the Authorization header, when this service has an issuer of tokens."""
     if issuer := environment.get("AUTH0_DEV_ISSUER"):
-        from dalkit.dev.issuer import fetch_token
+        from dalkit.dev.token import fetch_token
 
         scopes = ["read:books", "write:books"]
         return {"authorization": f"Bearer {fetch_token(issuer, scopes)}"}

@@ -25,11 +25,13 @@ def makefile(shared: Shared) -> Path:
 
 @pytest.fixture
 def arguments(tmp_path: Path) -> Path:
-    """A `uv` on the PATH writes the arguments that it gets into this file, one a line."""
-    uv = tmp_path / "bin" / "uv"
-    uv.parent.mkdir()
-    uv.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > '{tmp_path}/arguments'\n")
-    uv.chmod(0o755)
+    """A `uv` and a `dalkit` on the PATH write what they get into this file, one a line."""
+    (tmp_path / "bin").mkdir()
+    for name, first in (("uv", ""), ("dalkit", "dalkit ")):
+        program = tmp_path / "bin" / name
+        script = f"#!/bin/sh\nprintf '%s\\n' {first}\"$@\" > '{tmp_path}/arguments'\n"
+        program.write_text(script)
+        program.chmod(0o755)
     return tmp_path / "arguments"
 
 
@@ -89,4 +91,5 @@ def test_commands_are_those_of_dalkit(
     command: list[str], passed: str, makefile: Path, arguments: Path
 ) -> None:
     assert make(makefile, arguments, *command).returncode == 0
-    assert " ".join(arguments.read_text().split()) == f"run dalkit {passed}"
+    called = " ".join(arguments.read_text().split())
+    assert called.removeprefix("run ") == f"dalkit {passed}"

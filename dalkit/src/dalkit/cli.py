@@ -1,6 +1,5 @@
 """The console scripts: `dalkit` for development, and what a service's own is made of."""
 
-import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -109,14 +108,9 @@ def token(
     ] = None,
 ) -> None:
     """Print an access token of the issuer that `dalkit run` started."""
-    from .dev import project
-    from .extras import MissingExtra
+    from .dev import project, token
 
-    try:
-        from .dev import issuer
-    except MissingExtra as error:
-        sys.exit(str(error))
-    issuer.print_token(project.find_project(), " ".join(scopes or []).split(), port)
+    token.print_token(project.find_project(), " ".join(scopes or []).split(), port)
 
 
 @main.command()

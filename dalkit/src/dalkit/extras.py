@@ -25,5 +25,10 @@ def extra(name: str, part: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if not f"{error.name}.".startswith(tuple(f"{module}." for module in MODULES[name])):
             raise
-        sentence = f"{part} needs the extra {name}: pip install 'dalkit[{name}]'"
-        raise MissingExtra(sentence, name=error.name) from None
+        raise missing(name, part, error.name) from None
+
+
+def missing(name: str, part: str, module: str | None = None) -> MissingExtra:
+    """Return the error of a `part` that lacks its extra."""
+    sentence = f"{part} needs the extra {name}: pip install 'dalkit[{name}]'"
+    return MissingExtra(sentence, name=module)

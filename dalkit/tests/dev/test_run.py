@@ -1,12 +1,15 @@
 """`dalkit run`: everything is started in order, and nothing outlives it."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +24,8 @@ pytestmark = pytest.mark.slow
 
 COMMAND = [str(Path(sys.executable).with_name("dalkit")), "run"]
 
+CURL = "curl -s -w '\\n%{http_code}'"
+
 RUN_NOTHING = """
 from dalkit.dev import run
 SERVER = [*run.PYTHON, "http.server", "--bind", run.HOST]
@@ -32,20 +37,24 @@ main()
 OLD_PYTHON = "import sys; sys.version_info = (3, 10); import dalkit"
 
 
-def start(command: list[str], folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """Start a command in `folder`, without the developer's database."""
-    outside = {name: it for name, it in os.environ.items() if name != "DATABASE_URL"}
+def start(
+    command: list[str], folder: Path, *, start_new_session: bool = False, **environment: str
+) -> subprocess.Popen[str]:
+    """Start a command in `folder`, without the developer's database and issuer."""
+    foreign = ("DATABASE_URL", "AUTH0_")
+    outside = {name: it for name, it in os.environ.items() if not name.startswith(foreign)}
     return subprocess.Popen(
         command,
         cwd=folder,
         env=outside | environment,
+        start_new_session=start_new_session,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def start_run(project: Project, port: int, *options: str, **other: str) -> subprocess.Popen[str]:
+def start_run(project: Project, port: int, *options: str, **other: Any) -> subprocess.Popen[str]:
     """Start `dalkit run` in the folder of a project."""
     return start([*COMMAND, "--port", str(port), *options], project.folder, **other)
 
@@ -74,15 +83,38 @@ def is_free(port: int) -> bool:
     return True
 
 
-def test_it_migrates_seeds_serves_and_leaves_nothing(own_project: Project) -> None:
+def test_it_migrates_seeds_serves_says_where_and_leaves_nothing(own_project: Project) -> None:
+    """What it prints works as it is: the address, and a call with a token; Ctrl-C ends it."""
     port = free_port()
-    process = start_run(own_project, port, "--seed")
+    path = f"{COMMAND[0].rpartition('/')[0]}:{os.environ['PATH']}"
+    process = start_run(own_project, port, "--seed", start_new_session=True)
+    printed: dict[str, str] = {}
+    output: list[str] = []
     try:
-        assert eventually(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, 60)
+        assert process.stdout is not None
+        while "database" not in printed:
+            output.append(process.stdout.readline())
+            assert output[-1], "".join(output)
+            if said := re.fullmatch(r"  (service|a token|a call|database) +(.*)\n", output[-1]):
+                printed[said[1]] = said[2]
+        assert status_of(printed["service"].split()[0]) == 200
+        call = printed["a call"].replace("/v1/library/export", "/v1/books").replace("curl", CURL)
+        called = subprocess.run(
+            ["sh", "-c", call],
+            cwd=own_project.folder,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     finally:
-        process.send_signal(signal.SIGTERM)
-        _, error = finish(process)
-    assert is_left_alone(own_project.data_dir), error
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        output.append(process.communicate(timeout=30)[0])
+    assert "A Wizard of Earthsea" in called.stdout
+    assert called.stdout.endswith("\n200")
+    stopping = [json.loads(line) for line in output[-1].splitlines() if line.startswith("{")]
+    assert {line["level"] for line in stopping} == {"info"}
+    assert is_left_alone(own_project.data_dir)
     assert status_of(f"http://127.0.0.1:{port}/livez") == 0
     with cluster(own_project.data_dir) as it:
         url = it.url(own_project.database)

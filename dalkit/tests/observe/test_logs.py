@@ -66,11 +66,27 @@ def test_without_a_terminal_every_line_is_json() -> None:
     assert list(ours)[:4] == ["timestamp", "level", "logger", "event"]
 
 
-def test_on_a_terminal_lines_are_coloured_and_short() -> None:
+def test_on_a_terminal_lines_are_coloured_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
     configure_logging(stream=stream)
     structlog.get_logger().info("event", number=1)
     assert "\x1b[" in stream.getvalue()
+    assert "event" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colours_gets_none(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(name, value)
+    stream = Terminal()
+    configure_logging(stream=stream)
+    structlog.get_logger().warning("event", number=1)
+    assert "\x1b" not in stream.getvalue()
     assert "event" in stream.getvalue()
 
 

@@ -5,7 +5,6 @@ It signs whatever it is asked for. The service accepts it only while AUTH0_DEV_I
 
 import secrets
 import socket
-import sys
 import threading
 import time
 from base64 import urlsafe_b64encode
@@ -15,7 +14,6 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import httpx
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -147,30 +145,3 @@ def published(project: Project, port: str, url: str) -> Iterator[None]:
         # The next run on this port may have begun.
         if address.exists() and address.read_text() == url:
             address.unlink()
-
-
-def print_token(project: Project, scopes: Sequence[str], port: str | None) -> None:
-    """Print a token with `scopes`, and to stderr a curl line that uses it.
-
-    The issuer is that of the service on `port`, without one of whichever was started first.
-    """
-    found = [path for path in project.issuers.glob("*") if port in (None, "", path.name)]
-    for address in sorted(found, key=lambda path: path.stat().st_mtime):
-        try:
-            token = fetch_token(address.read_text(), scopes)
-        except (OSError, ValueError, httpx.HTTPError):  # the file of a killed process
-            continue
-        print(token, flush=True)
-        api = f"http://127.0.0.1:{address.name}"
-        print(f"\ncurl -H 'Authorization: Bearer {token}' {api}/v1/me", file=sys.stderr)
-        return
-    given = f" PORT={port}" if port else ""
-    sys.exit(f"No issuer is running: start the service with `make run{given}` first.")
-
-
-def fetch_token(issuer: str, scopes: Sequence[str]) -> str:
-    """Return a token of the running issuer; raises httpx.HTTPError when it does not answer."""
-    form = {"grant_type": "client_credentials", "scope": " ".join(scopes)}
-    # No proxy: the issuer is on this machine.
-    response = httpx.post(f"{issuer}oauth/token", data=form, timeout=3, trust_env=False)
-    return str(response.raise_for_status().json()["access_token"])

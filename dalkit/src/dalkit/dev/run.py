@@ -1,16 +1,18 @@
 """`dalkit run`: a database and an issuer if none is configured, migrations, the app with reload."""
 
 import asyncio
+import fcntl
 import os
-import shlex
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Thread
 from typing import cast
 
 import asyncpg
@@ -18,8 +20,8 @@ import asyncpg
 from ..server import serve
 from .postgres import STOP_SIGNALS, PostgresError, cluster, end_with
 from .project import Project
+from .welcome import HOST, welcome
 
-HOST = "127.0.0.1"
 PYTHON = (sys.executable, "-m")
 
 
@@ -50,15 +52,44 @@ def run(project: Project, port: int, seed: str | None) -> int:
     with ExitStack() as stack:
         for service in (database, token_issuer):
             environment |= stack.enter_context(service(project, environment))
-        migrate = [*PYTHON, f"{project.package}.cli", "db", "sync"]
-        if status := execute(project, migrate, environment):
-            return status
-        if seed:
-            run_sql(environment["DATABASE_URL"], seed)
-        print(f"  the API: http://{HOST}:{port}/docs   stop with Ctrl-C", flush=True)
-        app = f"{project.package}.main:app"
-        server = [*PYTHON, "dalkit.dev.run", app, str(port), str(os.getpid())]
-        return execute(project, server, environment)
+        with gate(project, port) as closed:
+            app = f"{project.package}.main:app"
+            command = [*PYTHON, "dalkit.dev.run", app, str(port), str(os.getpid()), str(closed)]
+            server = stack.enter_context(running(project, command, environment))
+            migrate = [*PYTHON, f"{project.package}.cli", "db", "sync"]
+            with running(project, migrate, environment) as migration:
+                if seed:  # it takes as long, so it is imported meanwhile
+                    import_module("dalkit.data.engine")
+                if status := migration.wait():
+                    return status
+            if seed:
+                run_sql(environment["DATABASE_URL"], seed)
+        stack.enter_context(welcomed(project, port, environment["DATABASE_URL"]))
+        return server.wait()
+
+
+@contextmanager
+def gate(project: Project, port: int) -> Iterator[Path]:
+    """Keep a lock meanwhile on the file that is yielded; the service starts when it is released.
+
+    So that what the service imports, which takes as long as the migrations, is imported meanwhile.
+    """
+    path = project.folder / ".cache" / "gates" / str(port)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield path
+
+
+@contextmanager
+def welcomed(project: Project, port: int, database_url: str) -> Iterator[None]:
+    """Say where the service is as soon as it answers, unless it ends before."""
+    stopped = Event()
+    Thread(target=welcome, args=(project, port, database_url, stopped), daemon=True).start()
+    try:
+        yield
+    finally:
+        stopped.set()
 
 
 def run_with_database(project: Project, command: list[str]) -> int:
@@ -101,7 +132,6 @@ def database(project: Project, environment: Mapping[str, str]) -> Iterator[dict[
     print(f"  PostgreSQL: starting, with its data in {project.data_dir}", flush=True)
     with cluster(project.data_dir) as it:
         create_database(it.url("postgres"), project.database)
-        print(f"  PostgreSQL: {it.url(project.database)}", flush=True)
         yield {"DATABASE_URL": it.url(project.database)}
 
 
@@ -116,8 +146,6 @@ def token_issuer(project: Project, environment: Mapping[str, str]) -> Iterator[d
 
     port, audience = environment["PORT"], environment.get("AUTH0_AUDIENCE") or AUDIENCE
     with issuer(audience) as it, published(project, port, it.url):
-        make = f"make -s -C {shlex.quote(str(project.folder))} token PORT={port}"
-        print(f'  a token: {make} SCOPES="read:books write:books"  (or Authorize in /docs)')
         yield {
             "AUTH0_DEV_ISSUER": it.url,
             "AUTH0_AUDIENCE": it.audience,
@@ -159,16 +187,25 @@ def run_sql(url: str, sql: str) -> None:
 
 def execute(project: Project, command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run `command` to its end and return its exit status; a signal that ends us ends it too."""
+    with running(project, command, environment) as process:
+        return process.wait()
+
+
+@contextmanager
+def running(
+    project: Project, command: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` meanwhile, and end it."""
     process = subprocess.Popen(command, cwd=project.folder, env=environment)
     try:
-        return process.wait()
+        yield process
     finally:
         process.terminate()
         process.wait()
 
 
 def main() -> None:
-    """Serve with reload, in a process of its own: python -m dalkit.dev.run APP PORT PARENT."""
+    """Serve with reload, in a process of its own: python -m dalkit.dev.run APP PORT PARENT GATE."""
     app, port, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     end_with(parent)
     folders = ("src", "migrations", app.split(".")[0])
@@ -176,7 +213,16 @@ def main() -> None:
     serve(app, port=port, reload_dirs=watched, timeout_graceful_shutdown=5)
 
 
+def pass_gate(app: str, path: Path) -> None:
+    """Import the app, and wait until nobody holds the lock on the file."""
+    with suppress(Exception):  # uvicorn imports it again, and says what is wrong
+        import_module(app.partition(":")[0])
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
 if __name__ == "__main__":
     main()
 elif __name__ == "__mp_main__":  # the reloader's worker, which multiprocessing starts from here
     end_with(os.getppid())
+    pass_gate(sys.argv[1], Path(sys.argv[4]))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import sys
 from contextlib import nullcontext
 from contextvars import Context, copy_context
@@ -52,9 +53,12 @@ def configure_logging(
     ]
     handler = _Handler(stream)
     if is_console := log_format == "console" or (log_format == "auto" and stream.isatty()):
-        # The plain formatter: rich's shows local variables, and with them the secrets they hold.
-        plain = structlog.dev.plain_traceback
-        written: list[Processor] = [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=_shows_colors(stream),
+            # Not rich's: that shows local variables, and with them the secrets they hold.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        written: list[Processor] = [renderer]
     else:
         written = [
             structlog.processors.format_exc_info,
@@ -170,6 +174,11 @@ def flush_requests() -> None:
     for handler in _root.handlers:
         if isinstance(handler, _Handler):
             handler.flush()
+
+
+def _shows_colors(stream: TextIO) -> bool:
+    """A terminal that can, unless NO_COLOR is set (https://no-color.org)."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def _as_json(event: EventDict, **_: Any) -> str:
