@@ -113,7 +113,7 @@ def test_it_migrates_seeds_serves_says_where_and_leaves_nothing(own_project: Pro
     assert "A Wizard of Earthsea" in called.stdout
     assert called.stdout.endswith("\n200")
     stopping = [json.loads(line) for line in output[-1].splitlines() if line.startswith("{")]
-    assert {line["level"] for line in stopping} == {"info"}
+    assert [line for line in stopping if line["level"] != "info"] == []
     assert is_left_alone(own_project.data_dir)
     assert status_of(f"http://127.0.0.1:{port}/livez") == 0
     with cluster(own_project.data_dir) as it:

@@ -31,15 +31,17 @@ class Shutdown:
     def __init__(self, delay: float) -> None:
         self.draining = False
         self._delay = delay
-        # The parent of workers tells each of them that it was told to stop. A terminal's Ctrl-C and
-        # systemd signal the whole process group, so that a worker hears of the same stop twice.
-        self._is_parents_due = multiprocessing.parent_process() is not None
+        self._is_parents_due = False
         self._previous: dict[int, Handler] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         # SIGINT always has a Python handler; only a server gives SIGTERM one.
         if callable(signal.getsignal(signal.SIGTERM)):
+            # The parent of workers tells each of them that it was told to stop. A terminal's Ctrl-C
+            # and systemd signal the whole process group: a worker hears of the same stop twice.
+            # Not known earlier: `dalkit run` has the app imported before the process is a worker.
+            self._is_parents_due = multiprocessing.parent_process() is not None
             self._loop = asyncio.get_running_loop()
             for number in _SIGNALS:
                 self._take_over(number)
