@@ -1,5 +1,6 @@
 """The console scripts: `dalkit` for development, and what a service's own is made of."""
 
+import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
