@@ -44,5 +44,5 @@ def library(session: nox.Session) -> None:
         session.run("pytest", "-n", "2", "-q", *session.posargs)
         session.run(
             *("pytest", "-n", "2", "-q", "-m", "not slow", *ON_BOTH_PATHS),
-            env={"DATABASE_FAST_PATH": "false"},
+            env={"DATABASE_FAST_PATH": "false", "COMPILED_ROUTES": "false"},
         )

@@ -18,13 +18,25 @@ EXAMPLES = 15
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
-@pytest.mark.parametrize("as_user", [True, False], ids=["as a user", "anonymous"])
+@pytest.mark.parametrize(
+    ("as_user", "compiled"),
+    [(True, True), (False, True), (True, False)],
+    ids=["as a user", "anonymous", "as a user, routes not compiled"],
+)
 async def test_schemathesis_finds_nothing(
-    committed_database: str, client: httpx.AsyncClient, tmp_path: Path, as_user: bool
+    committed_database: str,
+    client: httpx.AsyncClient,
+    tmp_path: Path,
+    as_user: bool,
+    compiled: bool,
 ) -> None:
     """All checks, on a real socket; `client` knows how to sign in where there is something to."""
     settings = Settings(
-        _env_file=None, environment="testing", database_url=committed_database, log_level="ERROR"
+        _env_file=None,
+        environment="testing",
+        database_url=committed_database,
+        log_level="ERROR",
+        compiled_routes=compiled,
     )
     token = client.headers.get("authorization") if as_user else None
     async with serving(create_app(settings)) as url:

@@ -139,6 +139,10 @@ class Settings(BaseSettings):
     """Run statements on asyncpg itself. Switched off, each goes through SQLAlchemy: slower,
     with the same results.
     """
+    compiled_routes: bool = True
+    """Serve plain routes by a plan that is made once. Switched off, FastAPI looks at their
+    parameters and dependencies for each request: slower, with the same answers.
+    """
 
     auth0_domain: str = ""
     """The tenant, for example `example.eu.auth0.com`."""

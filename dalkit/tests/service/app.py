@@ -86,6 +86,6 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
     for resource in RESOURCES:
         include_guarded(app, resource.router, prefix="/v1", read="read:books", write="write:books")
     app.include_router(slack_router(notifier, dependencies=[require()]))
-    index_routes(app)
+    index_routes(app, compiled=settings.compiled_routes)
     document(app, auth0.describe)
     return app

@@ -114,6 +114,6 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
 {%- if cookiecutter.use_slack %}
     app.include_router(slack_router(notifier{% if cookiecutter.use_auth0 %}, dependencies=[require()]{% endif %}))
 {%- endif %}
-    index_routes(app)
+    index_routes(app, compiled=settings.compiled_routes)
     document(app{% if cookiecutter.use_auth0 %}, auth0.describe{% endif %})
     return app

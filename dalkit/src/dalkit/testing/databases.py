@@ -27,7 +27,7 @@ SUPERUSER = "TEST_SUPERUSER_URL"
 ROLE = "tests"
 FAST_PATH = "DATABASE_FAST_PATH"
 #: `DATABASE_FAST_PATH=false make test` is for this file and for servers that tests start.
-KEPT = {"database_fast_path"}
+KEPT = {"database_fast_path", "compiled_routes"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

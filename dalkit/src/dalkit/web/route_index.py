@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from copy import copy
 from functools import cache
 
-from fastapi import APIRouter, FastAPI
+import structlog
+from fastapi import APIRouter, FastAPI, __version__
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .compiled import CompiledRoute, OtherRoute, compile_routes, is_proved
+
+logger = structlog.get_logger(__name__)
 
 #: Segments of a path that are looked at: /v1/books.
 DEPTH = 2
@@ -17,9 +22,15 @@ DEPTH = 2
 Segments = tuple[str, ...]
 
 
-def index_routes(app: FastAPI) -> None:
-    """Let the application find its routes through an index; call it when all routes are added."""
-    app.router.middleware_stack = RouteIndex(app.router)
+def index_routes(app: FastAPI, *, compiled: bool = True) -> None:
+    """Let the application find its routes through an index; call it when all routes are added.
+
+    With `compiled`, those that are plain are served without asking FastAPI what their parameters
+    are for each request. Other versions of FastAPI than dalkit was tried with serve all of them.
+    """
+    if compiled and not is_proved():
+        logger.info("FastAPI serves all routes: this version was not tried", fastapi=__version__)
+    app.router.middleware_stack = RouteIndex(app.router, compiled=compiled and is_proved())
 
 
 class RouteIndex:
@@ -29,14 +40,17 @@ class RouteIndex:
     that finds what was added to a router later on, and answers 404.
     """
 
-    def __init__(self, router: APIRouter) -> None:
+    def __init__(self, router: APIRouter, *, compiled: bool) -> None:
         self._router = router
+        self._compiles = compiled
         self._indexed = 0  # routes
         self._candidates: dict[Segments, ASGIApp] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request to the candidates; everything but HTTP to the whole router."""
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                self._index()
             await self._router.app(scope, receive, send)
             return
         if len(self._router.routes) != self._indexed:
@@ -64,7 +78,28 @@ class RouteIndex:
         """The router with these routes only, which leaves what they do not match to the whole."""
         router = copy(self._router)
         router.routes, router.default = routes, self._router.app
-        return router.app
+        compiled = tuple(compile_routes(routes)) if self._compiles else ()
+        return _Candidates(compiled, router.app) if compiled else router.app
+
+
+class _Candidates:
+    """Serves a request by the first route that it is for; leaves it to FastAPI when none is."""
+
+    def __init__(self, routes: tuple[CompiledRoute | OtherRoute, ...], otherwise: ASGIApp) -> None:
+        self._routes = routes
+        self._otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = get_route_path(scope), scope["method"]
+        is_traced = scope.get("fastapi.telemetry") is not None  # FastAPI names the span on its way
+        for route in self._routes if not is_traced else ():
+            if method in route.methods and (found := route.path_regex.match(path)):
+                if isinstance(route, CompiledRoute):
+                    scope["path_params"] = {**scope.get("path_params", {}), **found.groupdict()}
+                    await route(scope, receive, send)
+                    return
+                break
+        await self._otherwise(scope, receive, send)
 
 
 def _beginnings(route: BaseRoute) -> Iterator[Segments]:
