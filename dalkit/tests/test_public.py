@@ -16,9 +16,10 @@ from tests.paths import PROJECT
 PUBLIC = {
     "dalkit": """
         AbortedTransaction DataAccessLayer Database DatabaseUnreachable Entity EntityMismatch
-        KeysetQueryModel NotReflected Page Problem QueryModel ReadEntity ReadTransaction
-        SerializableTransaction Settings Transaction TransactionManager TransactionMiddleware
-        UnknownColumn UnknownTable connect_or_exit fetch_entities fetch_entity page
+        FreshReadTransaction KeysetQueryModel NotReflected Page Problem QueryModel ReadEntity
+        ReadTransaction SerializableTransaction Settings Transaction TransactionManager
+        TransactionMiddleware UnknownColumn UnknownTable connect_or_exit fetch_entities
+        fetch_entity page
     """,
     "dalkit.auth": "Auth0 AuthMiddleware CurrentUser User include_guarded me_router require",
     "dalkit.bulk": """

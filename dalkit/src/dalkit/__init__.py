@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from .paging import KeysetQueryModel, Page, QueryModel, page
     from .settings import Settings
     from .web.problems import Problem
-    from .web.request import ReadTransaction, SerializableTransaction, Transaction
+    from .web.request import (
+        FreshReadTransaction,
+        ReadTransaction,
+        SerializableTransaction,
+        Transaction,
+    )
     from .web.transactions import TransactionMiddleware
 
 __all__ = [
@@ -39,6 +44,7 @@ __all__ = [
     "DatabaseUnreachable",
     "Entity",
     "EntityMismatch",
+    "FreshReadTransaction",
     "KeysetQueryModel",
     "NotReflected",
     "Page",

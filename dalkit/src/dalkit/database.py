@@ -217,7 +217,12 @@ async def _ask_revision(url: URL) -> str | None:
                 await conn.close()
             finally:
                 conn.terminate()  # at once, whatever became of it; nothing after close()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (
+        OSError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # none of several hosts is the one asked for
+    ) as error:
         raise DatabaseUnreachable(unreachable(error, url) or str(error)) from error
     return ", ".join(sorted(row["version_num"] for row in rows)) or None
 

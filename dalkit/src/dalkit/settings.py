@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     starts, and what needs the database is answered 503.
     """
     database_read_url: SecretStr | None = None
-    """A replica for transactions that only read; unset, they run on the primary."""
+    """A replica for transactions that only read; unset, they run on the primary, and also while the
+    replica cannot be used.
+    """
     database_schemas: Annotated[CommaSeparated, _SCHEMA] = []
     """The schemas to reflect; empty means the default schema of the connection."""
     database_pool_size: int = Field(10, ge=1, le=1000)

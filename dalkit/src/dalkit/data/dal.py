@@ -17,6 +17,8 @@ from ..fast.wire import is_watched
 from ..reflection import Only, Reflection, UniqueKey, ViewKeys, read_reflection
 from .engine import create_engine
 from .faults import unreachable
+from .position import Position
+from .replica import Replica
 from .transaction import TransactionManager
 from .urls import DatabaseUrlError
 
@@ -28,7 +30,7 @@ class DataAccessLayer:
         self.fast_path = fast_path
         self.defer_begin = defer_begin
         self._engine: AsyncEngine | None = None
-        self._replica: AsyncEngine | None = None
+        self.replica: Replica | None = None
         self._reflection: Reflection | None = None
         self._reflecting = asyncio.Lock()
         self._begun = self._finished = 0  # the number of the last reading to begin, to finish
@@ -102,8 +104,11 @@ class DataAccessLayer:
         view_keys: ViewKeys | None = None,
     ) -> None:
         """Use this engine, and `replica` for read-only transactions; `refresh()` reflects."""
-        self._engine, self._replica = engine, replica
-        self._checkouts = {one: self._checkouts.get(one) or Checkout(one) for one in self.engines}
+        engines, before = [engine, replica or engine], self._checkouts
+        self._engine = engine
+        self._checkouts = {one: before.get(one) or Checkout(one) for one in engines}
+        places = [self._checkouts[one] for one in engines]
+        self.replica = Replica(places[1], primary=places[0]) if replica else None
         self._options = {"schemas": schemas, "views": views, "only": only, "view_keys": view_keys}
 
     def begin_stream(self) -> None:
@@ -166,7 +171,8 @@ class DataAccessLayer:
     @property
     def engines(self) -> tuple[AsyncEngine, ...]:
         """The engine and, if there is one, the replica; empty before `reflect()` and `use()`."""
-        return tuple(filter(None, (self._engine, self._replica)))
+        replica = self.replica.checkout.engine if self.replica else None
+        return tuple(filter(None, (self._engine, replica)))
 
     @property
     def engine(self) -> AsyncEngine:
@@ -270,8 +276,8 @@ class DataAccessLayer:
 
     def compiled(self, statement: Executable, parameters: object) -> Call | None:
         """How to run a statement on asyncpg itself; None when SQLAlchemy has to run it."""
-        engine, replica = self.engine, self._replica
-        if not self.fast_path or is_watched(engine) or (replica and is_watched(replica)):
+        engine = self.engine
+        if not self.fast_path or any(map(is_watched, self.engines)):
             return None
         dialect = engine.sync_engine.dialect
         if self._plans is None or self._plans.dialect is not dialect:
@@ -288,8 +294,15 @@ class DataAccessLayer:
             self.new_lease = before
 
     def _pool_lease(self, readonly: bool) -> Lease:
-        engine = self._replica if readonly and self._replica else self.engine
-        return PoolLease(self._checkouts[engine])
+        if readonly and self.replica:
+            return PoolLease(self.replica.checkout)
+        return PoolLease(self._checkouts[self.engine])
+
+    async def replica_lease(self, after: Position | None, **begin: Any) -> PoolLease | None:
+        """What `Replica.lease` gives; None where there is no replica or connections are lent."""
+        if self.replica is None or self.new_lease != self._pool_lease:
+            return None
+        return await self.replica.lease(after, **begin)
 
 
 @asynccontextmanager

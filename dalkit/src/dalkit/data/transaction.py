@@ -15,6 +15,8 @@ from ..fast import wire
 from ..fast.fastpath import Call, Row
 from ..fast.lease import Lease
 from ..reflection import Reflection
+from .faults import fault_of
+from .position import Position, written
 
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
@@ -46,12 +48,16 @@ class TransactionManager:
         self.isolation = isolation
         self.readonly = readonly
         self.collided = False  # it may succeed when it is run again
+        self.fresh = False  # it reads from the primary
+        self.after: Position | None = None  # what a replica must have replayed
+        self.position: Position | None = None  # of what was committed, where it was asked for
         self._context = context
         self._is_given = conn is not None
         self._conn = conn
         self._aliases: dict[str, Any] = {}
         self._reflection: Reflection | None = None
         self._lease: Lease | None = None
+        self._is_on_replica = False
         self._begun = False
         self._settings: dict[str, str] = {}  # the context of this lease
         self._deadline: tuple[asyncpg.Connection, float | None] | None = None  # to be restored
@@ -113,7 +119,9 @@ class TransactionManager:
             self._notice(error)
             raise
         except TimeoutError as error:
-            raise await _unanswered(conn) from error
+            known = await _unanswered(conn)
+            self._notice(known)
+            raise known from error
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
@@ -181,7 +189,7 @@ class TransactionManager:
                 self._reflection = None
                 await self._commit_given()
             elif lease := self._released():
-                await lease.commit()
+                await lease.commit(self._locate if self._is_located else None)
         except DBAPIError as error:
             self._notice(error)
             raise
@@ -251,8 +259,12 @@ class TransactionManager:
         return not is_asked_for and self.dal.defer_begin and lease.may_defer_begin
 
     async def _begin(self, lease: Lease) -> None:
-        settings = self._settings
-        await lease.begin(isolation=self.isolation, readonly=self.readonly, context=settings)
+        options: Any = {"isolation": self.isolation, "readonly": self.readonly}
+        try:
+            await lease.begin(**options, context=self._settings)
+        except Exception as error:
+            self._notice(error)
+            raise
         self._begun = self._lease is lease  # it may have ended meanwhile
 
     async def _take(self) -> Lease:
@@ -260,13 +272,35 @@ class TransactionManager:
             raise RuntimeError(self._over)
         context = self._context() if callable(self._context) else self._context
         self._settings = wire.checked_context(context or {})
-        lease = self.dal.new_lease(self.readonly)
-        await lease.open()
+        lease: Lease | None = await self._replica_lease()
+        self._is_on_replica = lease is not None
+        if lease is None:
+            lease = self.dal.new_lease(False)
+            await lease.open()
         if self._over:  # it ended while this task waited for a connection
             await lease.rollback()
             raise RuntimeError(self._over)
         self._lease = lease
+        self._begun = self._is_on_replica and not lease.may_defer_begin
         return lease
+
+    async def _replica_lease(self) -> Lease | None:
+        # A snapshot that lasts would be older than the answer to whether it is recent enough.
+        lasts = self.isolation not in (None, "READ COMMITTED")
+        if not self.readonly or self.fresh or (self.after and lasts):
+            return None
+        options: Any = {"isolation": self.isolation, "readonly": True, "context": self._settings}
+        return await self.dal.replica_lease(self.after, **options)
+
+    @property
+    def _is_located(self) -> bool:
+        """Whether a client is told how far the log has come."""
+        return False
+
+    async def _locate(self, driver: asyncpg.Connection) -> None:
+        self.position = await written(driver)
+        if self.dal.replica:
+            self.dal.replica.reached(self.position)
 
     def _released(self) -> Lease | None:
         """The lease, for whoever ends it; the next statement takes another."""
@@ -294,7 +328,12 @@ class TransactionManager:
             self._deadline = None
 
     def _notice(self, error: Exception) -> None:
-        self.collided |= is_collision(error)
+        self.collided |= is_collision(error) or (self._is_on_replica and _is_outage(error))
+
+
+def _is_outage(error: Exception) -> bool:
+    fault = fault_of(error)
+    return fault is not None and fault.is_outage
 
 
 async def _unanswered(conn: AsyncConnection, statement: str = "") -> DatabaseUnreachable:

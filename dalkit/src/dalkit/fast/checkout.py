@@ -13,6 +13,7 @@ import asyncio
 import weakref
 from typing import Any
 
+import asyncpg
 from sqlalchemy import PoolProxiedConnection, QueuePool, event
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -124,6 +125,9 @@ class Checkout:
         except OSError as error:
             raise DatabaseUnreachable(f"The database cannot be reached: {error}") from error
         except base as error:
+            if isinstance(error.__cause__, asyncpg.TargetServerAttributeNotMatched):
+                # None of several hosts is a primary at the moment, as in a failover.
+                raise DatabaseUnreachable(f"No host is the one asked for: {error}") from error
             raise DBAPIError.instance(None, None, error, base, dialect=dialect) from error
 
     async def _wait_for(self, slots: asyncio.Semaphore) -> None:

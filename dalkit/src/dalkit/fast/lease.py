@@ -1,6 +1,7 @@
 """How a transaction gets its connection, begins, ends and gives the connection back."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, NoReturn, Protocol
 
 import anyio
@@ -12,6 +13,8 @@ from ..errors import AbortedTransaction, DatabaseUnreachable
 from . import wire
 from .checkout import Checkout
 
+#: What may be asked on a connection when its transaction was committed.
+Then = Callable[[asyncpg.Connection], Awaitable[object]]
 #: Seconds a ROLLBACK may take before the connection is thrown away instead.
 ROLLBACK_TIMEOUT = 5.0
 
@@ -32,7 +35,7 @@ class Lease(Protocol):
     async def connection(self) -> AsyncConnection: ...
     def as_sqlalchemys(self, error: Exception, statement: str) -> Exception: ...
     def close_at_end(self) -> None: ...
-    async def commit(self) -> None: ...
+    async def commit(self, then: Then | None = None) -> None: ...
     async def rollback(self) -> None: ...
 
 
@@ -138,11 +141,17 @@ class PoolLease:
         """Have the connection closed at the end instead of given back."""
         self._is_to_close = True
 
-    async def commit(self) -> None:
-        """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed."""
+    async def commit(self, then: Then | None = None) -> None:
+        """Send COMMIT; raises AbortedTransaction when an earlier error was swallowed.
+
+        `then` is asked on the same connection. What it raises closes that and nothing else: the
+        transaction was committed.
+        """
         try:
             if self._begun is not None:
                 await self._end(self._begun, commit=True)
+                if then is not None:
+                    await self._ask(then)
         finally:
             self._give_back()
 
@@ -156,6 +165,12 @@ class PoolLease:
             self._unknown = True
         finally:
             self._give_back()
+
+    async def _ask(self, then: Then) -> None:
+        self._unknown = True
+        with suppress(Exception):  # whatever it is, the client must hear of the COMMIT
+            await then(self.driver)
+            self._unknown = False
 
     async def _end(self, begun: wire.Begun, *, commit: bool) -> None:
         transaction = self._root or begun

@@ -12,7 +12,7 @@ from ..data.transaction import TransactionManager
 from ..errors import AbortedTransaction
 from ..fast import wire
 from ..fast.checkout import Checkout
-from ..fast.lease import PoolLease
+from ..fast.lease import PoolLease, Then
 
 if TYPE_CHECKING:
     from ..data.dal import DataAccessLayer
@@ -122,7 +122,7 @@ class _SavepointLease:
     def close_at_end(self) -> None:
         """Nothing: the connection is the test's."""
 
-    async def commit(self) -> None:
+    async def commit(self, then: Then | None = None) -> None:
         before = self._context_before
         restored = wire.context_statement(dict.fromkeys(self._outer.context, "") | before)
         ending = (CHECK_DEFERRED, restored, f"RELEASE SAVEPOINT {self._name}")

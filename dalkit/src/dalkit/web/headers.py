@@ -10,6 +10,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
+from .positions import HEADER as POSITION
 from .server_error import render
 
 HEADER = "X-Request-ID"
@@ -23,8 +24,8 @@ _HEADER = HEADER.lower().encode()
 PROBES = ("/livez", "/readyz")
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-REQUEST_HEADERS = ("Authorization", "Content-Type", "If-Match", "If-None-Match", HEADER)
-RESPONSE_HEADERS = ("ETag", "Location", "Retry-After", HEADER)
+REQUEST_HEADERS = ("Authorization", "Content-Type", "If-Match", "If-None-Match", POSITION, HEADER)
+RESPONSE_HEADERS = ("ETag", "Location", "Retry-After", POSITION, HEADER)
 
 
 class RequestIdMiddleware:

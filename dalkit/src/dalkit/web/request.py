@@ -80,19 +80,26 @@ class RequestTransaction(TransactionManager):
         self.hold_open()
         return super().stream(statement, batch_size=batch_size)
 
-    def require(self, *, write: bool, isolation: str | None = None) -> None:
-        """Note what a dependency asks for: one that writes makes the whole request writable.
+    @property
+    def _is_located(self) -> bool:
+        return self._writing and self.dal.replica is not None
+
+    def require(self, *, write: bool, isolation: str | None = None, fresh: bool = False) -> None:
+        """Note what a dependency asks for: one that writes makes the whole request writable, one
+        that is `fresh` has it run on the primary.
 
         Raises RuntimeError when a statement has already run under other terms.
         """
         writing = self._writing or write
         changed = (not writing) != self.readonly or (isolation or self.isolation) != self.isolation
-        if self.used and changed:
+        if self.used and (changed or (fresh and self._is_on_replica)):
             raise RuntimeError(
-                "A dependency has already used the request's transaction as read-only or at "
-                "another isolation level. Let it ask for the same kind as the handler."
+                "A dependency has already used the request's transaction as read-only, on the "
+                "replica or at another isolation level: let it ask for the same kind as the "
+                "handler."
             )
         self._writing, self.readonly = writing, not writing
+        self.fresh |= fresh
         self.isolation = isolation or self.isolation
 
 
@@ -129,6 +136,13 @@ async def read_transaction(connection: HTTPConnection) -> RequestTransaction:
     return transaction
 
 
+async def fresh_read_transaction(connection: HTTPConnection) -> RequestTransaction:
+    """The same as `read_transaction`, never on the replica."""
+    transaction = _of_request(connection)
+    transaction.require(write=False, fresh=True)
+    return transaction
+
+
 async def serializable_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The request's transaction at SERIALIZABLE; the request is run again when it conflicts."""
     transaction = _of_request(connection)
@@ -138,11 +152,19 @@ async def serializable_transaction(connection: HTTPConnection) -> RequestTransac
 
 
 #: What an operation depends on that uses the database.
-TRANSACTION_DEPENDENCIES = (request_transaction, read_transaction, serializable_transaction)
+TRANSACTION_DEPENDENCIES = (
+    request_transaction,
+    read_transaction,
+    fresh_read_transaction,
+    serializable_transaction,
+)
 
 Transaction = Annotated[RequestTransaction, Depends(request_transaction)]
 """The request's one transaction: committed when the response begins, if its status is below 400."""
 ReadTransaction = Annotated[RequestTransaction, Depends(read_transaction)]
-"""The same, READ ONLY unless another dependency writes; on the replica, where there is one."""
+"""The same, READ ONLY unless another dependency writes; on the replica, where there is one that has
+what the request's X-Database-Position stands for."""
+FreshReadTransaction = Annotated[RequestTransaction, Depends(fresh_read_transaction)]
+"""The same as ReadTransaction, but on the primary: it sees whatever was committed before."""
 SerializableTransaction = Annotated[RequestTransaction, Depends(serializable_transaction)]
 """The same, SERIALIZABLE; the request is run again when PostgreSQL asks for it."""

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.dal import DataAccessLayer
+from .positions import check_cookie, position_headers, position_of
 from .request import CLIENT_TIMEOUT, SCOPE_KEY, RequestTransaction
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,10 @@ class TransactionMiddleware:
     when it collided: see `is_collision` in dalkit.data. A client that takes nothing of a stream of
     rows for `client_timeout` seconds is given up. `context` tells the custom parameters that are
     set with BEGIN, such as {"app.user": "ada"}: it is asked before the first statement.
+
+    With a replica, a write is answered with X-Database-Position, and a request that brings it back
+    reads what was written. `position_cookie` is the name of a cookie that does the same in a
+    browser.
     """
 
     def __init__(
@@ -46,7 +51,12 @@ class TransactionMiddleware:
         attempts: int = 10,
         client_timeout: float = CLIENT_TIMEOUT,
         context: Callable[[Request], Mapping[str, str | None]] | None = None,
+        position_cookie: str | None = None,
     ) -> None:
+        """Raises ValueError for what is no cookie's name."""
+        if position_cookie is not None:
+            check_cookie(position_cookie)
+        self.position_cookie = position_cookie
         self.app = app
         self.dal = dal
         self.context = context
@@ -64,6 +74,7 @@ class TransactionMiddleware:
         for number in range(1, self.attempts + 1):
             last = number == self.attempts
             attempt = _Attempt(self, scope, body, send, turn, last=last)
+            attempt.transaction.fresh = number > 1  # the replica may be what it collided with
             if await attempt.finishes(self.app):
                 return
             # Those of one route run again one after the other: each has a better chance so.
@@ -132,7 +143,10 @@ class _Attempt:
         last: bool,
     ) -> None:
         context = middleware.context and partial(middleware.context, Request(scope))
-        self._transaction = scope[SCOPE_KEY] = RequestTransaction(middleware.dal, context)
+        self.transaction = scope[SCOPE_KEY] = RequestTransaction(middleware.dal, context)
+        self._cookie = middleware.position_cookie
+        if middleware.dal.replica:
+            self.transaction.after = position_of(scope, self._cookie)
         self._client_timeout = middleware.client_timeout
         self._scope = scope
         self._body = body
@@ -151,8 +165,8 @@ class _Attempt:
                 raise
         finally:
             try:
-                if not self._transaction.is_over:
-                    await self._transaction.finish(commit=False, over=OVER)
+                if not self.transaction.is_over:
+                    await self.transaction.finish(commit=False, over=OVER)
             finally:
                 self._end_turn()
         if self._must_rerun:
@@ -163,7 +177,7 @@ class _Attempt:
 
     @property
     def _must_rerun(self) -> bool:
-        transaction = self._transaction
+        transaction = self.transaction
         if not transaction.collided:
             return False
         allowed = transaction.replayed or self._scope["method"] in SAFE_METHODS
@@ -173,11 +187,14 @@ class _Attempt:
     async def _decide_then_send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             await self._decide(message["status"])
+            if position := self.transaction.position:
+                told = position_headers(position, self._cookie)
+                message = {**message, "headers": [*message.get("headers", ()), *told]}
             self._started = True
             self._end_turn()
-        elif self._transaction.streaming and not message.get("more_body", False):
-            await self._transaction.finish(commit=True, over=OVER)
-        if self._transaction.streaming:
+        elif self.transaction.streaming and not message.get("more_body", False):
+            await self.transaction.finish(commit=True, over=OVER)
+        if self.transaction.streaming:
             await self._send_within_limit(message)
         else:
             await self._send(message)
@@ -195,11 +212,11 @@ class _Attempt:
             raise _Unwind from None
 
     async def _decide(self, status: int) -> None:
-        if self._transaction.streaming and status < 400:
+        if self.transaction.streaming and status < 400:
             return
         if not self._must_rerun:
             try:
-                await self._transaction.finish(commit=status < 400, over=OVER)
+                await self.transaction.finish(commit=status < 400, over=OVER)
             except Exception as error:  # noqa: BLE001 - answered by the handlers
                 self._failure = error
         if self._must_rerun or self._failure is not None:
