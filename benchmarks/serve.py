@@ -1,4 +1,4 @@
-"""Serves one system, always with the same flags: python -m benchmarks.serve APP FD [CORE]
+"""Serves one system, with the flags of all others: python -m benchmarks.serve APP FD [CORE]
 
 It listens on the inherited socket FD, and ends when its standard input is closed: so whatever
 happens to the harness, no server is left behind.
@@ -23,7 +23,8 @@ def main() -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        # Ours is served as `serve` does it, with its limits on what a client may send.
+        http=os.environ.get("BENCH_PROTOCOL", "httptools"),
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=2,

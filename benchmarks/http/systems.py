@@ -62,6 +62,7 @@ def generated(service: Service, issuer: Issuer) -> list[System]:
         "SLACK_WEBHOOK_URL": "http://127.0.0.1:9/",
         "SLACK_ENVIRONMENTS": "local",
         "ENVIRONMENT": "local",
+        "BENCH_PROTOCOL": "dalkit.protocol:LimitedProtocol",
     }
     plain = System(
         "ours",
