@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sqlalchemy import URL, Executable, MetaData, QueuePool, Table
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from ..errors import NotReflected, TooManyStreams
 from ..fast.checkout import Checkout
@@ -21,6 +21,9 @@ from .position import Position
 from .replica import Replica
 from .transaction import TransactionManager
 from .urls import DatabaseUrlError
+
+#: Called with a data access layer that has reflected; dalkit.orm maps its models so.
+MODEL_MAPPERS: list[Callable[["DataAccessLayer"], None]] = []
 
 
 class DataAccessLayer:
@@ -162,6 +165,12 @@ class DataAccessLayer:
         await asyncio.to_thread(reflection.build, None if whole else in_use)
         self._reflection = reflection
         self._finished = number
+        self.map_models()
+
+    def map_models(self) -> None:
+        """Map the ORM's models of reflected tables that are not mapped on these tables yet."""
+        for map_models in MODEL_MAPPERS:
+            map_models(self)
 
     @property
     def is_reflected(self) -> bool:
@@ -273,6 +282,15 @@ class DataAccessLayer:
             await transaction.finish(
                 commit=False, over="This transaction is over: its block has ended."
             )
+
+    @asynccontextmanager
+    async def session(
+        self, *, with_commit: bool = True, isolation: str | None = None, readonly: bool = False
+    ) -> AsyncIterator[AsyncSession]:
+        """The ORM's session of a transaction of its own; arguments and ending as `transaction`."""
+        options: Any = {"with_commit": with_commit, "isolation": isolation, "readonly": readonly}
+        async with self.transaction(**options) as transaction:
+            yield transaction.session
 
     def compiled(self, statement: Executable, parameters: object) -> Call | None:
         """How to run a statement on asyncpg itself; None when SQLAlchemy has to run it."""

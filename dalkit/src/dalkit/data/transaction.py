@@ -2,21 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import asyncpg
 from sqlalchemy import CursorResult, Executable, Table, func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from ..errors import AbortedTransaction, DatabaseUnreachable, is_collision, sqlstate_of
 from ..fast import wire
 from ..fast.fastpath import Call, Row
-from ..fast.lease import Lease
+from ..fast.lease import ROLLBACK_TIMEOUT, Lease, LeasedConnection
 from ..reflection import Reflection
 from .faults import fault_of
 from .position import Position, written
+from .session import TransactionSession
 
 if TYPE_CHECKING:
     from .dal import DataAccessLayer
@@ -63,6 +66,7 @@ class TransactionManager:
         self._deadline: tuple[asyncpg.Connection, float | None] | None = None  # to be restored
         self._lock = asyncio.Lock()  # tasks that a handler gathers share the connection
         self._over = ""
+        self._session: TransactionSession | None = None
 
     @property
     def conn(self) -> AsyncConnection:
@@ -86,18 +90,45 @@ class TransactionManager:
         """Whether it was finished: it takes no connection any more."""
         return bool(self._over)
 
+    @property
+    def session(self) -> AsyncSession:
+        """The ORM's session of this transaction, made now if need be; it takes no connection yet.
+
+        It is flushed before each statement of this transaction and before COMMIT. Its `commit()`
+        and `rollback()` are those of this transaction. Raises RuntimeError when that is over.
+        """
+        if self._session is None:
+            if self._over:
+                raise RuntimeError(self._over)
+            self.dal.map_models()
+            self._session = TransactionSession(self)
+        return self._session
+
+    @property
+    def made_connection(self) -> AsyncConnection | None:
+        """SQLAlchemy's connection if there is one, which then is in the transaction."""
+        return self._conn
+
     async def connection(self) -> AsyncConnection:
         """SQLAlchemy's connection, with its transaction begun."""
+        await self._flush()
+        return await self.own_connection()
+
+    async def own_connection(self) -> AsyncConnection:
+        """The same for its session, which is not flushed first."""
         if self._is_given:
             return self.conn
         async with self._lock:
             lease = await self._open()
             if self._conn is None:
                 self._conn = await lease.connection()
+                if isinstance(self._conn.sync_connection, LeasedConnection):
+                    self._conn.sync_connection.on_error = self._notice
             return self._conn
 
     async def get_dbapi_connection(self) -> Any:
         """asyncpg's own connection, in the same transaction."""
+        await self._flush()
         if self._is_given:
             return (await self.conn.get_raw_connection()).driver_connection
         async with self._lock:
@@ -125,6 +156,7 @@ class TransactionManager:
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
+        await self._flush()
         if not self._is_given and (self._conn is None or not wire.is_altered(self._conn)):
             call = self.dal.compiled(statement, parameters)
             rows = None if call is None else await self._fetch(call)
@@ -163,8 +195,12 @@ class TransactionManager:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that is undone alone: an exception rolls back to here and goes on."""
-        async with (await self.connection()).begin_nested():
+        conn = await self.own_connection()
+        async with conn.begin_nested() if self._session is None else self._session.begin_nested():
             yield
+
+    def before_stream(self) -> None:
+        """Called when its session is about to stream; here nothing is to be done."""
 
     async def set_statement_timeout(self, seconds: float) -> None:
         """Let each later statement of this transaction take so long; 0 means no limit.
@@ -182,8 +218,55 @@ class TransactionManager:
         """Commit, and give a connection of the pool back; a later statement begins anew.
 
         Raises AbortedTransaction, with everything rolled back, when an earlier error was swallowed,
-        and DatabaseUnreachable when the outcome is not known.
+        and DatabaseUnreachable when the outcome is not known. When the session cannot be flushed,
+        everything is rolled back, too, and this raises what that has raised.
         """
+        await self._commit_all("")
+
+    async def rollback(self) -> None:
+        """Roll back, and give a connection of the pool back; a later statement begins anew."""
+        await self._rollback_all("")
+
+    async def finish(self, *, commit: bool, over: str) -> None:
+        """End for good: what is asked of this transaction later raises RuntimeError(over)."""
+        # Not self.commit(): a request's transaction refuses that to its handler.
+        try:
+            await (self._commit_all(over) if commit else self._rollback_all(over))
+        finally:
+            self._session = None  # it knows this transaction: no circle is left behind
+
+    async def _commit_all(self, over: str) -> None:
+        """Flush the session and commit; what the flush needs is not over yet."""
+        session = self._session
+        if session is None:
+            await self._commit(over)
+            return
+        try:
+            if session.sync_session.is_spoilt:
+                raise AbortedTransaction
+            await session.commit_with(partial(self._commit, over))
+            await self._commit(over)  # unless the session has done so
+        except BaseException:
+            await self._rollback_all(over)
+            raise
+
+    async def _rollback_all(self, over: str) -> None:
+        self._over = over
+        await self._undo_session(for_good=bool(over))
+        await self._rollback()
+
+    async def _undo_session(self, *, for_good: bool) -> None:
+        """Let the session forget what was not committed, before ROLLBACK is sent."""
+        if self._session is not None:
+            with anyio.move_on_after(ROLLBACK_TIMEOUT, shield=True), suppress(Exception):
+                await self._session.undo(for_good=for_good)
+
+    async def _flush(self) -> None:
+        if self._session is not None:
+            await self._session.flush_for_core()
+
+    async def _commit(self, over: str = "") -> None:
+        self._over = over
         try:
             if self._is_given:
                 self._reflection = None
@@ -198,8 +281,7 @@ class TransactionManager:
         finally:
             self._restore_deadline()
 
-    async def rollback(self) -> None:
-        """Roll back, and give a connection of the pool back; a later statement begins anew."""
+    async def _rollback(self) -> None:
         try:
             if self._is_given:
                 self._reflection = None
@@ -208,12 +290,6 @@ class TransactionManager:
                 await lease.rollback()
         finally:
             self._restore_deadline()
-
-    async def finish(self, *, commit: bool, over: str) -> None:
-        """End for good: what is asked of this transaction later raises RuntimeError(over)."""
-        self._over = over
-        # Not self.commit(): a request's transaction refuses that to its handler.
-        await (TransactionManager.commit(self) if commit else TransactionManager.rollback(self))
 
     def get_table(self, name: str) -> Table:
         """The reflected table or view `name` or `schema.name`; raises UnknownTable, NotReflected.

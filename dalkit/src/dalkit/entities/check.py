@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, PlainValidator, TypeAdapter, ValidationErr
 from pydantic.fields import FieldInfo
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.dialects.postgresql import CIDR, DOMAIN, INET
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import ARRAY, JSON, BigInteger, Integer, NullType, SmallInteger, TypeEngine
 
 from ..data.dal import DataAccessLayer
@@ -42,7 +43,7 @@ class EntityMismatch(RuntimeError):
 
 
 def check_entities(dal: DataAccessLayer, models: Iterable[type]) -> None:
-    """Compare the fields of entities and query models with the columns of their tables.
+    """Compare the fields of entities, query models and ORM models with the columns of their tables.
 
     Raises EntityMismatch with everything that does not fit: missing tables and columns, columns
     that may be NULL where the field may not be None, other types, filters that take values which
@@ -54,6 +55,11 @@ def check_entities(dal: DataAccessLayer, models: Iterable[type]) -> None:
 
 
 def _problems(dal: DataAccessLayer, model: type) -> Iterator[str]:
+    if issubclass(model, DeclarativeBase):
+        from ..orm.check import model_problems  # noqa: PLC0415 - whoever has models has imported it
+
+        yield from model_problems(dal, model)
+        return
     entity = model.entity if issubclass(model, FilterModel) else model
     if entity is None or not issubclass(entity, ReadEntity) or not entity.__table__:
         return

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, Protocol
 import anyio
 import asyncpg
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from ..errors import AbortedTransaction, DatabaseUnreachable
@@ -57,6 +58,35 @@ class OwnedConnection(AsyncConnection):
 
 def _refuse(method: str, instead: str) -> NoReturn:
     raise RuntimeError(f"{method}() on a connection of a transaction: {instead}.")
+
+
+class LeasedConnection(Connection):
+    """SQLAlchemy's part of it: nobody waits for ever for what is sent this way, either.
+
+    Private to SQLAlchemy: `_handle_dbapi_exception`, which all errors pass.
+    """
+
+    #: Is told of each error of the database.
+    on_error: Callable[[Exception], None] | None = None
+
+    def _handle_dbapi_exception(
+        self,
+        e: BaseException,
+        statement: Any,
+        parameters: Any,
+        cursor: Any,
+        *more: Any,
+        **named: Any,
+    ) -> NoReturn:
+        """Raise what SQLAlchemy does, DatabaseUnreachable for a statement without an answer."""
+        if isinstance(e, TimeoutError) and cursor is not None:
+            raise wire.unanswered(self.connection.driver_connection, statement or "") from e
+        try:
+            super()._handle_dbapi_exception(e, statement, parameters, cursor, *more, **named)
+        except DBAPIError as error:
+            if self.on_error is not None:
+                self.on_error(error)
+            raise
 
 
 class PoolLease:
@@ -117,7 +147,7 @@ class PoolLease:
             raise RuntimeError("The transaction has ended while a task was waiting for it.")
         if self._conn is None:
             self._taken = self._checkout.proxy(self._taken)
-            sync = Connection(self._engine.sync_engine, connection=self._taken)
+            sync = LeasedConnection(self._engine.sync_engine, connection=self._taken)
             self._conn = OwnedConnection(self._engine, sync)
             self._root = await self._conn.begin()
         return self._conn

@@ -74,13 +74,19 @@ def manager_from_config(config: object) -> "DatabaseManager":
     `sqlalchemy.url` and whatever else `sqlalchemy` has), and `alembic.migrations_path`.
     Raises SyncError without a usable URL.
     """
+    url, migrations_path, options = arguments_from(config)
+    return DatabaseManager(url, migrations_path, **options)
+
+
+def arguments_from(config: object) -> tuple[str | URL, Path | str | None, dict[str, Any]]:
+    """Return the URL, the folder of the migrations and the options of the engine."""
     if isinstance(config, str | URL):
-        return DatabaseManager(config)
+        return config, None, {}
     options = engine_options(config)
     if "url" not in options:
         raise SyncError("DATABASE_URL is not set: give postgresql://user:password@host/database.")
     migrations_path = config_value(config_value(config, "alembic"), "migrations_path")
-    return DatabaseManager(migrations_path=migrations_path, **options)
+    return options.pop("url"), migrations_path, options
 
 
 class DatabaseManager:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp
 
 from ..data.dal import DataAccessLayer
@@ -108,6 +109,12 @@ async def transaction(db: DataAccessLayer) -> AsyncIterator[TransactionManager]:
     """The transaction that a test runs in; a violation left in it fails the test."""
     async with rolled_back(db) as outer:
         yield outer
+
+
+@pytest.fixture
+def session(transaction: TransactionManager) -> AsyncSession:
+    """The ORM's session of `transaction`: what a test commits is rolled back with it."""
+    return transaction.session
 
 
 @pytest.fixture

@@ -40,13 +40,17 @@ class OuterTransaction(TransactionManager):
         #: What is set by the contexts of transactions. PostgreSQL keeps it beyond a savepoint.
         self.context: dict[str, str] = {}
 
-    async def commit(self) -> None:
+    async def _commit(self, over: str = "") -> None:
         """Check deferred constraints and keep what was done until now, also from `rollback`."""
         await self.send(CHECK_DEFERRED, "RELEASE SAVEPOINT outer_mark", MARK)
 
-    async def rollback(self) -> None:
+    async def _rollback(self) -> None:
         """Undo what was done since the last `commit`."""
         await self.send("ROLLBACK TO SAVEPOINT outer_mark")
+
+    async def leave_session(self) -> None:
+        """Let its session go; objects keep their values."""
+        await self._undo_session(for_good=True)
 
     async def send(self, *statements: str) -> None:
         """Send statements that take no parameters, in one round trip.
@@ -64,6 +68,7 @@ class OuterTransaction(TransactionManager):
 
     async def enter(self) -> str:
         """Wait for the turn of this task and set a savepoint; return its name."""
+        await self._flush()
         task = asyncio.current_task()
         if self._turn_of is not task:
             await self._turn.acquire()
@@ -162,4 +167,5 @@ async def rolled_back(dal: "DataAccessLayer") -> AsyncIterator[OuterTransaction]
         with suppress(AbortedTransaction):
             await outer.send(CHECK_DEFERRED)
     finally:
+        await outer.leave_session()
         await lease.rollback()

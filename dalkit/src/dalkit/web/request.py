@@ -5,6 +5,7 @@ from typing import Annotated, NoReturn
 
 from fastapi import Depends
 from sqlalchemy import Executable
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
 from ..data.dal import DataAccessLayer
@@ -72,6 +73,11 @@ class RequestTransaction(TransactionManager):
                 self._reserved = False
                 self.dal.end_stream()
 
+    def before_stream(self) -> None:
+        """Keep a transaction that only reads open for a stream of its session's."""
+        if self.readonly:
+            self.hold_open()
+
     def stream(self, statement: Executable, *, batch_size: int = 500) -> AsyncIterator[Row]:
         """Rows from a server-side cursor, for a StreamingResponse; call it in the handler.
 
@@ -106,7 +112,8 @@ class RequestTransaction(TransactionManager):
 def _of_request(connection: HTTPConnection) -> RequestTransaction:
     if connection.scope["type"] == "websocket":
         raise RuntimeError(
-            "A WebSocket has no request transaction: use `async with dal.transaction()`."
+            "A WebSocket has no request transaction: use `async with dal.transaction()`, "
+            "or `async with dal.session()` for the ORM."
         )
     transaction = connection.scope.get(SCOPE_KEY)
     if not isinstance(transaction, RequestTransaction):
@@ -151,12 +158,23 @@ async def serializable_transaction(connection: HTTPConnection) -> RequestTransac
     return transaction
 
 
+async def request_session(connection: HTTPConnection) -> AsyncSession:
+    """The ORM's session of the request's transaction, for reading and writing."""
+    return (await request_transaction(connection)).session
+
+
+async def read_session(connection: HTTPConnection) -> AsyncSession:
+    """The ORM's session of the request's transaction, READ ONLY unless a dependency writes."""
+    return (await read_transaction(connection)).session
+
+
 #: What an operation depends on that uses the database.
 TRANSACTION_DEPENDENCIES = (
     request_transaction,
     read_transaction,
     fresh_read_transaction,
     serializable_transaction,
+    *(request_session, read_session),
 )
 
 Transaction = Annotated[RequestTransaction, Depends(request_transaction)]
