@@ -14,6 +14,7 @@ pytest_plugins = [
     "dalkit.testing",
     "tests.entities.fixtures",
     "tests.fast.fixtures",
+    "tests.orm.fixtures",
     "tests.schema.fixtures",
     "tests.slack.fixtures",
 ]

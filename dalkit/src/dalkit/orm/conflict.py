@@ -63,22 +63,24 @@ async def _created(
     session: AsyncSession, model: type[Model], equal: Values, defaults: Values
 ) -> Model | None:
     """The new object, or None when another transaction was faster."""
-    instance = model(**{**equal, **_called(defaults)})
-    target = _target(inspect(model), equal)
-    row = _row(instance) if target else None
-    if target is None or row is None:
-        return await _added(session, model, instance, equal)
+    values, mapper = {**equal, **_called(defaults)}, inspect(model)
+    target = _target(mapper, equal)
+    is_plain = all(_column(mapper, name) is not None for name in values)
+    row = _row(model(**values)) if target and is_plain else None
+    if row is None:
+        return await _added(session, model, values, equal)
     new = insert(model).values(row).on_conflict_do_nothing(index_elements=target)
     made = await session.scalars(new.returning(model))
     return made.one_or_none()
 
 
 async def _added(
-    session: AsyncSession, model: type[Model], instance: Model, equal: Values
+    session: AsyncSession, model: type[Model], values: Values, equal: Values
 ) -> Model | None:
     """The object, added in a savepoint; raises IntegrityError when it is another row's."""
     try:
         async with session.begin_nested():
+            instance = model(**values)  # here, as it may join collections of other objects
             session.add(instance)
             await session.flush()
     except IntegrityError as error:

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary, ref
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, RelationshipProperty, registry
 from sqlalchemy.orm.attributes import opt_manager_of_class
+from sqlalchemy.orm.instrumentation import unregister_class
 from sqlalchemy.orm.interfaces import MapperProperty
 from sqlalchemy.util import get_annotations
 
@@ -47,6 +48,8 @@ class Declared:
     def map(self, reflection: Reflection) -> None:
         """Map it; `problem` tells why that could not be done."""
         self.reflection, self.problem = None, ""
+        if "_sa_class_manager" in vars(self.model):  # from the mapping of the class above it
+            unregister_class(self.model)  # type: ignore[no-untyped-call]
         _set(self.model, **{name: _fresh(it) for name, it in self.properties.items()})
         try:
             if self.table_name is not None:

@@ -2,11 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from logging.config import fileConfig
-from typing import Any
+from typing import Any, TypeGuard
 
 from alembic import command, context
 from sqlalchemy import Connection, MetaData, text
@@ -21,16 +21,18 @@ LOCK_TIMEOUT = 5.0
 
 
 def migrate(
-    metadata: MetaData,
-    settings: type[Settings],
+    metadata: MetaData | Sequence[MetaData],
+    settings: object,
     *,
     lock_timeout: float = LOCK_TIMEOUT,
     statement_timeout: float = 0,
 ) -> None:
     """Do what alembic was started for; a service's migrations/env.py is a call of this.
 
-    `metadata` is that of tables.py, `settings` say where the database is; times are in seconds and
-    0 means no limit. A caller that is connected already (`sync`, tests) passes a synchronous
+    `metadata` is that of tables.py, or `[metadata, Base.metadata]` with the models of dalkit.orm; a
+    table that is in several is compared with the last. `settings`, a class of dalkit's Settings or
+    what `manager_from_config` takes, say where the database is; times are in seconds and 0 means no
+    limit. A caller that is connected already (`sync`, tests) passes a synchronous
     Connection, which it has from `await connection.run_sync(...)`, as
     `config.attributes["connection"]`. Migrations run one process at a time, and each commits on its
     own, unless the caller has begun a transaction. A new one gets the next number, as in
@@ -38,6 +40,7 @@ def migrate(
     that was not written since the last migration.
     """
     config = context.config
+    metadata = metadata if isinstance(metadata, MetaData) else joined(metadata)
     configure = partial(
         context.configure,
         target_metadata=metadata,
@@ -56,7 +59,8 @@ def migrate(
                 context.run_migrations()
 
     async def connect_and_run() -> None:
-        async with manager_from_config(load(settings)).migration_connection() as connection:
+        found = load(settings) if _is_class_of_settings(settings) else settings
+        async with manager_from_config(found).migration_connection() as connection:
             await connection.run_sync(run)
 
     options, given = config.cmd_opts, config.attributes.get("connection")
@@ -71,9 +75,24 @@ def migrate(
     elif given is not None:
         run(given)
     else:
-        if options is not None and config.config_file_name is not None:
-            fileConfig(config.config_file_name, disable_existing_loggers=False)
+        if options is not None and config.file_config.has_section("loggers"):
+            fileConfig(str(config.config_file_name), disable_existing_loggers=False)
         asyncio.run(connect_and_run())
+
+
+def joined(several: Sequence[MetaData]) -> MetaData:
+    """Return one MetaData with the tables of all; where two have one name, the last one's.
+
+    The typed tables of a database that was migrated have those of the models, too. What is said of
+    the typed tables (`info`) is kept.
+    """
+    whole = MetaData(naming_convention=several[0].naming_convention)
+    for metadata in reversed(several):
+        whole.info |= metadata.info
+        for name, table in metadata.tables.items():
+            if name not in whole.tables:
+                table.to_metadata(whole)
+    return whole
 
 
 def comparison(metadata: MetaData) -> dict[str, Any]:
@@ -108,7 +127,11 @@ def _set(connection: Connection, values: dict[str, Any], *, local: bool) -> None
         connection.commit()
 
 
-def _finish(context: Any, directives: list[Any], settings: type[Settings]) -> None:
+def _is_class_of_settings(settings: object) -> TypeGuard[type[Settings]]:
+    return isinstance(settings, type) and issubclass(settings, Settings)
+
+
+def _finish(context: Any, directives: list[Any], settings: object) -> None:
     """Give a new migration the next number, unless it was given a --rev-id.
 
     Raises SyncError when autogenerate compared with a tables.py that is older than the database:
@@ -118,7 +141,7 @@ def _finish(context: Any, directives: list[Any], settings: type[Settings]) -> No
     written = context.opts["target_metadata"].info.get("revision")
     revision = ", ".join(sorted(context.get_current_heads()))
     if creating.command_args["autogenerate"] and written not in (None, revision):
-        script = console_script(settings)
+        script = console_script(settings) if isinstance(settings, type) else None
         how = f"`{script} db tables`" if script else "the service's `db tables`"
         raise SyncError(
             f"tables.py was written from revision {written}, and the database is at {revision}: "
