@@ -10,7 +10,7 @@ from ..options import Options, select
 from ..stage import ROOT, Service
 from .work import CASES
 
-REFERENCE, ORM = "bare", "fastapi_orm"
+REFERENCE, ORM, OURS_ORM = "bare", "fastapi_orm", "ours_orm"
 #: Those that app.py asks for.
 SCOPES = ("read:books", "write:books")
 
@@ -75,6 +75,12 @@ def generated(service: Service, issuer: Issuer) -> list[System]:
     return [
         plain,
         replace(plain, name="ours_quiet", title="ours, LOG_LEVEL=WARNING", environment=quiet),
+        replace(
+            plain,
+            name=OURS_ORM,
+            title="ours, ORM session",
+            app=f"benchmarks.systems.{OURS_ORM}:app",
+        ),
         replace(
             plain,
             name="ours_auth",

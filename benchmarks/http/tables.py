@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ..report import Plot, Table
 from ..statistics import Spread, ratios, short
 from .rounds import Measured, Measurements
-from .systems import ORM
+from .systems import ORM, OURS_ORM
 from .work import TITLES
 
 Titles = Mapping[str, str]
@@ -44,9 +44,10 @@ def _shares(found: Measurements, connections: int, titles: Titles, reference: st
         [titles[name], *(_cell(found[case, connections], name, reference) for case in cases)]
         for name in titles
     ]
-    if all({"ours", ORM} <= found[case, connections].keys() for case in cases):
-        times = [str(_share(found[case, connections], "ours", ORM)) for case in cases]
-        rows.append(["**ours, times the ORM's**", *times])
+    for name in ("ours", OURS_ORM):
+        if all({name, ORM} <= found[case, connections].keys() for case in cases):
+            times = [str(_share(found[case, connections], name, ORM)) for case in cases]
+            rows.append([f"**{titles[name]}, times the ORM's**", *times])
     caption = f"Share of the bare limit, {_connections(connections)}"
     return Table(caption, ["system", *(TITLES[case] for case in cases)], rows)
 

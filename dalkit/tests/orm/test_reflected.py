@@ -24,12 +24,19 @@ CREATE TABLE keyless (n int);
 
 @pytest.fixture(autouse=True)
 def _forget_models() -> Iterator[None]:
-    """Forget the models of a test."""
+    """Let a test have no other models than its own: two of one name would be ambiguous."""
     before = dict(implementation._models)
+    _clear()
     yield
-    implementation._dispose_of_all_but([])
-    implementation._models.clear()
+    _clear()
     implementation._models.update(before)
+
+
+def _clear() -> None:
+    implementation._dispose_of_all_but([])
+    for one in implementation._models.values():
+        one.reflection = None
+    implementation._models.clear()
     implementation._seen.clear()
 
 

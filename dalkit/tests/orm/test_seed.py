@@ -115,9 +115,6 @@ def test_another_database_is_refused_in_one_sentence(url: str | URL) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_command_without_a_database_ends_with_one_line(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(BaseException, match="1"):
+def test_a_command_without_a_database_ends_with_one_line() -> None:
+    with pytest.raises(SystemExit, match="needs PostgreSQL"):
         syncdb({"sqlalchemy": {"url": "sqlite:///"}})
-    assert "needs PostgreSQL" in capsys.readouterr().err

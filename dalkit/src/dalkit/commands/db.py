@@ -6,15 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ..schema import Status, SyncResult, manager_from_config, status, sync, typed_tables
+from ..schema import Status, manager_from_config, status, sync, typed_tables
+from ..schema.manager import SYNCED
 from ..settings import Settings
 from . import fail, run
 
-SYNCED = {
-    SyncResult.CREATED: "The database was created.",
-    SyncResult.UPGRADED: "The database was upgraded.",
-    SyncResult.ALREADY_UP_TO_DATE: "The database was already up to date.",
-}
 STATUS = {
     Status.UP_TO_DATE: (0, "The database is up to date."),
     Status.UPGRADE_AVAILABLE: (3, "The database is behind the migrations: run `{} db sync`."),

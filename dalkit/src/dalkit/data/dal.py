@@ -285,11 +285,16 @@ class DataAccessLayer:
 
     @asynccontextmanager
     async def session(
-        self, *, with_commit: bool = True, isolation: str | None = None, readonly: bool = False
+        self,
+        *,
+        with_commit: bool = True,
+        isolation: str | None = None,
+        readonly: bool = False,
+        context: Mapping[str, str | None] | None = None,
     ) -> AsyncIterator[AsyncSession]:
-        """The ORM's session of a transaction of its own; arguments and ending as `transaction`."""
-        options: Any = {"with_commit": with_commit, "isolation": isolation, "readonly": readonly}
-        async with self.transaction(**options) as transaction:
+        """The ORM's session of a transaction of its own; arguments and end as `transaction` has."""
+        options: Any = {"isolation": isolation, "readonly": readonly, "context": context}
+        async with self.transaction(with_commit=with_commit, **options) as transaction:
             yield transaction.session
 
     def compiled(self, statement: Executable, parameters: object) -> Call | None:

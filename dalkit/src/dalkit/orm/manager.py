@@ -5,15 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import typer
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from ..commands import run
-from ..commands.db import SYNCED
 from ..data.engine import create_engine
 from ..data.session import HintingSession
-from ..schema.manager import DatabaseManager, arguments_from
+from ..schema.manager import SYNCED, DatabaseManager, arguments_from, sync
+from ..schema.revisions import SyncError
 
 #: The managers of `manager_from_config` by event loop, as connections belong to one.
 _managers: dict[asyncio.AbstractEventLoop, dict[str, "AsyncDatabaseManager"]] = {}
@@ -74,13 +72,12 @@ async def make_db_session(manager: AsyncDatabaseManager) -> AsyncIterator[AsyncS
 
 
 def syncdb(config: object) -> None:
-    """Create or upgrade the schema and print what was done, as a command does.
+    """Create or upgrade the schema and print which of the two was done, if any, as a command does.
 
-    `config` is as in `manager_from_config`. A failure is one line on stderr and exit status 1.
+    `config` is as in `manager_from_config`. A failure ends the command: one line on standard error
+    and exit status 1.
     """
-    typer.echo(SYNCED[run(_sync(config))])
-
-
-async def _sync(config: object) -> Any:
-    url, migrations_path, _ = arguments_from(config)
-    return await DatabaseManager(url, migrations_path).sync()
+    try:
+        print(SYNCED[asyncio.run(sync(config))])  # noqa: T201
+    except SyncError as error:
+        raise SystemExit(str(error)) from None

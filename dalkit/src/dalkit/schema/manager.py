@@ -54,6 +54,14 @@ class SyncResult(Enum):
     ALREADY_UP_TO_DATE = "already up to date"
 
 
+#: What a command prints for each.
+SYNCED = {
+    SyncResult.CREATED: "The database was created.",
+    SyncResult.UPGRADED: "The database was upgraded.",
+    SyncResult.ALREADY_UP_TO_DATE: "The database was already up to date.",
+}
+
+
 async def sync(config: object) -> SyncResult:
     """Upgrade the database to the newest revision; `config` as in `manager_from_config`.
 
