@@ -76,6 +76,11 @@ class JoinedSession(HintingSession):
         """Refused: raises RuntimeError."""
         _refuse("invalidate")
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether there is something to be flushed."""
+        return bool(self.new or self.dirty or self.deleted)
+
     def commit_with(self, end: Callable[[], Awaitable[None]]) -> None:
         """Flush, await `end()` for COMMIT, unless nothing was asked of the database, and tell."""
         self.end = end
@@ -171,14 +176,22 @@ class TransactionSession(AsyncSession):
 
     async def flush_for_core(self) -> None:
         """Flush what is pending, as before a statement of the session's own."""
-        sync = self.sync_session
-        if sync.autoflush and (sync.new or sync.dirty or sync.deleted):
+        if self.sync_session.autoflush and self.sync_session.has_pending:
             await self.flush()
 
     async def commit_with(self, end: Callable[[], Awaitable[None]]) -> None:
         """Flush and await `end()`, which sends COMMIT, if this has begun; raises what they do."""
-        if self.in_transaction():
-            await greenlet_spawn(self.sync_session.commit_with, end)
+        sync = self.sync_session
+        begun = sync.get_transaction()
+        if begun is None:
+            return
+        told: Any = sync.dispatch
+        is_nested = sync.in_nested_transaction()
+        if sync.has_pending or is_nested or told.before_commit or told.after_commit:
+            await greenlet_spawn(sync.commit_with, end)
+        else:  # the same, without SQLAlchemy's machinery
+            await end()
+            begun.close()
 
     async def undo(self, *, for_good: bool) -> None:
         """Forget what was not committed, before ROLLBACK is sent."""

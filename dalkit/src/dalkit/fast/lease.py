@@ -7,8 +7,10 @@ from typing import Any, NoReturn, Protocol
 import anyio
 import asyncpg
 from sqlalchemy import Connection
+from sqlalchemy.engine import RootTransaction
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util import greenlet_spawn
 
 from ..errors import AbortedTransaction, DatabaseUnreachable
 from . import wire
@@ -89,6 +91,10 @@ class LeasedConnection(Connection):
             raise
 
 
+def _hears_begin(connection: Any) -> bool:
+    return bool(connection.dispatch.begin)
+
+
 class PoolLease:
     """A connection of the pool with a transaction of its own."""
 
@@ -98,7 +104,7 @@ class PoolLease:
         self._taken: Any = None  # ManagesConnection, while there is one
         self._begun: wire.Begun | None = None
         self._conn: OwnedConnection | None = None
-        self._root: AsyncTransaction | None = None
+        self._root: RootTransaction | None = None
         self._unknown = False  # BEGIN, COMMIT or ROLLBACK was cut off: in what state, nobody knows
         self._is_to_close = False
         self._options = checkout.engine.sync_engine.get_execution_options()
@@ -149,7 +155,8 @@ class PoolLease:
             self._taken = self._checkout.proxy(self._taken)
             sync = LeasedConnection(self._engine.sync_engine, connection=self._taken)
             self._conn = OwnedConnection(self._engine, sync)
-            self._root = await self._conn.begin()
+            # A greenlet costs more than this, which sends nothing by itself.
+            self._root = await greenlet_spawn(sync.begin) if _hears_begin(sync) else sync.begin()
         return self._conn
 
     def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
@@ -203,10 +210,12 @@ class PoolLease:
             self._unknown = False
 
     async def _end(self, begun: wire.Begun, *, commit: bool) -> None:
-        transaction = self._root or begun
         self._begun, self._unknown = None, True
         try:
-            await (transaction.commit() if commit else transaction.rollback())
+            if (root := self._root) is not None:
+                await greenlet_spawn(root.commit if commit else root.rollback)
+            else:
+                await (begun.commit() if commit else begun.rollback())
         except Exception as error:
             self._unknown = self.driver.is_closed() or self.driver.is_in_transaction()
             is_raised_as_it_is = self._root is not None and not isinstance(error, TimeoutError)
