@@ -81,11 +81,11 @@ class LeasedConnection(Connection):
         **named: Any,
     ) -> NoReturn:
         """Raise what SQLAlchemy does, DatabaseUnreachable for a statement without an answer."""
-        if isinstance(e, TimeoutError) and cursor is not None:
-            raise wire.unanswered(self.connection.driver_connection, statement or "") from e
         try:
+            if isinstance(e, TimeoutError) and cursor is not None:
+                raise wire.unanswered(self.connection.driver_connection, statement or "") from e
             super()._handle_dbapi_exception(e, statement, parameters, cursor, *more, **named)
-        except DBAPIError as error:
+        except (DBAPIError, DatabaseUnreachable) as error:
             if self.on_error is not None:
                 self.on_error(error)
             raise
