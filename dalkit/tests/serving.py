@@ -37,11 +37,14 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
 
 
 class Cutter:
-    """A TCP proxy that can hold back or cut a connection when the client sends COMMIT."""
+    """A TCP proxy that can hold back or cut a connection when the client sends COMMIT.
+
+    `cuts` loses the COMMIT, `cuts_answer` what the server says to it.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
-        self.cuts = False
+        self.cuts = self.cuts_answer = False
         self.delay = 0.0
         self.seen = 0
 
@@ -77,4 +80,6 @@ class Cutter:
                     raise EOFError
             writer.write(data)
             await writer.drain()
+            if watched and self.cuts_answer and b"COMMIT" in data:
+                raise EOFError
         raise EOFError

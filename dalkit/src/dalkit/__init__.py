@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from .paging import KeysetQueryModel, Page, QueryModel, page
     from .settings import Settings
+    from .web.idempotency import IdempotentTransaction
     from .web.problems import Problem
     from .web.request import (
         FreshReadTransaction,
@@ -45,6 +46,7 @@ __all__ = [
     "Entity",
     "EntityMismatch",
     "FreshReadTransaction",
+    "IdempotentTransaction",
     "KeysetQueryModel",
     "NotReflected",
     "Page",
@@ -67,7 +69,7 @@ __all__ = [
 
 #: Where the names are, those that need no web framework first.
 _HOMES = (
-    *("data", "settings", "web.request", "web.transactions", "web.problems"),
+    *("data", "settings", "web.request", "web.transactions", "web.problems", "web.idempotency"),
     *("entities", "paging", "database"),
 )
 

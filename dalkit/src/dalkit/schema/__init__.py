@@ -1,6 +1,7 @@
 """The schema: its revision, its migrations and the typed tables written from it."""
 
 from .environment import migrate
+from .idempotency import create_idempotency_table
 from .manager import DatabaseManager, SyncResult, manager_from_config, status, sync
 from .revisions import NAMING_CONVENTION, Status, SyncError
 
@@ -10,6 +11,7 @@ __all__ = [
     "Status",
     "SyncError",
     "SyncResult",
+    "create_idempotency_table",
     "manager_from_config",
     "migrate",
     "status",

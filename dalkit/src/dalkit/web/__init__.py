@@ -10,6 +10,7 @@ from .headers import (
     TrustedHostsMiddleware,
 )
 from .health import health_router
+from .idempotency import idempotent_transaction, sweep_idempotency_keys
 from .openapi import document
 from .pages import pages_router
 from .problems import problem_handlers
@@ -34,7 +35,9 @@ __all__ = [
     "TrustedHostsMiddleware",
     "document",
     "health_router",
+    "idempotent_transaction",
     "index_routes",
     "pages_router",
     "problem_handlers",
+    "sweep_idempotency_keys",
 ]

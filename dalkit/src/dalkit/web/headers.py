@@ -24,8 +24,11 @@ _HEADER = HEADER.lower().encode()
 PROBES = ("/livez", "/readyz")
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-REQUEST_HEADERS = ("Authorization", "Content-Type", "If-Match", "If-None-Match", POSITION, HEADER)
-RESPONSE_HEADERS = ("ETag", "Location", "Retry-After", POSITION, HEADER)
+REQUEST_HEADERS = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
+    *(POSITION, HEADER),
+)
+RESPONSE_HEADERS = ("ETag", "Idempotent-Replayed", "Location", "Retry-After", POSITION, HEADER)
 
 
 class RequestIdMiddleware:

@@ -69,6 +69,8 @@ def _expected(method: str, operation: dict[str, Any], uses_database: bool) -> It
         yield from (304, 410)
     if "if-match" in headers:
         yield from (410, 412) if method == "delete" else (410, 412, 428)
+    if "idempotency-key" in headers and method != "get":
+        yield from (400, 409, 422, 503)
     if uses_database:
         yield 503
         if any(each["in"] == "path" for each in parameters):

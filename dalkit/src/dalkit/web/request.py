@@ -1,7 +1,7 @@
 """The transaction of a request, as the dependencies that hand it out."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from fastapi import Depends
 from sqlalchemy import Executable
@@ -12,10 +12,21 @@ from ..data.dal import DataAccessLayer
 from ..data.transaction import Context, TransactionManager
 from ..fast.fastpath import Row
 
+if TYPE_CHECKING:
+    from .idempotency import Answer, KeyedRequest
+
 #: Where TransactionMiddleware keeps the request's transaction in the ASGI scope.
 SCOPE_KEY = "db.transaction"
 #: Seconds in which a client has to take or send something of a stream that holds a connection.
 CLIENT_TIMEOUT = 30.0
+
+
+class Unwind(BaseException):
+    """Leaves the application, past every handler and background task, to TransactionMiddleware.
+
+    An Exception would not do: Starlette answers one that comes out of `send` with RuntimeError
+    ("response already started"), and merely dropping messages would run the background tasks.
+    """
 
 
 class RequestTransaction(TransactionManager):
@@ -23,6 +34,8 @@ class RequestTransaction(TransactionManager):
 
     streaming = False  # rows are still being sent after the response has started
     replayed = False  # the request may be run again when PostgreSQL asks for it
+    keyed: "KeyedRequest | None" = None  # its answer is to be kept
+    answer: "Answer | None" = None  # that was kept, and is sent again
     _writing = False
     _reserved = False
 
@@ -109,7 +122,8 @@ class RequestTransaction(TransactionManager):
         self.isolation = isolation or self.isolation
 
 
-def _of_request(connection: HTTPConnection) -> RequestTransaction:
+def of_request(connection: HTTPConnection) -> RequestTransaction:
+    """The transaction of this request; raises RuntimeError where there is none."""
     if connection.scope["type"] == "websocket":
         raise RuntimeError(
             "A WebSocket has no request transaction: use `async with dal.transaction()`, "
@@ -131,28 +145,28 @@ def note_collision(connection: HTTPConnection) -> None:
 
 async def request_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The request's transaction, for reading and writing."""
-    transaction = _of_request(connection)
+    transaction = of_request(connection)
     transaction.require(write=True)
     return transaction
 
 
 async def read_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The request's transaction, READ ONLY unless another dependency of the request writes."""
-    transaction = _of_request(connection)
+    transaction = of_request(connection)
     transaction.require(write=False)
     return transaction
 
 
 async def fresh_read_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The same as `read_transaction`, never on the replica."""
-    transaction = _of_request(connection)
+    transaction = of_request(connection)
     transaction.require(write=False, fresh=True)
     return transaction
 
 
 async def serializable_transaction(connection: HTTPConnection) -> RequestTransaction:
     """The request's transaction at SERIALIZABLE; the request is run again when it conflicts."""
-    transaction = _of_request(connection)
+    transaction = of_request(connection)
     transaction.require(write=True, isolation="SERIALIZABLE")
     transaction.replayed = True
     return transaction

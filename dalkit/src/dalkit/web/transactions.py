@@ -1,6 +1,7 @@
 """Decides the request's transaction before the first byte of the response leaves."""
 
 import asyncio
+import hashlib
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -11,8 +12,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.dal import DataAccessLayer
+from .idempotency import REPLAYED, Answer, Idempotency, is_keyed, subject_of
+from .idempotency import SCOPE_KEY as IDEMPOTENCY
 from .positions import check_cookie, position_headers, position_of
-from .request import CLIENT_TIMEOUT, SCOPE_KEY, RequestTransaction
+from .request import CLIENT_TIMEOUT, SCOPE_KEY, RequestTransaction, Unwind
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,9 @@ class TransactionMiddleware:
 
     With a replica, a write is answered with X-Database-Position, and a request that brings it back
     reads what was written. `position_cookie` is the name of a cookie that does the same in a
-    browser.
+    browser. An Idempotency-Key is one of the `principal`, the subject of the token where nothing
+    else is said; a repetition waits `idempotency_wait` seconds for the first request, then it is
+    answered with 409.
     """
 
     def __init__(
@@ -52,11 +57,14 @@ class TransactionMiddleware:
         client_timeout: float = CLIENT_TIMEOUT,
         context: Callable[[Request], Mapping[str, str | None]] | None = None,
         position_cookie: str | None = None,
+        principal: Callable[[Request], str] = subject_of,
+        idempotency_wait: float = 0.0,
     ) -> None:
         """Raises ValueError for what is no cookie's name."""
         if position_cookie is not None:
             check_cookie(position_cookie)
         self.position_cookie = position_cookie
+        self.idempotency = Idempotency(principal, idempotency_wait)
         self.app = app
         self.dal = dal
         self.context = context
@@ -69,7 +77,9 @@ class TransactionMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body, untouched = ReplayableBody(receive), dict(scope)
+        body = ReplayableBody(receive, digested=is_keyed(scope))
+        scope[IDEMPOTENCY] = self.idempotency, body
+        untouched = dict(scope)
         turn: asyncio.Lock | None = None
         for number in range(1, self.attempts + 1):
             last = number == self.attempts
@@ -89,8 +99,10 @@ class TransactionMiddleware:
 class ReplayableBody:
     """Hands out the messages of `receive` and remembers those of the body."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, *, digested: bool = False) -> None:
         self._receive = receive
+        self._hash = hashlib.sha256() if digested else None
+        self.is_whole = False  # its last part has come
         self._seen: list[Message] = []
         self._size = 0
         self._position = 0
@@ -110,7 +122,16 @@ class ReplayableBody:
         """Start over with the first message."""
         self._position = 0
 
+    def digest(self) -> bytes:
+        """SHA-256 of what has come; raises RuntimeError unless that was asked for."""
+        if self._hash is None:
+            raise RuntimeError("This request has no Idempotency-Key: its body was not digested.")
+        return self._hash.digest()
+
     def _remember(self, message: Message) -> None:
+        if self._hash is not None:
+            self._hash.update(message.get("body", b""))
+        self.is_whole = not message.get("more_body", False)
         if message["type"] != "http.request" or not self.is_complete:
             return
         self._size += len(message.get("body", b""))
@@ -119,14 +140,6 @@ class ReplayableBody:
         else:
             self.is_complete = False
             self._seen.clear()
-
-
-class _Unwind(BaseException):
-    """Leaves the application from inside `send`, past every handler and background task.
-
-    An Exception would not do: Starlette answers one that comes out of `send` with RuntimeError
-    ("response already started"), and merely dropping messages would run the background tasks.
-    """
 
 
 class _Attempt:
@@ -155,6 +168,7 @@ class _Attempt:
         self._last = last
         self._started = False
         self._failure: Exception | None = None
+        self._held: Answer | None = None
 
     async def finishes(self, app: ASGIApp) -> bool:
         """Run the application; False when the request has to run again."""
@@ -165,12 +179,14 @@ class _Attempt:
                 raise
         finally:
             try:
-                if not self.transaction.is_over:
+                if not self.transaction.is_over and self.transaction.answer is None:
                     await self.transaction.finish(commit=False, over=OVER)
             finally:
                 self._end_turn()
         if self._must_rerun:
             return False
+        if self.transaction.answer is not None and self._failure is None:
+            await self._repeat(self.transaction.answer)
         if self._failure is not None:
             await self._answer_with(self._failure)
         return True
@@ -186,18 +202,47 @@ class _Attempt:
 
     async def _decide_then_send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            if self.transaction.keyed is not None and message["status"] < 400:
+                self._held = Answer.begun(message)
+                return
             await self._decide(message["status"])
-            if position := self.transaction.position:
-                told = position_headers(position, self._cookie)
-                message = {**message, "headers": [*message.get("headers", ()), *told]}
+            message = {**message, "headers": [*message.get("headers", ()), *self._position]}
             self._started = True
             self._end_turn()
+        elif self._held is not None:
+            await self._keep_then_send(self._held, message)
+            return
         elif self.transaction.streaming and not message.get("more_body", False):
             await self.transaction.finish(commit=True, over=OVER)
         if self.transaction.streaming:
             await self._send_within_limit(message)
         else:
             await self._send(message)
+
+    @property
+    def _position(self) -> list[tuple[bytes, bytes]]:
+        position = self.transaction.position
+        return position_headers(position, self._cookie) if position else []
+
+    async def _keep_then_send(self, answer: Answer, message: Message) -> None:
+        """Send nothing of an answer that is to be kept before all of it was committed."""
+        if not answer.add(message):
+            return
+        await self._decide(answer.status)
+        self._started, self._held = True, None
+        self._end_turn()
+        for each in answer.messages(*self._position):
+            await self._send(each)
+
+    async def _repeat(self, answer: Answer) -> None:
+        """Send what was kept; the position is of now, so that what was written is found."""
+        try:
+            await self.transaction.finish(commit=True, over=OVER)
+        except Exception as error:  # noqa: BLE001 - answered by the handlers
+            self._failure = error
+            return
+        for each in answer.messages((REPLAYED.lower().encode(), b"true"), *self._position):
+            await self._send(each)
 
     async def _send_within_limit(self, message: Message) -> None:
         """Send, unless the client takes nothing for so long that its connection is worth more."""
@@ -209,18 +254,20 @@ class _Attempt:
             if not limit.expired():
                 raise
             logger.info("A stream was given up: its client took nothing in time.")
-            raise _Unwind from None
+            raise Unwind from None
 
     async def _decide(self, status: int) -> None:
         if self.transaction.streaming and status < 400:
             return
         if not self._must_rerun:
             try:
+                if self._held is not None and self.transaction.keyed is not None:
+                    await self.transaction.keyed.keep(self.transaction, self._held)
                 await self.transaction.finish(commit=status < 400, over=OVER)
             except Exception as error:  # noqa: BLE001 - answered by the handlers
                 self._failure = error
         if self._must_rerun or self._failure is not None:
-            raise _Unwind
+            raise Unwind
 
     def _end_turn(self) -> None:
         if self._turn is not None:
@@ -240,4 +287,4 @@ class _Attempt:
 def _is_unwinding(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(map(_is_unwinding, error.exceptions))
-    return isinstance(error, _Unwind)
+    return isinstance(error, Unwind)
