@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dalkit.dev.template import UpdateError, plain_address, read_record
+from dalkit.dev.template import Template, UpdateError, plain_address, read_record
 from dalkit.dev.update import sections_between, update
 
 from tests.dev.small_template import (
@@ -76,6 +77,7 @@ class Updated:
                 "src/books/schemas.py": None,
                 "src/publishers/router.py": "mine = 1\n",
                 "docs/a b/mein ß.txt": "mine\n",
+                "folder/mine.txt": "mine\n",
                 "windows.txt": LINES.replace("line 30\n", "line 30, mine\n").replace("\n", "\r\n"),
                 "migrations/versions/0002_mine.py": "mine = 1\n",
             },
@@ -99,7 +101,7 @@ def updated(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Updated
 def test_it_is_done_and_says_what(updated: Updated) -> None:
     assert (updated.result.returncode, updated.result.stderr) == (0, "")
     first, second, *rest = updated.result.stdout.splitlines()
-    assert first == "Template 1.0.0 -> 2.0.0: 10 files changed, 5 files added, 3 files removed."
+    assert first == "Template 1.0.0 -> 2.0.0: 10 files changed, 7 files added, 5 files removed."
     assert second.startswith("All is staged, nothing is committed;")
     assert rest[-1] == "Next: make openapi, make check, then commit all of it, with uv.lock."
 
@@ -172,7 +174,7 @@ def test_the_library_is_that_of_the_new_version(updated: Updated) -> None:
 def test_nothing_else_is_touched(updated: Updated) -> None:
     """The owner's files, those that nothing changed, and git: no commit, no file that it left."""
     mine = [name for name in updated.before if "mine" in name or "mein" in name]
-    assert len(mine) == 2
+    assert len(mine) == 3
     for name in (*mine, "src/publishers/router.py", "src/settings.py", "run.sh", "uv.lock"):
         assert updated.after[name] == updated.before[name]
     assert not [name for name in updated.after if name.endswith((".rej", ".orig"))]
@@ -272,41 +274,69 @@ def test_an_edited_library_is_refused_with_its_files_and_replaced_on_demand(
     assert (library / "src" / "dalkit" / "data.py").read_text() == "data = 2\n"
 
 
-def test_a_library_that_was_deleted_stays_deleted(service: Path) -> None:
-    """It then comes from an index of packages."""
-    git(service, "rm", "-r", "--quiet", "packages")
-    commit(service)
-    assert update(service) == 0
-    assert not (service / "packages").exists()
-
-
 def test_a_part_of_a_repository_is_updated_and_the_rest_left_alone(
-    original: Path, template: Path, tmp_path: Path
+    template: Path, tmp_path: Path
 ) -> None:
-    service = generate(template, tmp_path / "all of it" / "sérvices")
+    """Whose history does not have the service as it was generated, nor has it the library."""
     whole = tmp_path / "all of it"
+    service = generate(template, whole / "sérvices")
     (service / ".git").rename(tmp_path / "its own")
+    shutil.rmtree(service / "packages")
+    app = LINES.replace("line 30\n", "line 30, mine\n")
     write(whole, {"src/app.py": "of another", "README.md": "of all"})
+    write(service, {"src/app.py": app})
     commit(whole)
     write(whole, {"README.md": "edited", "src/app.py": "staged"})
     git(whole, "add", "src/app.py")
     assert update(service) == 0
+    assert (service / "src/app.py").read_text() == app.replace("line 5\n", "line 5, new\n")
     assert (service / "src/new.py").exists()
     assert not (service / "src/old.py").exists()
+    assert not (service / "packages").exists()
     status = git(whole, "-c", "core.quotePath=false", "status", "--porcelain").splitlines()
-    outside = [line for line in status if "sérvices" not in line]
-    assert sorted(line.strip() for line in outside) == ["M  src/app.py", "M README.md"]
+    outside = [line.strip() for line in status if "sérvices" not in line]
+    assert sorted(outside) == ["M  src/app.py", "M README.md"]
     assert (whole / "src/app.py").read_text() == "staged"
 
 
-def test_a_named_version_is_taken_and_gone_back_to(updated: Updated, tmp_path: Path) -> None:
+def test_a_named_version_of_another_address_is_taken_and_gone_back_to(
+    template: Path, updated: Updated, tmp_path: Path
+) -> None:
     """Of what the owner did not delete, everything is as it was."""
-    service = copy(updated.service, tmp_path)
+    service, clone = copy(updated.service, tmp_path), tmp_path / "clone ü"
+    git(tmp_path, "clone", "--quiet", str(template), str(clone))
     commit(service)
-    assert update(service, "1.0.0") == 0
-    assert json.loads((service / ".cruft.json").read_text())["checkout"] == "1.0.0"
+    assert update(service, "1.0.0", address=str(clone)) == 0
+    record = json.loads((service / ".cruft.json").read_text())
+    assert (record["checkout"], record["template"]) == ("1.0.0", str(clone))
     names = git(service, "diff", "--cached", "--name-only", "HEAD~1").splitlines()
-    assert names == [".cruft.json", "uv.lock"]
+    assert names == [".cruft.json", "pyproject.toml", "uv.lock"]
+    changed = git(service, "diff", "--cached", "--unified=0", "HEAD~1", "--", "pyproject.toml")
+    assert changed.splitlines()[-1] == f'+address = "{clone}"'
+
+
+def test_the_newest_version_is_the_newest_release_or_the_branch_beyond_it(tmp_path: Path) -> None:
+    """A release that is to come is none yet."""
+    template = Template(tmp_path, str(tmp_path))
+    for number, tag in enumerate((None, "v0.9.0", "v0.10.0", "v0.11.0rc1")):
+        write(tmp_path, {"number": str(number)})
+        commit(tmp_path, tag)
+        if tag is None:
+            assert template.newest_for(git(tmp_path, "rev-parse", "HEAD")) == "main"
+    newest = [template.newest_for(git(tmp_path, "rev-parse", f"HEAD~{n}")) for n in (3, 2, 1, 0)]
+    assert newest == ["v0.10.0", "v0.10.0", "v0.10.0", "main"]
+
+
+def test_who_is_of_the_newest_release_is_told_of_what_is_not_released(
+    template: Path, updated: Updated, tmp_path: Path
+) -> None:
+    service, clone = copy(updated.service, tmp_path), tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(template), str(clone))
+    write(clone, {"more": "more"})
+    commit(clone)
+    commit(service)
+    result = run(service, "--template", str(clone))
+    assert result.stdout.endswith(" is not released: make update VERSION=main.\n")
 
 
 def test_without_a_record_the_table_of_pyproject_tells(tmp_path: Path) -> None:
@@ -417,14 +447,12 @@ def test_a_folder_that_is_no_repository_is_a_sentence(service: Path, tmp_path: P
     assert f"The template {folder} cannot be had (" in refusal(service)
 
 
-def test_the_template_is_taken_from_another_address(service: Path, template: Path) -> None:
-    """From the one that is given, and else from the origin of a clone that is gone."""
+def test_a_folder_of_another_machine_gives_way_to_the_origin_of_the_clone(
+    service: Path, template: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     break_off(service, template="/nowhere/clone", origin=str(template))
     assert update(service, "v1.0.0") == 0
-    break_off(service, template="/nowhere/clone", origin=None)
-    assert update(service, address=str(template)) == 0
-    assert json.loads((service / ".cruft.json").read_text())["template"] == str(template)
-    assert f'address = "{template}"' in (service / "pyproject.toml").read_text()
+    assert f" of {template} already" in capsys.readouterr().out
 
 
 def test_a_version_that_is_not_there_is_a_sentence(service: Path) -> None:
