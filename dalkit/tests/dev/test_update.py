@@ -288,6 +288,7 @@ def test_a_part_of_a_repository_is_updated_and_the_rest_left_alone(
     commit(whole)
     write(whole, {"README.md": "edited", "src/app.py": "staged"})
     git(whole, "add", "src/app.py")
+    write(service, {"uv.lock": "of uv"})
     assert update(service) == 0
     assert (service / "src/app.py").read_text() == app.replace("line 5\n", "line 5, new\n")
     assert (service / "src/new.py").exists()

@@ -110,9 +110,8 @@ class Merge:
         base, theirs = self._trees()
         old = self._commit(base, title)
         new = self._commit(theirs, title, "-p", old)
-        pick = ("cherry-pick", "--no-commit", new)
         try:
-            git(self.service.top, "-c", "merge.directoryRenames=false", *pick)
+            git(self.service.top, "cherry-pick", "--no-commit", new)
         except UpdateError as error:
             if not (conflicts := self.service.conflicts()):
                 raise UpdateError(f"git could not merge: {error}") from None
