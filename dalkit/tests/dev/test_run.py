@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -83,6 +84,7 @@ def is_free(port: int) -> bool:
     return True
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl to type the printed call into")
 def test_it_migrates_seeds_serves_says_where_and_leaves_nothing(own_project: Project) -> None:
     """What it prints works as it is: the address, and a call with a token; Ctrl-C ends it."""
     port = free_port()
