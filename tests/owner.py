@@ -6,7 +6,7 @@ from .environments import UV, run
 
 RESOURCE = {
     "migrations/versions/0001_note.py": '''\
-"""Create note."""
+"""Create note and publisher."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,10 +24,16 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
         sa.Column("text", sa.Text, nullable=False),
     )
+    op.create_table(
+        "publisher",
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+    )
 
 
 def downgrade() -> None:
     """Undo it."""
+    op.drop_table("publisher")
     op.drop_table("note")
 ''',
     "src/my_service/notes/__init__.py": '''\
@@ -120,3 +126,5 @@ def work(project: Path) -> None:
     for file, old, new in EDITS:
         edit(project, file, old, new)
     (project / "Dockerfile").unlink()  # built elsewhere
+    if "\nresource:" in (project / "Makefile").read_text("utf-8"):  # not in template 0.2
+        run(project, "make", "resource", "TABLE=publisher")
