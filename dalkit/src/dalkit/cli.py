@@ -125,9 +125,42 @@ def remove_resource(names: Annotated[list[str], typer.Argument(help="For example
 @main.command()
 def delete_example() -> None:
     """Delete the example's resources with their tables, migration, tests and rows."""
-    from .dev import project, scaffold
+    from .dev import project, run, scaffold
 
-    scaffold.delete_example(project.find_project())
+    it = project.find_project()
+    run.exit_with(lambda: scaffold.delete_example(it))
+
+
+@main.command()
+def reset() -> None:
+    """Throw the database of `dalkit run` away."""
+    from .dev import project, run
+
+    it = project.find_project()
+    run.exit_with(lambda: run.reset(it))
+
+
+@main.command()
+def check_migrations() -> None:
+    """Migrate an empty database up, down and up again, and compare it with tables.py."""
+    from .dev import migrations, project, run
+
+    it = project.find_project()
+    run.exit_with(lambda: migrations.check(it))
+
+
+@main.command()
+def lint_migrations(
+    base: Annotated[
+        str | None,
+        typer.Option(envvar="MIGRATIONS_BASE", help="A commit; default: the main branch."),
+    ] = None,
+) -> None:
+    """Let squawk read the SQL of the migrations that the main branch does not have."""
+    from .dev import migrations, project, run
+
+    it = project.find_project()
+    run.exit_with(lambda: migrations.lint(it, base or None))
 
 
 @main.command()

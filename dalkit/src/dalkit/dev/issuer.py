@@ -32,7 +32,15 @@ with extra("auth0", "dalkit.dev.issuer"):
 
 AUDIENCE = "https://api.example.com"
 LIFETIME = 8 * 3600  # seconds
+SERVING: dict[str, Any] = {
+    "lifespan": "off",
+    "ws": "none",
+    "access_log": False,
+    "log_config": None,
+}
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+#: What compose calls its issuer: a name that both a browser here and a container there can use.
+LOCAL = ".localhost"
 
 
 class Issuer:
@@ -69,6 +77,11 @@ class Issuer:
         return jwt.encode(payload, self.key, algorithm="RS256", headers={"kid": self.kid})
 
 
+def is_local(host: str | None) -> bool:
+    """Whether a host is this machine, by its name alone (RFC 6761 for `.localhost`)."""
+    return host is not None and (host in LOOPBACK or host.endswith(LOCAL))
+
+
 def application(issuer: Issuer) -> ASGIApp:
     """Return what serves the issuer, to the pages and tools of this machine only."""
     logins: dict[str, dict[str, str]] = {}  # what /authorize was asked, until its code is used
@@ -81,7 +94,7 @@ def application(issuer: Issuer) -> ASGIApp:
         query = dict(request.query_params)
         redirect_uri = query.get("redirect_uri", "")
         pkce = query.get("code_challenge_method") == "S256" and query.get("code_challenge")
-        if not pkce or urlsplit(redirect_uri).hostname not in LOOPBACK:
+        if not pkce or not is_local(urlsplit(redirect_uri).hostname):
             wrong = "redirect_uri" if pkce else "PKCE needed"
             return JSONResponse({"error": "invalid_request", "error_description": wrong}, 400)
         code = secrets.token_urlsafe(16)
@@ -90,7 +103,7 @@ def application(issuer: Issuer) -> ASGIApp:
         return RedirectResponse(f"{redirect_uri}?{back}", 302)
 
     async def token(request: Request) -> Response:
-        if request.url.hostname not in LOOPBACK:  # a page that made its own name ours
+        if not is_local(request.url.hostname):  # a page that made its own name ours
             return JSONResponse({"error": "not_found"}, 404)
         asked = form = dict(parse_qsl((await request.body()).decode()))
         if form.get("grant_type") != "client_credentials":
@@ -116,12 +129,18 @@ def application(issuer: Issuer) -> ASGIApp:
     )
 
 
+def serve(url: str, audience: str, host: str) -> None:
+    """Serve an issuer with this `url` until a signal to stop, on the URL's port of `host`."""
+    it = Issuer(audience)
+    it.url = url
+    uvicorn.run(application(it), host=host, port=urlsplit(url).port or 80, **SERVING)
+
+
 @contextmanager
 def issuer(audience: str = AUDIENCE) -> Iterator[Issuer]:
     """Yield an issuer that is served on a free port of the loopback."""
     it = Issuer(audience)
-    options: dict[str, Any] = {"lifespan": "off", "ws": "none", "access_log": False}
-    server = uvicorn.Server(uvicorn.Config(application(it), log_config=None, **options))
+    server = uvicorn.Server(uvicorn.Config(application(it), **SERVING))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         it.url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,23 @@ def temporary_cluster() -> Iterator[Cluster]:
         Path(folder).chmod(0o755)  # root runs the server as another user, who has to pass through
         with _use(Path(folder, "data"), TEMPORARY_SETTINGS, on_end="remove") as port:
             yield Cluster(Path(folder, "data"), port)
+
+
+def discard(data_dir: Path) -> bool:
+    """Delete the data; return whether there was any. Raises PostgresError while it is in use."""
+    if not data_dir.exists():
+        return False
+    run = RunFolder(data_dir.absolute())
+    run.create()
+    with run.start.open() as start, run.users.open() as users:
+        fcntl.flock(start, fcntl.LOCK_EX)
+        if run.port() is not None or not try_lock(users, fcntl.LOCK_EX):
+            raise PostgresError(f"The database in {data_dir} is in use: stop `make run` first.")
+        try:
+            shutil.rmtree(data_dir)
+        except OSError as error:
+            raise PostgresError(f"Cannot delete {error.filename}: {error.strerror}.") from error
+    return True
 
 
 def try_lock(file: IO[str], kind: int) -> bool:

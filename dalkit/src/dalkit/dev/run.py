@@ -18,14 +18,14 @@ from typing import cast
 import asyncpg
 
 from ..server import serve
-from .postgres import STOP_SIGNALS, PostgresError, cluster, end_with
+from .postgres import STOP_SIGNALS, PostgresError, cluster, discard, end_with
 from .project import Project
 from .welcome import HOST, welcome
 
 PYTHON = (sys.executable, "-m")
 
 
-def exit_with(action: Callable[[], int]) -> None:
+def exit_with(action: Callable[[], int | None]) -> None:
     """Exit with the status that `action` returns; a signal to stop interrupts it."""
 
     def interrupt(*_: object) -> None:
@@ -102,6 +102,18 @@ def run_with_database(project: Project, command: list[str]) -> int:
         except OSError as error:
             print(f"{command[0]}: {error.strerror}", file=sys.stderr)
             return 127
+
+
+def reset(project: Project) -> int:
+    """Throw the project's own database away, and say so; raises PostgresError while it is used."""
+    if project.environment().get("DATABASE_URL"):
+        sys.exit(
+            "DATABASE_URL is set, and that database is not thrown away: unset it, also in .env,"
+            " to mean the one of `make run`."
+        )
+    was = "is gone" if discard(project.data_dir) else "was not there"
+    print(f"The database of `make run` {was}; the next `make run` begins with an empty one.")
+    return 0
 
 
 def read_seed(project: Project) -> str:

@@ -2,18 +2,22 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from logging.config import fileConfig
 from typing import Any, TypeGuard
 
 from alembic import command, context
+from alembic.script import write_hooks
 from sqlalchemy import Connection, MetaData, text
 
 from ..settings import Settings, load
 from .manager import manager_from_config
-from .revisions import SyncError, console_script, migration_lock
+from .revisions import SyncError, console_script, migration_lock, scripts_of
 
 #: How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 #: every later query of that table queues up behind it: rather fail, and try at a quieter time.
@@ -36,11 +40,12 @@ def migrate(
     Connection, which it has from `await connection.run_sync(...)`, as
     `config.attributes["connection"]`. Migrations run one process at a time, and each commits on its
     own, unless the caller has begun a transaction. A new one gets the next number, as in
-    0002_add_price. Raises SyncError in words, so when autogenerate would compare with a tables.py
-    that was not written since the last migration.
+    0002_add_price. Raises SyncError in words: when two migrations have one number, or when
+    autogenerate would compare with a tables.py that was not written since the last migration.
     """
     config = context.config
     metadata = metadata if isinstance(metadata, MetaData) else joined(metadata)
+    scripts_of(config)
     configure = partial(
         context.configure,
         target_metadata=metadata,
@@ -147,7 +152,20 @@ def _finish(context: Any, directives: list[Any], settings: object) -> None:
             f"tables.py was written from revision {written}, and the database is at {revision}: "
             f"run {how} first, or what was migrated since would be proposed for dropping."
         )
+    # It becomes a docstring, in which neither a compiler nor a linter takes every character.
+    message = creating.command_args["message"] or ""
+    shown = "".join(c if c.isprintable() else " " for c in message)
+    directives[0].message = " ".join(shown.split()) or "change the schema"
     if creating.command_args["rev_id"] is None:
         scripts = creating.script_directory.walk_revisions()
         numbers = [int(s.revision) for s in scripts if re.fullmatch(r"\d{4}", s.revision)]
         directives[0].rev_id = f"{max(numbers, default=0) + 1:04d}"
+
+
+@write_hooks.register("dalkit")
+def _format(path: str, _: object) -> None:
+    """Remove unused imports of a new migration and format it, where ruff is installed."""
+    if find_spec("ruff") is not None:
+        ruff = [sys.executable, "-m", "ruff"]
+        subprocess.run([*ruff, "check", "--quiet", "--fix-only", path], check=False)  # noqa: S603
+        subprocess.run([*ruff, "format", "--quiet", path], check=False)  # noqa: S603

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -25,6 +26,8 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 """Names of constraints and indexes, the same in every database, so that errors can be mapped."""
+
+_REVISION = re.compile(r"""^revision\b[^=\n]*= *["'](.+?)["']""", re.MULTILINE)
 
 
 class SyncError(CommandError):
@@ -73,7 +76,7 @@ def head_revision(config: Config | None = None) -> str | None:
     """
     if config is None:
         return _own_head(str(alembic_config().config_file_name))
-    heads = sorted(ScriptDirectory.from_config(config).get_heads())
+    heads = sorted(scripts_of(config).get_heads())
     if len(heads) > 1:
         raise SyncError(
             f"The migrations end in {len(heads)} heads ({', '.join(heads)}), so there is no newest "
@@ -87,13 +90,29 @@ def _own_head(alembic_ini: str) -> str | None:
     return head_revision(Config(alembic_ini))
 
 
+def scripts_of(config: Config) -> ScriptDirectory:
+    """Return the migrations. Raises SyncError when two have one number: alembic would drop one."""
+    scripts = ScriptDirectory.from_config(config)
+    folders = map(Path, scripts.version_locations or [f"{scripts.dir}/versions"])
+    numbered: dict[str, str] = {}
+    for file in sorted(file for folder in folders for file in folder.glob("*.py")):
+        found = _REVISION.search(file.read_text("utf-8"))
+        if found and (other := numbered.setdefault(found[1], file.name)) != file.name:
+            raise SyncError(
+                f"Two migrations are number {found[1]}, {other} and {file.name}: two branches "
+                "added one each. Give the one that is not deployed yet the next free number, in "
+                f"its name and as its revision, and {found[1]!r} as its down_revision."
+            )
+    return scripts
+
+
 def compare(revision: str | None, config: Config | None = None) -> Status:
     """Return how the revision that a database has compares with the newest of the migrations."""
     if revision == head_revision(config):
         return Status.UP_TO_DATE
     if revision is None:
         return Status.NO_INFO
-    scripts = ScriptDirectory.from_config(config or alembic_config()).walk_revisions()
+    scripts = scripts_of(config or alembic_config()).walk_revisions()
     is_known = revision in {script.revision for script in scripts}
     return Status.UPGRADE_AVAILABLE if is_known else Status.NEWER
 

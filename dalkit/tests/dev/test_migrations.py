@@ -1,0 +1,161 @@
+"""`dalkit check-migrations` and `dalkit lint-migrations`, in a repository."""
+
+import subprocess
+
+import pytest
+
+from dalkit.dev.migrations import check, lint
+from dalkit.dev.project import Project
+
+pytestmark = pytest.mark.slow
+
+MIGRATION = '''"""Do as a test says."""
+{permission}
+from alembic import op
+
+revision = "{revision}"
+down_revision = "{before}"
+
+
+def upgrade():
+    {body}
+
+
+def downgrade():
+    pass
+'''
+INDEX = 'op.create_index("ix_book_price", "book", ["price"])'
+COLUMN = 'op.execute("ALTER TABLE book ADD COLUMN pages bigint")'
+QUESTION = 'op.get_bind().scalar("SELECT 1").bit_length()'
+
+
+def git(project: Project, *arguments: str) -> str:
+    author = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+    command = ["git", *author, *arguments]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit(project: Project) -> str:
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message=all")
+    return git(project, "rev-parse", "HEAD")
+
+
+def add(project: Project, number: int, body: str, permission: str = "") -> None:
+    """Add a migration that is not committed."""
+    revision, before = f"{number:04d}", f"{number - 1:04d}"
+    text = MIGRATION.format(revision=revision, before=before, body=body, permission=permission)
+    versions = project.folder / "tests" / "service" / "migrations" / "versions"
+    (versions / f"{revision}_it.py").write_text(text)
+
+
+@pytest.fixture
+def service(own_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The service of the tests, which is in no repository."""
+    ini = own_project.folder / "tests" / "service" / "alembic.ini"
+    monkeypatch.setenv("ALEMBIC_CONFIG", str(ini))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(own_project.folder.parent))
+    (own_project.folder / "tests" / "__init__.py").touch()
+    return own_project
+
+
+@pytest.fixture
+def repository(service: Project) -> Project:
+    """The same, committed to the branch main."""
+    (service.folder / ".gitignore").write_text("__pycache__\n")
+    git(service, "init", "--quiet", "--initial-branch=main")
+    commit(service)
+    return service
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("pass", 0, "No new upgrade operations detected."),
+        (COLUMN, 255, "New upgrade operations detected"),  # tables.py has no such column
+    ],
+)
+def test_migrations_go_up_down_and_up_and_are_what_tables_py_says(
+    body: str, status: int, said: str, service: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tables = service.folder / "tests" / "service" / "tables.py"
+    add(service, 2, body)
+    tables.write_text(tables.read_text().replace('"revision": "0001"', '"revision": "0002"'))
+    assert check(service) == status
+    assert said in "".join(capfd.readouterr())
+
+
+def test_a_new_migration_that_locks_a_table_is_refused(
+    repository: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Committed on a branch or not yet; those that the branch left from are not looked at."""
+    git(repository, "switch", "--quiet", "--create", "work")
+    add(repository, 2, INDEX)
+    commit(repository)
+    add(repository, 3, COLUMN)
+    assert lint(repository, None) == 1
+    output = capfd.readouterr().out
+    assert "Migrations that main does not have: 2, linted: 2." in output
+    assert "require-concurrent-index-creation" in output
+    assert "0002_it.sql" in output
+    assert "0001" not in output
+    assert "require-timeout-settings" not in output  # the SQL has those of migrate()
+
+
+@pytest.mark.parametrize(
+    ("body", "permission"),
+    [(COLUMN, ""), (INDEX, "# squawk-ignore-file require-concurrent-index-creation")],
+)
+def test_what_locks_nothing_or_is_permitted_passes(
+    body: str, permission: str, repository: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    add(repository, 2, body, permission)
+    assert lint(repository, None) == 0
+    assert "does not have: 1, linted: 1." in capfd.readouterr().out
+
+
+def test_a_configuration_of_the_service_is_obeyed(repository: Project) -> None:
+    config = 'excluded_rules = ["require-concurrent-index-creation"]\n'
+    (repository.folder / ".squawk.toml").write_text(config)
+    add(repository, 2, INDEX)
+    assert lint(repository, None) == 0
+
+
+def test_a_commit_can_be_named(repository: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    add(repository, 2, INDEX)
+    second = commit(repository)
+    assert lint(repository, "HEAD") == 0
+    assert f"Migrations that {second} does not" not in capfd.readouterr().out
+    assert lint(repository, f"{second}^") == 1
+
+
+def test_what_asks_the_database_is_left_to_the_reader(
+    repository: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    add(repository, 2, QUESTION)
+    assert lint(repository, None) == 0
+    output = capfd.readouterr().out
+    assert output.startswith("0002_it.py has no SQL without a database (")
+    assert output.endswith("does not have: 1, linted: 0.\n")
+
+
+def test_without_a_base_one_sentence_says_so(
+    service: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No repository, no branch yet, no such commit: as in a shallow clone."""
+    add(service, 2, INDEX)
+    reasons = []
+    for step in ("no repository", "no branch", "no such commit"):
+        if step == "no branch":
+            git(service, "init", "--quiet", "--initial-branch=work")
+        elif step == "no such commit":
+            commit(service)
+        assert lint(service, "0" * 40 if step == "no such commit" else None) == 0
+        start, _, reason = capfd.readouterr().out.partition(": ")
+        assert start == "Which migrations are new cannot be told, so none is linted"
+        reasons.append(reason)
+    assert reasons[0].startswith("fatal: not a git repository")
+    branches = "origin/HEAD, origin/main, origin/master, main, master"
+    assert reasons[1] == f"none of the branches {branches} is in this clone.\n"
+    assert reasons[2] == f"{'0' * 40} is not in this clone.\n"
