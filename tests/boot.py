@@ -1,10 +1,11 @@
 """Boots a service, asks it, and stops it with requests in flight.
 
-Run in a generated project, by its Python: `python boot.py my_service my-service`. Fails with an
-assertion.
+Run in a generated project, by its Python: `python boot.py my_service my-service SERVICES`, where
+the last is JSON of the services of its compose.yaml. Fails with an assertion.
 """
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -12,8 +13,8 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -42,15 +43,31 @@ def headers(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def issuer() -> Iterator[dict[str, str]]:
-    """Yield the settings for an issuer of tokens, when this service has authentication."""
-    if find_spec("jwt") is None:
-        yield {}
-        return
-    from dalkit.dev.issuer import issuer as run_issuer
+def wired(services: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield the environment that compose gives the API, while its issuer runs if it has one.
 
-    with run_issuer() as it:
-        yield {"AUTH0_DEV_ISSUER": it.url, "AUTH0_AUDIENCE": it.audience}
+    Each container is a process here, and the name of the issuer's is this machine.
+    """
+    environments = {
+        name: {key: value or "" for key, value in service.get("environment", {}).items()}
+        for name, service in services.items()
+    }
+    if "issuer" not in services:
+        yield environments["api"]
+        return
+    aliases = services["issuer"]["networks"]["default"]["aliases"]
+    for environment in environments.values():
+        for name in {"AUTH0_DEV_ISSUER"} & environment.keys():
+            [alias] = aliases
+            environment[name] = environment[name].replace(f"//{alias}:", "//127.0.0.1:")
+    program, *arguments = services["issuer"]["command"]
+    command = [Path(sys.executable).with_name(program), *arguments]
+    process = subprocess.Popen(command, env=os.environ | environments["issuer"])
+    try:
+        yield environments["api"]
+    finally:
+        process.kill()
+        process.wait()
 
 
 @asynccontextmanager
@@ -129,13 +146,13 @@ async def stop_in_flight(
     await connection.close()
 
 
-async def main(package: str, command: str) -> None:
+async def main(package: str, command: str, services: str) -> None:
     """Boot `package` on a Postgres of its own."""
     with ExitStack() as stack:
         cluster = stack.enter_context(temporary_cluster())
         await asyncio.to_thread(create_database, cluster.url("postgres"), package)
         environment = os.environ | {"DATABASE_URL": cluster.url(package)}
-        environment |= stack.enter_context(issuer())
+        environment |= stack.enter_context(wired(json.loads(services)))
         sync = [sys.executable, "-m", f"{package}.cli", "db", "sync"]
         subprocess.run(sync, env=environment, check=True)
         async with served(command, environment) as (server, client):

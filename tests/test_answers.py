@@ -67,7 +67,7 @@ def test_a_hostile_answer_round_trips(text: str, tmp_path: Path) -> None:
     assert set(pyproject["tool"]) == {"cruft", "dalkit", "mypy", "pytest", "ruff", "uv"}
     assert pyproject["tool"]["dalkit"]["template"]["answers"]["project_name"] == one_line(text)
     assert set(yaml.safe_load((project / "compose.yaml").read_text())["services"]) == {
-        *("postgres", "owner", "migrate", "api")
+        *("postgres", "owner", "migrate", "api", "issuer")
     }
     assert yaml.safe_load((project / ".github/workflows/ci.yml").read_text())["name"] == "CI"
     readme = (project / "README.md").read_text().splitlines()

@@ -1,11 +1,14 @@
 """Every service: installed, migrated, tested, booted and stopped."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from dalkit.dev.supervisor import free_port
 
 from .baking import bake, name_of, services
+from .compose import services_of
 from .conftest import Shared
 from .environments import UV, install, run
 
@@ -44,8 +47,10 @@ def test_the_document_is_what_the_code_says(project: Path) -> None:
 
 
 def test_the_service_answers_and_stops_without_losing_a_request(project: Path) -> None:
+    """Wired as compose does it for development: with another issuer it lets nobody in."""
     python = project / ".venv" / "bin" / "python"
-    run(project, python, BOOT, "my_service", "my-service")
+    services = services_of(project, COMPOSE_PROFILES="development", ISSUER_PORT=str(free_port()))
+    run(project, python, BOOT, "my_service", "my-service", json.dumps(services))
 
 
 def test_the_extra_of_a_declined_option_is_not_installed(project: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from .baking import PROJECT, ROOT, bake
+from .compose import services_of
 from .environments import run
 
 BIN = Path(sys.executable).parent
@@ -66,32 +66,73 @@ def test_the_dockerfile_is_clean(default_project: Path) -> None:
 
 @pytest.fixture(scope="module")
 def services(default_project: Path) -> dict[str, Any]:
-    document = yaml.safe_load((default_project / "compose.yaml").read_text())
-    services: dict[str, Any] = document["services"]
-    return services
+    return services_of(default_project, COMPOSE_PROFILES="development")
 
 
 def test_compose_holds_no_password(default_project: Path) -> None:
     text = (default_project / "compose.yaml").read_text()
-    assert not re.search(r"PASSWORD\s*[:=]\s*\w|://", text)
+    assert not re.search(r"PASSWORD\s*[:=]\s*\w|://[^/\s]*@", text)
     assert ".secrets/" in (default_project / ".gitignore").read_text().splitlines()
 
 
 def test_compose_publishes_only_the_api_and_only_on_loopback(services: dict[str, Any]) -> None:
+    """And the issuer, where it runs."""
     ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert list(ports) == ["api"]
-    assert all(port.startswith("127.0.0.1:") for port in ports["api"])
+    assert ports == {"api": ["127.0.0.1:8000:8000"], "issuer": ["127.0.0.1:9000:9000"]}
+
+
+def test_the_issuer_is_there_for_development_only(
+    services: dict[str, Any], default_project: Path
+) -> None:
+    assert services["issuer"]["profiles"] == ["development"]
+    for variables, url in (
+        ({"COMPOSE_PROFILES": "development"}, "http://issuer.localhost:9000/"),
+        ({}, None),
+    ):
+        api = services_of(default_project, **variables)["api"]["environment"]
+        assert api["AUTH0_DEV_ISSUER"] == url
+
+
+@pytest.mark.parametrize(
+    ("domain", "env", "profile"),
+    [
+        ("", "", "development"),
+        ("a.eu.auth0.com", "", ""),
+        ("", "AUTH0_DOMAIN=a.eu.auth0.com\n", ""),
+        ("", "AUTH0_DOMAIN=\n", "development"),
+    ],
+)
+def test_make_up_brings_the_issuer_unless_there_is_a_tenant(
+    domain: str, env: str, profile: str, tmp_path: Path
+) -> None:
+    """`docker` on the PATH says what it is given."""
+    project = bake(tmp_path)
+    (project / ".env").write_text(env)
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\necho "docker $*, $COMPOSE_PROFILES, $PORT, $ISSUER_PORT"\n')
+    docker.chmod(0o755)
+    path = f"{docker.parent}{os.pathsep}{os.environ['PATH']}"
+    output = run(project, "make", "up", "PORT=8123", PATH=path, AUTH0_DOMAIN=domain)
+    assert f"docker compose up --detach --build --wait, {profile}, 8123, 9123\n" in output
+    published = project / ".cache" / "issuers" / "8123"
+    assert published.exists() == bool(profile)
+    if profile:
+        assert published.read_text() == "http://127.0.0.1:9123/"
+        assert "make token PORT=8123" in output
+    run(project, "make", "down", "PORT=8123", PATH=path)
+    assert not published.exists()
 
 
 def test_the_api_never_sees_the_superuser(services: dict[str, Any]) -> None:
-    for name in ("api", "migrate"):
+    for name in ("api", "migrate", "issuer"):
         assert "postgres.env" not in str(services[name])
 
 
 def test_containers_of_the_service_cannot_write_or_gain_privileges(
     services: dict[str, Any],
 ) -> None:
-    for name in ("api", "migrate"):
+    for name in ("api", "migrate", "issuer"):
         service = services[name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]

@@ -99,6 +99,26 @@ def postgres(
 
 
 @main.command()
+def issuer(
+    url: Annotated[
+        str, typer.Option(envvar="AUTH0_DEV_ISSUER", help="Which it has; it listens on the port.")
+    ] = "http://127.0.0.1:9000/",
+    audience: Annotated[
+        str, typer.Option(envvar="AUTH0_AUDIENCE", help="The API that tokens are for.")
+    ] = "https://api.example.com",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve an issuer of access tokens for development: whoever reaches it gets what they ask."""
+    from .extras import MissingExtra
+
+    try:
+        from .dev import issuer
+    except MissingExtra as error:
+        sys.exit(str(error))
+    issuer.serve(url, audience, host)
+
+
+@main.command()
 def token(
     scopes: Annotated[list[str] | None, typer.Argument(help="For example read:books.")] = None,
     port: Annotated[

@@ -131,9 +131,16 @@ def application(issuer: Issuer) -> ASGIApp:
 
 def serve(url: str, audience: str, host: str) -> None:
     """Serve an issuer with this `url` until a signal to stop, on the URL's port of `host`."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.path != "/" or not is_local(parts.hostname):
+        sys.exit(
+            f"{url!r} cannot be the issuer's URL: write one of this machine that ends in a slash,"
+            " such as http://127.0.0.1:9000/ or http://issuer.localhost:9000/."
+        )
     it = Issuer(audience)
     it.url = url
-    uvicorn.run(application(it), host=host, port=urlsplit(url).port or 80, **SERVING)
+    print(f"  an issuer for development: {url}", flush=True)
+    uvicorn.run(application(it), host=host, port=parts.port or 80, **SERVING)
 
 
 @contextmanager
