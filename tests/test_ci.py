@@ -186,4 +186,4 @@ def test_the_image_of_a_job_has_what_the_job_uses(tmp_path: Path) -> None:
         for line in [*document[".nox"]["before_script"], *document[".nox"]["script"]]
     }
     assert programs == {"pip", "if", "export", "uv"}
-    assert {line.split()[0] for line in document["image"]["script"]} == {"docker"}
+    assert {line.split()[0] for line in document["build-image"]["script"]} == {"docker"}

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import subprocess
 import sys
 from base64 import urlsafe_b64encode
 from hashlib import sha256
@@ -15,10 +16,13 @@ import pytest
 
 from dalkit.auth import Auth0
 from dalkit.cli import main
-from dalkit.dev.issuer import Issuer, published
+from dalkit.dev.issuer import Issuer, published, serve
 from dalkit.dev.project import Project, find_project
 from dalkit.dev.run import token_issuer
-from dalkit.dev.token import token_command
+from dalkit.dev.supervisor import free_port
+from dalkit.dev.token import fetch_token, token_command
+
+from tests.dev.processes import eventually
 
 PLAIN: Any = {"trust_env": False, "verify": False}  # no proxy, and no certificates to load
 VERIFIER = "v" * 43
@@ -241,3 +245,44 @@ def test_make_run_respects_what_is_configured(
 def test_addresses_are_inside_the_project(project: Project) -> None:
     """In a folder that git ignores."""
     assert project.issuers == project.folder / ".cache" / "issuers"
+
+
+def test_one_that_runs_by_itself_has_the_url_that_it_is_given() -> None:
+    """As compose runs it: under a name for containers and browsers, asked here by its address."""
+    port = free_port()
+    url = f"http://issuer.localhost:{port}/"
+    program = [str(Path(sys.executable).with_name("dalkit")), "issuer"]
+    environment = os.environ | {"AUTH0_DEV_ISSUER": url, "AUTH0_AUDIENCE": "mine"}
+    process = subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"  an issuer for development: {url}\n"
+        assert eventually(lambda: answers(port))
+        token = fetch_token(f"http://127.0.0.1:{port}/", ["read:books"])
+        claims = jwt.decode(token, options={"verify_signature": False})
+        assert (claims["iss"], claims["aud"][0]) == (url, "mine")
+        headers = {"host": f"issuer.localhost:{port}"}  # as the docs page asks
+        asked = {"grant_type": "client_credentials"}
+        there = f"http://127.0.0.1:{port}/oauth/token"
+        assert httpx.post(there, data=asked, headers=headers, **PLAIN).status_code == 200
+        elsewhere = {"host": f"issuer.localhost.evil.test:{port}"}
+        assert httpx.post(there, data=asked, headers=elsewhere, **PLAIN).status_code == 404
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def answers(port: int) -> bool:
+    try:
+        keys = httpx.get(f"http://127.0.0.1:{port}/.well-known/jwks.json", **PLAIN)
+    except httpx.TransportError:
+        return False
+    return keys.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1:9000/", "http://127.0.0.1:9000", "http://issuer:9000/", "here"]
+)
+def test_its_url_is_one_of_this_machine(url: str) -> None:
+    with pytest.raises(SystemExit, match="cannot be the issuer's URL: write one of this machine"):
+        serve(url, "mine", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""A command on the database of `make run`."""
+"""A command on the database of `make run`, and its end."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 from dalkit.cli import main
 from dalkit.dev.postgres import cluster
 from dalkit.dev.project import Project
-from dalkit.dev.run import PYTHON, run_with_database
+from dalkit.dev.run import PYTHON, exit_with, reset, run_with_database
 
 from tests.dev.processes import is_left_alone, query
 
@@ -66,3 +66,31 @@ def test_the_console_script_gives_the_command_its_options(
     with pytest.raises(SystemExit) as end:
         main(["with-database", sys.executable, "-c", "import sys; print(sys.argv[1:])", "--help"])
     assert (end.value.code, capfd.readouterr().out) == (0, "['--help']\n")
+
+
+def test_the_database_is_thrown_away(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    ends = "; the next `make run` begins with an empty one.\n"
+    assert reset(project) == 0
+    assert capsys.readouterr().out == f"The database of `make run` was not there{ends}"
+    with cluster(project.data_dir) as it:
+        query(it.url("postgres"), "CREATE TABLE kept AS SELECT 1")
+    assert reset(project) == 0
+    assert capsys.readouterr().out == f"The database of `make run` is gone{ends}"
+    assert not project.data_dir.exists()
+    with cluster(project.data_dir) as it:
+        assert query(it.url("postgres"), "SELECT to_regclass('kept')") is None
+
+
+def test_a_database_in_use_is_not(project: Project) -> None:
+    with cluster(project.data_dir) as it:
+        with pytest.raises(SystemExit, match="is in use: stop `make run` first"):
+            exit_with(lambda: reset(project))
+        assert query(it.url("postgres")) == "answered"
+
+
+def test_a_configured_database_is_not(project: Project) -> None:
+    (project.folder / ".env").write_text("DATABASE_URL=postgresql://mine\n")
+    project.data_dir.mkdir(parents=True)
+    with pytest.raises(SystemExit, match="DATABASE_URL is set, and that database is not thrown"):
+        reset(project)
+    assert project.data_dir.exists()

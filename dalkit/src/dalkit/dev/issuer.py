@@ -5,6 +5,7 @@ It signs whatever it is asked for. The service accepts it only while AUTH0_DEV_I
 
 import secrets
 import socket
+import sys
 import threading
 import time
 from base64 import urlsafe_b64encode
