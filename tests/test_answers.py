@@ -64,7 +64,7 @@ def test_a_hostile_answer_round_trips(text: str, tmp_path: Path) -> None:
     pyproject = tomllib.loads((project / "pyproject.toml").read_text())
     assert pyproject["project"]["description"] == one_line(text)
     assert pyproject["project"]["authors"][0] == {"name": one_line(text)}
-    assert set(pyproject["tool"]) == {"cruft", "dalkit", "mypy", "pytest", "ruff", "uv"}
+    assert set(pyproject["tool"]) == {"coverage", "cruft", "dalkit", "mypy", "pytest", "ruff", "uv"}
     assert pyproject["tool"]["dalkit"]["template"]["answers"]["project_name"] == one_line(text)
     assert set(yaml.safe_load((project / "compose.yaml").read_text())["services"]) == {
         *("postgres", "owner", "migrate", "api", "issuer")
