@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, BackgroundTasks, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import ForeignKey, UniqueConstraint, func, select, text
@@ -60,7 +60,7 @@ class Seat(Base):
     taken_by: Mapped[str | None]
 
 
-class Animal(Base):
+class Animal(Timestamps, Base):
     """A table for each class."""
 
     __tablename__ = "orm_animal"
@@ -215,6 +215,21 @@ async def end_by_hand(session: Session, how: str) -> None:
 async def write_while_reading(new: WriterIn, session: ReadSession) -> None:
     """Write through a session that was asked for reading."""
     session.add(Writer(name=new.name))
+
+
+async def current(session: ReadSession, name: str = "Lem") -> Writer | None:
+    """What a dependency reads for the handler."""
+    return (await session.scalars(select(Writer).where(Writer.name == name))).one_or_none()
+
+
+@routes.post("/after-reading", status_code=201)
+async def write_after_reading(
+    session: Session, found: Annotated[Writer | None, Depends(current)]
+) -> bool:
+    """Write what a dependency has looked for, which asks for a session that only reads."""
+    if found is None:
+        session.add(Writer(name="Lem"))
+    return found is None or found in session
 
 
 @routes.get("/read/{name}")

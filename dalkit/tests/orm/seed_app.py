@@ -56,7 +56,7 @@ async def gen_db_session(
     "my_fastapi_app/models.py": """
 from sqlalchemy import UnicodeText
 from sqlalchemy.orm import Mapped, mapped_column
-from dalkit.orm import Base
+from .database import Base
 
 class User(Base):
     __tablename__ = "users"

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import event, inspect, select, text
+from sqlalchemy import Index, UniqueConstraint, event, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, MultipleResultsFound, NoResultFound
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dalkit import DataAccessLayer
+from dalkit.orm.conflict import _target
 
 from tests.orm.models import Cat, Dog, Novel, Seat, Writer
 from tests.soak import rounds
@@ -107,6 +109,72 @@ async def test_keys_and_tables_of_every_kind(
     assert (created, inspect(again).identity) == (False, inspect(made).identity)
     again, created = await model.update_or_create(session, **key)
     assert not created
+
+
+async def test_a_key_is_inserted_unless_it_is_there(session: AsyncSession) -> None:
+    """In one statement, without a savepoint."""
+    sent: list[str] = []
+
+    def hear(*event: Any) -> None:
+        sent.append(event[2])
+
+    connection = (await session.connection()).sync_connection
+    event.listen(connection, "before_cursor_execute", hear)
+    await Writer.get_or_create(session, name="Lem")
+    await Novel.get_or_create(session, year=1961, title="Solaris")
+    event.remove(connection, "before_cursor_execute", hear)
+    assert [sql.partition(" RETURNING")[0].partition("ON CONFLICT")[2] for sql in sent] == [
+        "",
+        " (name) DO NOTHING",
+        "",
+        " (title, year) DO NOTHING",
+    ]
+
+
+def test_what_is_a_conflict_target() -> None:
+    """Whole unique keys that are checked at once, of plain columns."""
+
+    class Keys(DeclarativeBase):
+        pass
+
+    class Model(Keys):
+        __tablename__ = "model"
+        __table_args__ = (
+            UniqueConstraint("a", "other_name"),
+            UniqueConstraint("late", deferrable=True),
+            Index("whole", "c", unique=True),
+            Index("partial", "d", unique=True, postgresql_where=text("d > 0")),
+            Index("expression", text("lower(e)"), unique=True),
+            Index("plain", "f"),
+        )
+        id: Mapped[int] = mapped_column(primary_key=True)
+        a: Mapped[int]
+        b: Mapped[int] = mapped_column("other_name")
+        c: Mapped[int]
+        d: Mapped[int]
+        e: Mapped[str]
+        f: Mapped[int]
+        late: Mapped[int]
+
+    def target(*names: str) -> list[str] | None:
+        found = _target(inspect(Model), dict.fromkeys(names))
+        return None if found is None else [column.name for column in found]
+
+    assert target("id") == ["id"]
+    assert target("b", "a") == ["a", "other_name"]
+    assert target("c") == ["c"]
+    for names in (("a",), ("late",), ("d",), ("e",), ("f",), ("id", "c"), ("nothing",)):
+        assert target(*names) is None
+
+
+async def test_a_model_with_arguments_of_its_own_reads_back_as_well(session: AsyncSession) -> None:
+    dog, _ = await Dog.get_or_create(session, name="Rex")
+    await session.commit()
+    dog.name = "Rex II"
+    await session.flush()
+    assert dog.updated_at > dog.created_at
+    await session.delete(dog)
+    await session.commit()
 
 
 async def test_a_relationship_is_a_value_like_others(session: AsyncSession) -> None:

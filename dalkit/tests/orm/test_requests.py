@@ -6,13 +6,16 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
+from pydantic import SecretStr
 from sqlalchemy import func, select, text
 from starlette.requests import HTTPConnection
 
-from dalkit import DataAccessLayer
+from dalkit import DataAccessLayer, Settings
 from dalkit.web.request import request_session
 
-from tests.orm.models import Novel, Writer
+from tests.orm.models import Novel, Writer, routes
+from tests.service.app import create_app
+from tests.serving import Cutter, serving
 
 LEM = {"name": "Lem"}
 
@@ -114,6 +117,40 @@ async def test_a_read_session_does_not_write(
 ) -> None:
     assert (await orm_client.post("/orm/read-only", json=LEM)).status_code == 500
     assert await count(shelf) == 0
+
+
+async def test_one_session_is_for_all_dependencies_and_writes_when_one_does(
+    orm_client: httpx.AsyncClient, shelf: DataAccessLayer
+) -> None:
+    for _ in range(2):
+        response = await orm_client.post("/orm/after-reading")
+        assert (response.status_code, response.json()) == (201, True)
+    assert await count(shelf) == 1
+
+
+async def test_a_response_leaves_after_commit(orm_app: FastAPI, shelf: DataAccessLayer) -> None:
+    """On a real socket, with a database that takes its time to commit."""
+    url = shelf.engine.url
+    cutter = Cutter(str(url.host), url.port or 5432)
+    async with cutter.listening() as port:
+        slow = Settings(
+            _env_file=None,
+            environment="testing",
+            database_url=SecretStr(
+                url.set(host="127.0.0.1", port=port, drivername="postgresql").render_as_string(
+                    hide_password=False
+                )
+            ),
+        )
+        app = create_app(slow)
+        app.include_router(routes)
+        async with serving(app) as address, httpx.AsyncClient(base_url=address) as client:
+            cutter.delay = 0.2
+            assert (await client.post("/orm/pending", json=LEM)).status_code == 201
+            assert await count(shelf) == 1
+            cutter.delay, cutter.cuts = 0, True
+            assert (await client.post("/orm/pending", json={"name": "Dick"})).status_code == 503
+    assert cutter.seen >= 2
 
 
 async def test_a_graph_is_answered_by_a_pydantic_model(

@@ -173,13 +173,18 @@ async def test_events_of_the_session_are_told_of_the_real_commit(
     assert await names(clean_shelf) == ["Lem", "audit"]
 
 
-async def test_a_session_leaves_nothing_to_the_garbage_collector(shelf: DataAccessLayer) -> None:
+@pytest.mark.parametrize("with_commit", [False, True])
+@pytest.mark.parametrize("writes", [False, True])
+async def test_a_session_leaves_nothing_to_the_garbage_collector(
+    clean_shelf: DataAccessLayer, with_commit: bool, writes: bool
+) -> None:
     gc.collect()
     gc.disable()
     try:
-        async with shelf.session(with_commit=False) as session:
-            session.add(Writer(name="Lem"))
-            await session.flush()
+        async with clean_shelf.session(with_commit=with_commit) as session:
+            if writes:
+                session.add(Writer(name="Lem"))
+            await session.execute(select(Writer))
         gone = weakref.ref(session.sync_session)
         del session
         assert gone() is None

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import DateTime, MetaData, func, select
+from sqlalchemy import DateTime, MetaData, event, func, select
 from sqlalchemy.ext.asyncio import AsyncAttrs, AsyncSession
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column
 
 from ..schema.revisions import NAMING_CONVENTION
 from . import conflict
@@ -20,7 +20,6 @@ class Base(AsyncAttrs, DeclarativeBase):
     """
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - SQLAlchemy declares it so
 
     if TYPE_CHECKING:
 
@@ -71,6 +70,16 @@ class Base(AsyncAttrs, DeclarativeBase):
         """
         new = defaults if create_defaults is None else create_defaults
         return await conflict.update_or_create(session, cls, equal, defaults or {}, new or {})
+
+
+@event.listens_for(Base, "after_mapper_constructed", propagate=True)
+def _read_back(mapper: Mapper[Any], _: type) -> None:
+    """Have what an UPDATE computes read back with it: nobody can wait for it afterwards.
+
+    Not by `__mapper_args__`, which a model of its own arguments would replace.
+    """
+    if mapper.eager_defaults == "auto":
+        mapper.eager_defaults = True
 
 
 class Timestamps:
