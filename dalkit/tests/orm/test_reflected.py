@@ -1,5 +1,7 @@
 """Models over reflected tables, mapped on those of a data access layer."""
 
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
@@ -139,6 +141,18 @@ async def test_objects_that_are_in_use_live_through_a_refresh(dal: DataAccessLay
         names = await session.scalars(select(author.name).order_by(author.name))
         assert names.all() == ["Dick", "Stanislaw Lem"]
         assert (await session.scalars(select(book.title))).all() == ["Ubik"]
+
+
+async def test_a_refresh_leaves_nothing_of_the_mapping_before(dal: DataAccessLayer) -> None:
+    author, _ = models()
+    for _ in range(2):
+        async with dal.session() as session:
+            await session.scalars(select(author).options(selectinload(author.books)))
+        mapper = weakref.ref(inspect(author))
+        await dal.refresh()
+        dal.engine.clear_compiled_cache()
+        gc.collect()
+        assert mapper() is None
 
 
 async def test_a_model_belongs_to_the_first_that_has_its_table(

@@ -87,6 +87,15 @@ async def test_a_flush_that_fails_at_commit_gives_the_connection_back(
     assert clean_shelf.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
+async def test_a_job_may_go_on_after_a_commit_that_failed(clean_shelf: DataAccessLayer) -> None:
+    async with clean_shelf.session() as session:
+        session.add_all([Writer(name="Lem"), Writer(name="Lem")])
+        with pytest.raises(IntegrityError):
+            await session.commit()
+        session.add(Writer(name="Dick"))
+    assert await names(clean_shelf) == ["Dick"]
+
+
 async def test_a_failed_flush_ends_the_transaction_whoever_swallows_it(
     clean_shelf: DataAccessLayer,
 ) -> None:

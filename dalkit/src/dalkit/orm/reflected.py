@@ -4,8 +4,9 @@ A data access layer replaces its tables when it reflects again. What a model dec
 as it was written, so that it can be mapped anew. A model belongs to the first data access layer
 that has its table, as long as that lives.
 
-Private to SQLAlchemy and used here: `_init_args` of a relationship, which keeps what it was
-resolved to. tests/orm/test_reflected.py is the contract; pyproject.toml bounds the version.
+Private to SQLAlchemy and used here: `_init_args` of a relationship, which has its `secondary`, and
+what a class manager consists of. tests/orm/test_reflected.py is the contract; pyproject.toml bounds
+the version.
 """
 
 import logging
@@ -173,9 +174,6 @@ def _fresh(declared: MapperProperty[Any]) -> MapperProperty[Any]:
     for name, value in vars(declared).items():
         if isinstance(value, set | dict | list):
             setattr(made, name, copy(value))
-    if isinstance(made, RelationshipProperty):
-        arguments: Any = made._init_args
-        made._init_args = type(arguments)(*map(copy, arguments))
     return made
 
 
