@@ -17,6 +17,7 @@ from .baking import ROOT, bake
 from .environments import run
 from .releases import UNNEEDED, VERSION, copy_of_template, generate
 
+CRUFT = (sys.executable, "-m", "cruft")
 CARRIED = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "docs", "src")
 
 
@@ -65,8 +66,8 @@ def test_from_a_zip(tmp_path: Path, checkout: Path) -> None:
 
 
 def test_under_cruft(tmp_path: Path, checkout: Path) -> None:
-    command = (sys.executable, "-m", "cruft", "create", "--no-input", "--output-dir", str(tmp_path))
-    run(tmp_path, *command, f"file://{checkout}", HOME=str(tmp_path))
+    command = ("create", "--no-input", "--output-dir", str(tmp_path))
+    run(tmp_path, *CRUFT, *command, f"file://{checkout}", HOME=str(tmp_path))
     project = tmp_path / "my-service"
     assert carried(project) == original()
     state = json.loads((project / ".cruft.json").read_text())
@@ -88,8 +89,8 @@ def archive(checkout: Path, folder: Path) -> Path:
 
 def test_every_way_leaves_what_an_update_goes_by(tmp_path: Path, checkout: Path) -> None:
     commit = run(checkout, "git", "rev-parse", "HEAD").strip()
-    cruft = (sys.executable, "-m", "cruft", "create", "--no-input", "--default-config")
-    run(tmp_path, *cruft, str(checkout), HOME=str(tmp_path))
+    create = ("create", "--no-input", "--default-config")
+    run(tmp_path, *CRUFT, *create, str(checkout), HOME=str(tmp_path))
     reference = record(tmp_path / "my-service")
     public = {
         name: answer
@@ -109,6 +110,7 @@ def test_every_way_leaves_what_an_update_goes_by(tmp_path: Path, checkout: Path)
         answers = found["context"]["cookiecutter"]
         assert answers == public | {"_template": address, "_commit": commit}
         assert found.keys() == reference.keys()
+    run(tmp_path / "0" / "out" / "my-service", *CRUFT, "diff", "--exit-code")
 
 
 def test_where_the_commit_is_not_known_the_tag_of_the_version_stands_for_it(

@@ -301,13 +301,14 @@ def test_a_part_of_a_repository_is_updated_and_the_rest_left_alone(
 
 
 def test_a_named_version_of_another_address_is_taken_and_gone_back_to(
-    template: Path, updated: Updated, tmp_path: Path
+    template: Path, updated: Updated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of what the owner did not delete, everything is as it was."""
+    monkeypatch.chdir(tmp_path)
     service, clone = copy(updated.service, tmp_path), tmp_path / "clone ü"
     git(tmp_path, "clone", "--quiet", str(template), str(clone))
     commit(service)
-    assert update(service, "1.0.0", address=str(clone)) == 0
+    assert update(service, "1.0.0", address=clone.name) == 0
     record = json.loads((service / ".cruft.json").read_text())
     assert (record["checkout"], record["template"]) == ("1.0.0", str(clone))
     names = git(service, "diff", "--cached", "--name-only", "HEAD~1").splitlines()

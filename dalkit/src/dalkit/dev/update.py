@@ -9,7 +9,16 @@ from typing import Any
 
 from .doctor import CARRIED, edits_of
 from .merge import Merge, Service
-from .template import RECORD, Template, UpdateError, fetch, git, read_record, require_cruft
+from .template import (
+    RECORD,
+    Template,
+    UpdateError,
+    fetch,
+    git,
+    plain_address,
+    read_record,
+    require_cruft,
+)
 
 TABLE = re.compile(r"(?m)^\[tool\.dalkit\.template\]\n(?:.+\n?)*")
 ADDRESS = re.compile(r"(?m)^address = .*$")
@@ -58,9 +67,10 @@ def update(
             print(up_to_date(template, wanted, new))
             return 0
         require_cruft()
-        record |= {"template": address or record["template"], "commit": new, "checkout": version}
+        found_at = template.address if address else plain_address(record["template"])
+        record |= {"template": found_at, "commit": new, "checkout": version}
         before, after = render(template, (old, new), record, Path(temporary))
-        same_table(project, before, after, address)
+        same_table(project, before, after, template.address if address else None)
         merge = Merge(service, before, after)
         conflicts = merge.apply(f"template {wanted}")
         print(*report(merge, template, old, new), sep="\n")
