@@ -20,7 +20,7 @@ from .data.dal import DataAccessLayer
 from .data.engine import engine_from
 from .data.faults import address, unreachable
 from .entities import EntityMismatch, check_entities
-from .errors import DatabaseUnreachable, UnknownSchema
+from .errors import DRIVER_ERRORS, DatabaseUnreachable, UnknownSchema
 from .observe.otel import observe
 from .schema.revisions import Status, compare, console_script, has_migrations, head_revision
 from .settings import Settings
@@ -217,12 +217,7 @@ async def _ask_revision(url: URL) -> str | None:
                 await conn.close()
             finally:
                 conn.terminate()  # at once, whatever became of it; nothing after close()
-    except (
-        OSError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,  # none of several hosts is the one asked for
-    ) as error:
+    except (OSError, *DRIVER_ERRORS) as error:
         raise DatabaseUnreachable(unreachable(error, url) or str(error)) from error
     return ", ".join(sorted(row["version_num"] for row in rows)) or None
 

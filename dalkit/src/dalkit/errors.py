@@ -23,6 +23,9 @@ class DatabaseUnreachable(OSError):
     """No connection could be made (refused, timed out, unknown host), or one was lost."""
 
 
+LOST = "The connection to the database was lost."
+
+
 class TooManyStreams(RuntimeError):
     """Downloads and uploads hold as many of the pool's connections as they may."""
 
@@ -86,11 +89,16 @@ class AbortedTransaction(RuntimeError):
         )
 
 
+#: What asyncpg raises of its own. The third is of a connection that cannot be used any more: it has
+#: read the server's goodbye, but not yet that the socket is closed.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
 def driver_error(error: BaseException) -> Any:
     """The asyncpg error behind `error`, or None when it is not one of the database."""
     if isinstance(error, DBAPIError):
         return getattr(error.orig, "__cause__", None) or error.orig
-    return error if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError) else None
+    return error if isinstance(error, DRIVER_ERRORS) else None
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -99,11 +107,21 @@ def sqlstate_of(error: BaseException) -> str | None:
     return getattr(driver_error(error), "sqlstate", None) or getattr(translated, "sqlstate", None)
 
 
+_STALE = (
+    asyncpg.exceptions.InvalidCachedStatementError,
+    asyncpg.exceptions.OutdatedSchemaCacheError,
+)
+
+
+def is_goodbye(error: BaseException) -> bool:
+    """Whether asyncpg has read that the server ends the connection, as the third of its errors."""
+    return isinstance(error, asyncpg.InternalClientError) and not isinstance(error, _STALE)
+
+
 def is_collision(error: BaseException) -> bool:
     """Whether the same work may succeed when it is done again.
 
     So after a serialization failure (SQLSTATE 40001) and a deadlock (40P01), and after a change of
-    the schema: each connection finds out once that its prepared statement is stale.
+    the schema: each connection finds out once that its prepared statement or a type is stale.
     """
-    stale = isinstance(driver_error(error), asyncpg.exceptions.InvalidCachedStatementError)
-    return stale or sqlstate_of(error) in ("40001", "40P01")
+    return isinstance(driver_error(error), _STALE) or sqlstate_of(error) in ("40001", "40P01")

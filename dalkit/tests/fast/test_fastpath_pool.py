@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from dalkit import DataAccessLayer
 from dalkit.data.faults import fault_of
-from dalkit.errors import DatabaseUnreachable
+from dalkit.errors import DatabaseUnreachable, sqlstate_of
 
 SIZE = 3
 ONE = sa.select(sa.literal(1).label("one"))
@@ -241,22 +241,71 @@ async def test_connections_that_the_server_has_closed_are_replaced_without_an_er
     await assert_whole(paths, paths_url)
 
 
+def terminate_unseen(url: str) -> None:
+    """Have the server close every connection, while the event loop does not look."""
+    killing = threading.Thread(target=lambda: asyncio.run(terminate_all(url)))
+    killing.start()
+    killing.join()
+
+
+ADD = sa.insert(OWNER).values(id=1).returning(OWNER.c.id)
+
+
 @pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("turns", [0, 1, 2, 4])
+@pytest.mark.parametrize(
+    ("first", "statement"),
+    [(True, ADD), (True, ONE), (False, ONE)],
+    ids=["beginning", "reading", "going on"],
+)
 async def test_a_connection_that_is_being_closed_is_an_outage(
-    paths: DataAccessLayer, paths_url: str, turns: int, fast: bool
+    paths: DataAccessLayer, paths_url: str, turns: int, fast: bool, first: bool, statement: Any
 ) -> None:
     """The server's goodbye is read in one turn of the event loop, the end of the socket later."""
     paths.fast_path = fast
     assert await take_and_read(paths, 1) == 1
-    killing = threading.Thread(target=lambda: asyncio.run(terminate_all(paths_url)))
-    killing.start()
-    killing.join()  # meanwhile the event loop sees nothing
-    for _ in range(turns):
-        await asyncio.sleep(0)
     async with outages_forgiven(), paths.transaction(with_commit=False) as tx:
-        await tx.fetch_all(sa.insert(OWNER).values(id=1).returning(OWNER.c.id))
+        if not first:
+            await tx.fetch_all(sa.insert(OWNER).values(id=2).returning(OWNER.c.id))
+        terminate_unseen(paths_url)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await tx.fetch_all(statement)
     await assert_whole(paths, paths_url)
+
+
+def test_what_asyncpg_says_after_a_goodbye_is_an_outage_and_an_old_type_a_collision() -> None:
+    """A route that uses asyncpg itself gets these, and so does whoever asks during the goodbye."""
+    lost = fault_of(asyncpg.InternalClientError("cannot switch to state 11"))
+    assert lost is not None
+    assert (lost.status, lost.is_outage) == (503, True)
+    stale = fault_of(asyncpg.OutdatedSchemaCacheError("unexpected number of attributes"))
+    assert stale is not None
+    assert (stale.status, stale.is_collision) == (503, True)
+
+
+async def test_a_refused_connection_is_an_outage_whatever_the_reason(
+    fresh_database: str, server_url: sa.engine.URL
+) -> None:
+    """SQLSTATE 55000 in a statement is a defect; here the database takes no connections."""
+    name = sa.make_url(fresh_database).database
+    elsewhere = server_url.set(drivername="postgresql", database="postgres")
+    admin = await asyncpg.connect(elsewhere.render_as_string(hide_password=False))
+    try:
+        async with DataAccessLayer.connect(fresh_database) as dal:
+            await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            await dal.engine.dispose()
+            with pytest.raises(DatabaseUnreachable, match="refuses the connection") as caught:
+                await take_and_read(dal, 1)
+            await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+            assert await take_and_read(dal, 1) == 1
+    finally:
+        await admin.close()
+    fault = fault_of(caught.value)
+    assert fault is not None
+    assert (fault.status, fault.is_outage) == (503, True)
+    assert caught.value.__cause__ is not None
+    assert sqlstate_of(caught.value.__cause__) == "55000"
 
 
 async def test_a_connection_that_is_lost_while_rows_are_streamed_is_an_outage(

@@ -13,11 +13,13 @@ from sqlalchemy import URL
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ..errors import (
+    LOST,
     DatabaseUnreachable,
     NotReflected,
     TooManyStreams,
     driver_error,
     is_collision,
+    is_goodbye,
     sqlstate_of,
 )
 from .urls import async_url
@@ -52,7 +54,7 @@ class Fault:
 
 
 _VALUE = Fault(422, "value_error", "A value does not fit its column.")
-_LOST = Fault(503, "outage", "The connection to the database was lost.")
+_LOST = Fault(503, "outage", LOST)
 _COLLISION = Fault(503, "collision", "The request collided with another one; try again.")
 _UNUSABLE = Fault(503, "outage", "The database cannot be used at the moment.")
 
@@ -108,7 +110,8 @@ def fault_of(error: BaseException, dal: "DataAccessLayer | None" = None) -> Faul
     # asyncpg refuses some values before it sends them, and a closed connection has no SQLSTATE.
     if isinstance(driver, asyncpg.exceptions.DataError):
         return _VALUE
-    return _LOST if getattr(error, "connection_invalidated", False) else None
+    is_lost = getattr(error, "connection_invalidated", False) or is_goodbye(driver)
+    return _LOST if is_lost else None
 
 
 def _columns_at_fault(driver: Any, dal: "DataAccessLayer | None") -> tuple[str, ...]:

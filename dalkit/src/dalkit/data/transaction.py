@@ -12,7 +12,14 @@ from sqlalchemy import CursorResult, Executable, Table, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from ..errors import AbortedTransaction, DatabaseUnreachable, is_collision, sqlstate_of
+from ..errors import (
+    LOST,
+    AbortedTransaction,
+    DatabaseUnreachable,
+    is_collision,
+    is_goodbye,
+    sqlstate_of,
+)
 from ..fast import wire
 from ..fast.fastpath import Call, Row
 from ..fast.lease import ROLLBACK_TIMEOUT, Lease, LeasedConnection
@@ -146,13 +153,15 @@ class TransactionManager:
         try:
             async with self._lock:
                 return await conn.execute(statement, parameters)
-        except DBAPIError as error:
-            self._notice(error)
-            raise
         except TimeoutError as error:
             known = await _unanswered(conn)
             self._notice(known)
             raise known from error
+        except (DBAPIError, asyncpg.InternalClientError) as error:
+            self._notice(error)
+            if is_goodbye(error):
+                raise DatabaseUnreachable(LOST) from error
+            raise
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
@@ -190,7 +199,7 @@ class TransactionManager:
         except asyncpg.InterfaceError as error:  # SQLAlchemy lets the cursor's own errors through
             if not driver.is_closed():
                 raise
-            raise DatabaseUnreachable("The connection to the database was lost.") from error
+            raise DatabaseUnreachable(LOST) from error
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

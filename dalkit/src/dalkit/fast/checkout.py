@@ -47,8 +47,8 @@ class Checkout:
 
         It waits as long as the pool's timeout, and as long again in SQLAlchemy's queue when the
         connections that are missing are those of somebody who uses the engine itself.
-        Raises DatabaseUnreachable, sqlalchemy.exc.TimeoutError when the pool is exhausted, and
-        DBAPIError when the server refuses.
+        Raises DatabaseUnreachable, also when the server refuses, and sqlalchemy.exc.TimeoutError
+        when the pool is exhausted.
         """
         if (slots := self._slots) is not None:
             await (self._wait_for(slots) if slots.locked() else slots.acquire())
@@ -128,7 +128,8 @@ class Checkout:
             if isinstance(error.__cause__, asyncpg.TargetServerAttributeNotMatched):
                 # None of several hosts is a primary at the moment, as in a failover.
                 raise DatabaseUnreachable(f"No host is the one asked for: {error}") from error
-            raise DBAPIError.instance(None, None, error, base, dialect=dialect) from error
+            refusal = DBAPIError.instance(None, None, error, base, dialect=dialect)
+            raise DatabaseUnreachable(f"The database refuses the connection: {error}") from refusal
 
     async def _wait_for(self, slots: asyncio.Semaphore) -> None:
         seconds = self._pool.timeout()

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
-from ..errors import AbortedTransaction, DatabaseUnreachable
+from ..errors import LOST, AbortedTransaction, DatabaseUnreachable, is_goodbye
 from . import wire
 from .checkout import Checkout
 
@@ -140,9 +140,7 @@ class PoolLease:
         try:
             self._begun = await wire.begin(self._taken, self.sender, statement, after)
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            # Nothing else can be wrong with BEGIN. The second is raised when asyncpg has read the
-            # server's goodbye, but not yet that the socket is closed.
-            raise DatabaseUnreachable("The connection to the database was lost.") from error
+            raise DatabaseUnreachable(LOST) from error  # nothing else can be wrong with BEGIN
         except (asyncpg.PostgresError, TimeoutError) as error:
             raise self.as_sqlalchemys(error, statement) from error
         self._unknown = False
@@ -162,8 +160,8 @@ class PoolLease:
     def as_sqlalchemys(self, error: Exception, statement: str) -> Exception:
         """The error that SQLAlchemy would have raised for this one of asyncpg's.
 
-        DatabaseUnreachable, with the connection terminated, when there was no answer in time. The
-        same error when the connection was given up meanwhile.
+        DatabaseUnreachable when there was no answer in time, with the connection terminated, and
+        when the server ends the connection. The same error when it was given up meanwhile.
         """
         if self._taken is None:
             return error
@@ -172,6 +170,11 @@ class PoolLease:
             unanswered = wire.unanswered(self.driver, statement)
             unanswered.__cause__ = error
             return unanswered
+        if is_goodbye(error):
+            self._unknown = True
+            lost = DatabaseUnreachable(LOST)
+            lost.__cause__ = error
+            return lost
         return wire.as_sqlalchemys(error, self._taken, self._engine.dialect, statement)
 
     def close_at_end(self) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
-import asyncpg
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
@@ -15,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from ..data.faults import Fault, fault_of
-from ..errors import DatabaseUnreachable, NotReflected, TooManyStreams, sqlstate_of
+from ..errors import DRIVER_ERRORS, DatabaseUnreachable, NotReflected, TooManyStreams, sqlstate_of
 from .request import SCOPE_KEY, note_collision
 from .route_index import allowed_methods
 
@@ -190,8 +189,7 @@ problem_handlers: dict[int | type[Exception], Handler] = {
     **dict.fromkeys(
         (
             DBAPIError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
+            *DRIVER_ERRORS,
             PoolTimeoutError,
             DatabaseUnreachable,
             TimeoutError,
