@@ -64,6 +64,16 @@ def test_the_dockerfile_is_clean(default_project: Path) -> None:
     run(default_project, BIN / "hadolint", "Dockerfile")
 
 
+def test_the_image_is_checked_as_production_unless_it_is_told_otherwise(
+    default_project: Path, services: dict[str, Any]
+) -> None:
+    lines = (default_project / "Dockerfile").read_text().splitlines()
+    [own] = [line for line in lines if "ENVIRONMENT" in line]
+    assert own.startswith("ENV ")
+    assert "ENVIRONMENT=production" in own.split()
+    assert services["api"]["environment"]["ENVIRONMENT"] == "${ENVIRONMENT:-local}"
+
+
 @pytest.fixture(scope="module")
 def services(default_project: Path) -> dict[str, Any]:
     return services_of(default_project, COMPOSE_PROFILES="development")

@@ -96,6 +96,12 @@ async def test_a_book_is_shown_without_what_is_internal(
     assert not {"etag", "deleted_at"} & body.keys()
 
 
+async def test_a_slash_at_the_end_is_another_path(client: httpx.AsyncClient) -> None:
+    """Nothing leads elsewhere; without a token: tests/web/test_hostile_paths.py."""
+    for path in ("/v1/books/", "/v1/books/1/"):
+        assert (await client.get(path)).status_code == 404
+
+
 async def test_an_unchanged_book_is_not_sent_again(client: httpx.AsyncClient, book: Book) -> None:
     for header in (tag(book), f'"other", W/{tag(book)}', f"{tag(book)} , ,", "*"):
         response = await client.get(f"/v1/books/{book.id}", headers={"if-none-match": header})

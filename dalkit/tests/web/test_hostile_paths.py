@@ -55,5 +55,6 @@ async def test_nothing_in_a_path_is_a_defect(url: str, settings: Settings, value
                     status = int((await reader.readuntil(b"\r\n")).split()[1])
                 writer.close()
                 asked += 1
+                assert not 300 <= status < 400, (method, path[:80])  # nothing leads elsewhere
                 assert status < 500 or (status == 503 and b"/readyz" in path), (method, path[:80])
     assert asked > 200

@@ -66,3 +66,13 @@ async def test_fifty_errors_are_listed_and_all_are_counted(api: httpx.AsyncClien
     assert len(response.json()["errors"]) == 50
     assert "70001 values" in response.json()["detail"]
     assert len(response.content) < 10_000
+
+
+async def test_a_long_name_is_cut(api: httpx.AsyncClient) -> None:
+    response = await api.post("/strict", json={"\x00" * 100_000: 1})
+    assert response.status_code == 422
+    [named] = [
+        error["loc"][1] for error in response.json()["errors"] if error["loc"][1] != "number"
+    ]
+    assert named == "\x00" * 500 + "…"
+    assert len(response.content) < 5_000

@@ -23,6 +23,8 @@ MEDIA_TYPE = "application/problem+json"
 READ_ONLY = "25006"
 #: A client with more mistakes than these needs another look at the document, not a longer list.
 MOST_ERRORS = 50
+#: Characters of a name or a message in one of them, as they may be the client's own words.
+LONGEST_QUOTE = 500
 #: Statuses that Python names as RFC 7231 did before 3.13. A document is the same on every Python.
 RENAMED = {
     413: "Content Too Large",
@@ -178,7 +180,11 @@ async def _on_unexpected(request: Request, error: Exception) -> Response:
 
 
 def _printable(value: Any) -> Any:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    """What a client wrote, cut before it is looked at, and without lone surrogates."""
+    if not isinstance(value, str):
+        return value
+    shown = value if len(value) <= LONGEST_QUOTE else value[:LONGEST_QUOTE] + "…"
+    return shown.encode("utf-8", "replace").decode()
 
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
