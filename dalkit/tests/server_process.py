@@ -110,7 +110,7 @@ def serving(*, delay: float = 0.0, workers: int = 1, **environment: str) -> Iter
     command = ["-m", "uvicorn", "--factory", "tests.server_process:create", "--port", str(port)]
     if workers > 1:
         call = f"serve('tests.server_app:app', port={port}, workers={workers})"
-        command = ["-c", f"from dalkit.server import serve; {call}"]
+        command = ["-c", f"from dalkit import server; server.ANSWER_TIMEOUT = 600; server.{call}"]
     environment |= {"SHUTDOWN_DELAY": str(delay), "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, *command],

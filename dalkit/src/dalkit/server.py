@@ -11,6 +11,24 @@ from uvicorn.supervisors import Multiprocess
 
 from .protocol import LimitedProtocol
 
+#: Seconds in which a worker has to tell that it lives. It does not while it is importing;
+#: uvicorn's own 5 may be too short for that.
+ANSWER_TIMEOUT = 30
+
+
+class _Parent(Multiprocess):
+    """Notices at once that a worker is gone which it has asked whether it lives.
+
+    While the parent itself holds the worker's end of their pipe, it never hears that this end is
+    closed: it would wait for an answer, deaf to signals, and the clients that connect would wait.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace the workers that are gone."""
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
+
 
 def serve(
     app: str,
@@ -43,9 +61,9 @@ def serve(
         return
     # A worker that a bad setting ends would be restarted without end, so it ends the parent first.
     import_module(app.partition(":")[0])
-    # A worker does not answer while it is importing; uvicorn's own 5 s may be too short for that.
-    config = uvicorn.Config(app, workers=workers, timeout_worker_healthcheck=30, **options)
-    supervisor = Multiprocess(config, [config.bind_socket()])
+    options["timeout_worker_healthcheck"] = ANSWER_TIMEOUT
+    config = uvicorn.Config(app, workers=workers, **options)
+    supervisor = _Parent(config, [config.bind_socket()])
     supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(1)

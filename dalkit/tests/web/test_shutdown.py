@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -129,6 +130,20 @@ async def test_a_signal_to_the_whole_process_group_is_one_stop(number: signal.Si
         lines += await server.lines()
     assert sum("draining" in line for line in lines) == 2
     assert not any("quitting" in line for line in lines)
+
+
+async def test_a_worker_that_ends_without_an_answer_is_replaced_at_once() -> None:
+    """The parent has asked whether it lives, and would wait for minutes, deaf to signals."""
+    with serving(workers=2) as server:
+        for _ in range(2):
+            *_, started = await server.lines(until="Started server process")
+            await server.lines(until="Application startup complete")
+        worker = int(started.rpartition("[")[2].partition("]")[0])
+        os.kill(worker, signal.SIGSTOP)
+        await asyncio.sleep(2)  # the parent asks every half a second
+        os.kill(worker, signal.SIGKILL)
+        await server.lines(until=f"Child process [{worker}] died")
+        await server.lines(until="Application startup complete")
 
 
 async def test_a_second_ctrl_c_hurries_the_workers() -> None:
