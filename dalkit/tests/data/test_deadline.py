@@ -22,7 +22,7 @@ from tests.web.request_path import TABLES, create_test_app
 
 SIZE = 3
 #: Seconds: the limit of a statement, what the client waits beyond it, and what a test allows.
-LIMIT, GRACE, ENOUGH = 0.2, 0.2, 5.0
+LIMIT, GRACE, ENOUGH = 0.4, 0.4, 5.0
 
 Use = Callable[[TransactionManager], Awaitable[Any]]
 
@@ -52,7 +52,7 @@ async def dal(
         through[1],
         pool_size=SIZE,
         pool_timeout=0.3,
-        connect_timeout=0.3,
+        connect_timeout=ENOUGH,  # nobody connects while the network is silent
         statement_timeout=LIMIT,
     )
     dal = DataAccessLayer(fast_path=request.param == "compiled")
@@ -201,8 +201,8 @@ async def test_all_requests_get_an_answer_and_later_ones_succeed(
         environment="testing",
         database_url=SecretStr(url),
         database_pool_size=SIZE,
-        database_pool_timeout=0.3,
-        database_connect_timeout=0.3,
+        database_pool_timeout=ENOUGH,
+        database_connect_timeout=1.0,  # which those wait who find a place while it is silent
         database_statement_timeout=LIMIT,
     )
     app = create_test_app(settings)
