@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.orm.fixtures",
     "tests.schema.fixtures",
     "tests.slack.fixtures",
+    "tests.view.fixtures",
 ]
 
 

@@ -1,0 +1,118 @@
+"""A cache in a PostgreSQL database, in the schema dalkit_view."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ..data.engine import create_engine
+from ..data.faults import address
+from .cache_sql import FORMAT, SCHEMA, Dialect, Steps
+from .errors import CacheError
+
+T = TypeVar("T")
+NAME = "dalkit_view"
+#: Of the advisory lock under which one process makes the tables: "dalv".
+LOCK = 0x64616C76
+
+DIALECT = Dialect(
+    keys="json_array_elements_text(CAST(? AS json)) AS keys(value)",
+    pairs="json_array_elements(CAST(?list AS json)) AS e(value)",
+    first="e.value ->> 0",
+    second="e.value ->> 1",
+    members="LATERAL json_array_elements_text(CAST(s.members AS json)) "
+    "WITH ORDINALITY AS m(value, position) ON true",
+    order=" ORDER BY s.key, m.position",
+)
+
+
+class PostgresCache:
+    """Tables in a schema of their own; keys are text there."""
+
+    dialect = DIALECT
+    errors: tuple[type[BaseException], ...] = (
+        *(OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError),
+    )
+
+    def __init__(self, given: AsyncEngine | URL | str) -> None:
+        self._own = None if isinstance(given, AsyncEngine) else create_engine(given, pool_size=3)
+        self._engine = given if isinstance(given, AsyncEngine) else self._own
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Make the schema when there is none; raises CacheError."""
+        try:
+            async with self._begun() as conn:
+                await _prepare(await _driver(conn))
+        except self.errors as error:
+            raise CacheError(self.sentence(error)) from error
+        self._is_open = True
+
+    def _begun(self) -> Any:
+        if self._engine is None:
+            raise OSError("it is closed")
+        return self._engine.begin()
+
+    async def close(self) -> None:
+        """Close the connections, unless the engine is another's."""
+        self._is_open = False
+        if self._own is not None:
+            await self._own.dispose()
+
+    def row_now(self, shape: int, key: int | str) -> Sequence[tuple[float, str | None]]:
+        """None: it would have to wait for the network."""
+        return ()
+
+    async def read(self, steps: Steps[T], size: int) -> T:
+        """Run what only reads."""
+        return await self.write(lambda: steps)
+
+    async def write(self, steps: Callable[[], Steps[T]]) -> T:
+        """Run it in one transaction."""
+        async with self._begun() as conn:
+            driver = await _driver(conn)
+            await driver.execute(f"SET LOCAL search_path TO {NAME}")
+            made = steps()
+            try:
+                sql, values = next(made)
+                while True:
+                    rows = await driver.fetch(sql.replace("?", "$"), *values)
+                    sql, values = made.send(rows)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+
+    def sentence(self, error: BaseException) -> str:
+        """What is wrong with the database; it names no password."""
+        where = address(self._engine.url) if self._engine is not None else NAME
+        orig = getattr(error, "orig", None) or error
+        return f"The cache in PostgreSQL at {where} cannot be used ({str(orig).splitlines()[0]})."
+
+
+async def _driver(conn: AsyncConnection) -> Any:
+    """asyncpg's connection, in the transaction that SQLAlchemy has begun."""
+    await conn.exec_driver_sql("SELECT")
+    return (await conn.get_raw_connection()).driver_connection
+
+
+async def _prepare(driver: Any) -> None:
+    await driver.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+    if await driver.fetchval("SELECT to_regnamespace($1)", NAME) is not None:
+        comment = await driver.fetchval(
+            "SELECT obj_description(to_regnamespace($1)::oid, 'pg_namespace')", NAME
+        )
+        if comment != f"dalkit.view {FORMAT}":
+            raise CacheError(
+                f"The schema {NAME} is of another program or format: drop it, or use another "
+                "database for the cache."
+            )
+        return
+    await driver.execute(f"CREATE SCHEMA {NAME}")
+    await driver.execute(f"COMMENT ON SCHEMA {NAME} IS 'dalkit.view {FORMAT}'")
+    await driver.execute(f"SET LOCAL search_path TO {NAME}")
+    words = {"counter": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "key": "text"}
+    for statement in SCHEMA:
+        await driver.execute(statement.format(**words, option=""))

@@ -1,0 +1,483 @@
+"""A view: the classes that belong together, from its opening to its end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import sqlalchemy as sa
+from pydantic import ConfigDict
+from sqlalchemy import URL, ColumnElement, Executable, Table, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ..data.dal import DataAccessLayer
+from ..entities import ReadEntity
+from ..entities.check import EntityMismatch, check_entities
+from ..errors import UnknownColumn
+from .cache import Cache, Driver
+from .codec import Key
+from .errors import Missing, NeverLoaded, NotLive, ViewMismatch
+from .links import Link, Tables, find_links, hints_of, key_of, through_tables
+from .loader import Space
+from .modes import Age, Mode
+from .objects import NOTHING, Relation, ViewClass, ViewObject
+from .origin import TIMEOUT, Given, Origin, is_unreachable
+from .postgres import PostgresCache
+from .refresh import Refreshed, Refreshing
+from .rows import Rows
+from .sets import Follower, Results, Sets
+from .sqlite import SqliteFile, SqliteMemory
+from .statements import canonical
+from .tables import TableInfo
+
+T = TypeVar("T", bound=ViewObject)
+D = TypeVar("D")
+#: A class of rows: for a type checker it makes what is to be awaited, as `view.Author` does.
+Class = Callable[..., Awaitable[T]]
+Where = Mapping[str, Any] | ColumnElement[bool] | None
+CacheGiven = str | URL | Path | AsyncEngine | SqliteMemory | None
+
+
+class View:
+    """A read-only view of a database, with a cache: name its classes in a subclass.
+
+    `class Library(View): Author = Author; Book = Book`, and then
+    `async with Library(origin, cache="sqlite:///library.cache") as view:`. It is opened once.
+
+    `origin` is a DataAccessLayer, an AsyncEngine, a URL, or None, which needs Mode.OFFLINE. `cache`
+    is the URL or path of a SQLite file, the URL or engine of a PostgreSQL database, what
+    `in_memory_cache()` returns, or None: then the view knows what it has loaded itself.
+    `fresh_for` is the age in seconds up to which PREFER_CACHE takes what is there, None without
+    limit; `retry_after` the seconds for which FALLBACK leaves an origin alone that could not be
+    reached; `timeout` the seconds that a statement to the origin may take.
+    """
+
+    entities: ClassVar[dict[str, ViewClass]] = {}
+
+    def __init_subclass__(cls) -> None:
+        """Collect the classes."""
+        super().__init_subclass__()
+        own = {name: it for name, it in vars(cls).items() if isinstance(it, ViewClass)}
+        cls.entities = {**cls.entities, **own}
+
+    def __init__(
+        self,
+        origin: Given,
+        *,
+        cache: CacheGiven = None,
+        mode: Mode = Mode.ONLINE,
+        fresh_for: float | None = None,
+        retry_after: float = 5.0,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        if origin is None and mode is not Mode.OFFLINE:
+            raise ValueError(f"{mode} needs an origin: without one use mode=Mode.OFFLINE.")
+        self._origin = None if origin is None else Origin(origin, timeout)
+        self._cache = Cache(_driver(cache), is_required=origin is None)
+        self._space = Space(self, self._origin, self._cache, mode, fresh_for, retry_after)
+        self._space.reach = self._reach
+        self._was_opened = False
+        self._is_reached = False
+        self._reaching = asyncio.Lock()
+        self._links: dict[ViewClass, list[Link]] = {}
+
+    async def __aenter__(self) -> Self:
+        """Open it, once.
+
+        Raises ViewMismatch when the classes do not fit the tables, UnknownTable, CacheError when
+        the cache is needed and cannot be used, NeverLoaded when it knows nothing of a table,
+        NotLive when the view was opened before, and what the origin raises.
+        """
+        if self._was_opened:
+            raise NotLive("A view is opened once: make another one.")
+        self._was_opened = True
+        try:
+            await self._cache.open()
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        self._space.is_live = True
+        # An attribute of the object is found faster than ViewClass.__get__ is called.
+        vars(self).update((name, ByKey(self._rows(it))) for name, it in self.entities.items())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Cancel what is loading, write what has come, and leave nothing open."""
+        for name in self.entities:
+            vars(self).pop(name, None)
+        await self._close()
+
+    async def _close(self) -> None:
+        await self._space.close()
+        if self._origin is not None:
+            await self._origin.close()
+        await self._cache.close()
+
+    @property
+    def mode(self) -> Mode:
+        """When the origin is asked; it may be set at any time."""
+        return self._space.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        """Raise ValueError for a mode that needs an origin when there is none."""
+        self._space.mode = self._checked(mode) or mode
+
+    def _checked(self, mode: Mode | None) -> Mode | None:
+        if self._origin is None and mode not in (None, Mode.OFFLINE):
+            raise ValueError(f"{mode} needs an origin, and this view has none.")
+        return mode
+
+    def by_key(self, entity: Class[T]) -> "ByKey[T]":
+        """What `view.Author` is: call it with a key. Raises NotLive, LookupError."""
+        self._space.check()
+        return ByKey(self._rows(entity))
+
+    async def find(
+        self, entity: Class[T], *key: Any, mode: Mode | None = None, default: Any = NOTHING
+    ) -> T | None:
+        """The object with this key, or None when there is no such row.
+
+        Raises NeverLoaded, or returns `default` instead; NotLive, and what the origin raises.
+        """
+        rows = self._rows(entity)
+        try:
+            return await rows.get(rows.key_from(key), self._checked(mode))
+        except NeverLoaded:
+            if default is NOTHING:
+                raise
+            found: T | None = default
+            return found
+
+    async def load(
+        self,
+        entity: Class[T],
+        where: Where = None,
+        *,
+        include: Sequence[Relation] = (),
+        mode: Mode | None = None,
+        default: Any = NOTHING,
+    ) -> tuple[T, ...]:
+        """All objects of a class, or those of `where`, in the order of their keys.
+
+        `where` is a mapping of columns to values (None: IS NULL), or an expression on
+        `view.table(Author)`. Each relation of `include` is loaded for all objects that have come so
+        far, with one statement. Raises what `fetch` does.
+        """
+        rows = self._rows(entity)
+        table = rows.table
+        statement = sa.select(*(table.c[name] for name in rows.entity.fields))
+        if isinstance(where, ColumnElement):
+            statement = statement.where(where)
+        else:
+            for name, value in (where or {}).items():
+                if name not in table.c:
+                    raise UnknownColumn(name, table)
+                statement = statement.where(table.c[name] == value)
+        statement = statement.order_by(*(table.c[name] for name in rows.key))
+        return await self.fetch(statement, entity, include=include, mode=mode, default=default)
+
+    async def fetch(
+        self,
+        statement: Executable,
+        entity: Class[T],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        include: Sequence[Relation] = (),
+        mode: Mode | None = None,
+        default: Any = NOTHING,
+    ) -> tuple[T, ...]:
+        """The rows of a SELECT as objects; it has a column for each field of the class.
+
+        The result is known, and kept in the cache, by the text of the statement and its values.
+        Raises NeverLoaded, or returns `default` instead; LookupError when a column is missing,
+        NotLive, and what the origin raises.
+        """
+        results = self._rows(entity).results
+        wanted = canonical(statement, parameters)
+        results.statements[wanted.key] = wanted
+        try:
+            found = await results.get(wanted.key, self._checked(mode))
+        except NeverLoaded:
+            if default is NOTHING:
+                raise
+            otherwise: tuple[T, ...] = default
+            return otherwise
+        if include:
+            await self._include(found, include, mode)
+        return found
+
+    async def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows of a statement by column name, from the origin; nothing of it is cached.
+
+        It runs in a READ ONLY transaction. Raises NotLive, ValueError without an origin, and what
+        the origin raises.
+        """
+        self._space.check()
+        if self._origin is None:
+            raise ValueError("This view has no origin that could execute a statement.")
+        return await self._origin.execute(statement, parameters)
+
+    async def refresh(self, of: T) -> T:
+        """Ask the origin again for a row, and for those of its relations that are known.
+
+        The object itself is changed, and returned. Raises Missing when the row is gone, NotLive,
+        and what the origin raises.
+        """
+        rows = of._loaded.rows
+        key = rows.key_of_row([getattr(of, name) for name in rows.entity.fields])
+        await self._ask(rows, key)
+        if rows.objects.get(key) is not of:
+            raise Missing(f"{rows.described(key)} is gone.")
+        for follower in rows.related.values():
+            set_key = follower.key(of)
+            if follower.sets is not None and follower.sets.known(set_key):
+                await self._ask(follower.sets, set_key)
+        return of
+
+    async def _ask(self, things: Any, key: Key) -> None:
+        self._space.check()
+        if self._origin is None:
+            raise ValueError("This view has no origin that could be asked again.")
+        await things.ask((key,), Mode.ONLINE)
+
+    async def refresh_all(self) -> Refreshed:
+        """Ask the origin again for everything of these classes that the cache or the view has.
+
+        It is read in one REPEATABLE READ transaction and written in one, so that the cache is as it
+        was or complete. Raises NotLive, ValueError without an origin, and what the origin raises.
+        """
+        self._space.check()
+        if self._origin is None:
+            raise ValueError("This view has no origin that could be asked again.")
+        return await Refreshing(self._space).run()
+
+    def age(self, of: ViewObject, relation: Relation | None = None) -> Age:
+        """When and from where an object was loaded, or what a relation of it leads to.
+
+        Raises NeverLoaded for a relation that was not awaited.
+        """
+        rows = of._loaded.rows
+        loaded = of._loaded if relation is None else rows.related[relation].loaded(of)
+        if loaded is None:
+            raise NeverLoaded(f"{relation!r} of {of!r} was not loaded: await it first.")
+        source = "origin" if loaded.is_from_origin else "cache"
+        moment = datetime.fromtimestamp(loaded.at, UTC)
+        return Age(moment, time() - loaded.at, source, loaded.is_stale)
+
+    def table(self, entity: Class[ViewObject]) -> Table:
+        """The table of a class, for statements of your own. Raises NotLive, LookupError."""
+        self._space.check()
+        return self._rows(entity).table
+
+    async def load_by_key(
+        self, entity: Class[ViewObject], keys: list[Key], include: Sequence[Relation] = ()
+    ) -> None:
+        """What `ViewObject.load_by_key` does unless it is overridden."""
+        objects = await self._rows(entity).load(keys)
+        mode = Mode.ONLINE if self.mode is Mode.OFFLINE else self.mode
+        await self._include(objects, include, mode)
+
+    async def _include(
+        self, objects: Iterable[ViewObject], include: Sequence[Relation], mode: Mode | None
+    ) -> None:
+        found = list(objects)
+        for number, relation in enumerate(include, 1):
+            owners = [one for one in found if isinstance(one, relation.owner)]
+            if not owners:
+                continue
+            follower = owners[0]._loaded.rows.related[relation]
+            reached = await follower.load(owners, mode)
+            if number < len(include):
+                found = [one for one in dict.fromkeys([*found, *reached]) if one is not None]
+
+    def _rows(self, entity: Any) -> Rows[Any]:
+        try:
+            return self._space.rows[entity]
+        except KeyError:
+            self._space.check()
+            name = getattr(entity, "__name__", entity)
+            raise LookupError(f"{type(self).__name__} has no class {name}.") from None
+
+    async def _open(self) -> None:
+        remembered: Tables = await self._cache.tables()
+        names = self._table_names()
+        is_enough = all(name in remembered for name in names)
+        if self._origin is None or self.mode in (Mode.OFFLINE, Mode.PREFER_CACHE):
+            if is_enough:
+                self._bind(remembered)
+                return await self._register({})
+            if self._origin is None:
+                unknown = next(name for name in names if name not in remembered)
+                raise NeverLoaded(
+                    f"The cache knows nothing of table {unknown!r}: "
+                    "open the view once with its origin."
+                )
+        try:
+            await self._reach()
+        except Exception as error:
+            if not (self.mode is Mode.FALLBACK and is_enough and is_unreachable(error)):
+                raise
+            self._space.note_outage(error)
+            self._bind(remembered)
+            await self._register({})
+        return None
+
+    def _table_names(self) -> list[str]:
+        for name, entity in self.entities.items():
+            if entity.table is None:
+                raise ViewMismatch(f'{name} has no table: class {name}(ViewObject, table="...").')
+        own = [entity.table for entity in self.entities.values() if entity.table]
+        return list(dict.fromkeys([*own, *through_tables(self.entities.values())]))
+
+    async def _reach(self) -> Origin:
+        """The origin, with its tables compared with what is known of them."""
+        if self._origin is None:
+            raise ValueError("This view has no origin.")
+        if not self._is_reached:
+            async with self._reaching:
+                if not self._is_reached:
+                    await self._reflect(self._origin)
+                    self._is_reached = True
+        return self._origin
+
+    async def _reflect(self, origin: Origin) -> None:
+        found = await origin.tables(self._table_names())
+        tables = {name: info for name, (info, _) in found.items()}
+        self._bind(tables, {name: table for name, (_, table) in found.items()})
+        _check_types(origin.dal, self.entities)
+        await self._register(tables)
+
+    async def _register(self, tables: Tables) -> None:
+        rows = list(self._space.rows.values())
+        shapes = [(one.entity.table, one.entity.fields) for one in rows]
+        numbers = await self._cache.register(tables, shapes)
+        for one, number in zip(rows, numbers, strict=True):
+            one.number = number
+
+    def _bind(self, tables: Tables, reflected: Mapping[str, Table] | None = None) -> None:
+        """Go by these tables; raises ViewMismatch for what does not fit."""
+        _check_fields(self.entities.values(), tables)
+        links = find_links(self.entities, tables)
+        rows = self._space.rows
+        for entity in self.entities.values():
+            info = tables[entity.table or ""]
+            if entity not in rows:
+                hints = hints_of(entity, self.entities)
+                rows[entity] = Rows(self._space, entity, info, key_of(entity, info), hints)
+                rows[entity].results = Results(rows[entity])
+            rows[entity].adapt(info, (reflected or {}).get(entity.table or ""))
+        if self._links and links != self._links:
+            raise ViewMismatch("The foreign keys have changed: open another view.")
+        if not self._links:
+            self._follow(links)
+        self._links = links
+
+    def _follow(self, links: Mapping[ViewClass, list[Link]]) -> None:
+        rows = self._space.rows
+        for entity, some in links.items():
+            for link in some:
+                target = rows[link.target]
+                sets = None if link.is_by_key else _sets(target, link)
+                rows[entity].related[link.relation] = Follower(link, target, sets)
+
+
+class ByKey(Generic[T]):
+    """What `view.Author` is: called with a key and awaited, it gives the object."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: Rows[T]) -> None:
+        self._rows = rows
+
+    async def __call__(self, *key: Any, mode: Mode | None = None) -> T:
+        """Raise Missing when there is no such row, NeverLoaded, NotLive, what the origin raises."""
+        rows = self._rows
+        wanted = rows.key_from(key)
+        found = rows.now(wanted, mode) or await rows.get(wanted, mode)
+        if found is None:
+            raise Missing(f"{rows.described(wanted)} does not exist.")
+        return found
+
+
+def _sets(target: Rows[Any], link: Link) -> Sets[Any]:
+    """The sets of a link; several classes may have relations that go by the same columns."""
+    for sets in target.sets:
+        if isinstance(sets, Sets) and sets.relation == link.name:
+            return sets
+    return Sets(target, link)
+
+
+def in_memory_cache() -> SqliteMemory:
+    """A cache in memory: give it to one view after the other, of one process."""
+    return SqliteMemory()
+
+
+def _driver(given: CacheGiven) -> Driver | None:
+    if given is None or isinstance(given, SqliteMemory):
+        return given
+    if isinstance(given, Path):
+        return SqliteFile(given)
+    if isinstance(given, str) and "://" not in given:
+        raise ValueError(f"cache={given!r} is no URL: use sqlite:///{given}, or a Path.")
+    url = given.url if isinstance(given, AsyncEngine) else make_url(given)
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        is_file = url.database and url.database != ":memory:"
+        return SqliteFile(Path(url.database or "")) if is_file else SqliteMemory()
+    if backend.startswith("postgres"):
+        return PostgresCache(given)
+    raise ValueError(f"A cache is in SQLite or PostgreSQL, not in {backend}.")
+
+
+def _check_fields(entities: Iterable[ViewClass], tables: Tables) -> None:
+    """Raise ViewMismatch for fields without a column, and for a key without a field."""
+    problems = []
+    for entity in entities:
+        info = tables[entity.table or ""]
+        key = key_of(entity, info)
+        missing = [name for name in entity.fields if info.column(name) is None]
+        undeclared = [name for name in key if name not in entity.fields]
+        problems += [f"{entity.__name__}.{name}: {_no_column(name, info)}" for name in missing]
+        problems += [f"{entity.__name__}: declare {name}, of its key." for name in undeclared]
+        if not key:
+            problems.append(
+                f"{entity.__name__}: {info.full_name} has no primary key: name one with "
+                f'class {entity.__name__}(ViewObject, table="{info.full_name}", key=("...",)).'
+            )
+    if problems:
+        raise ViewMismatch("\n".join(problems))
+
+
+def _no_column(name: str, info: TableInfo) -> str:
+    known = ", ".join(column.name for column in info.columns)
+    return f"no column {name!r} in {info.full_name}. Columns: {known}."
+
+
+def _check_types(dal: DataAccessLayer, entities: Mapping[str, ViewClass]) -> None:
+    """Raise ViewMismatch for fields whose type is another than the column's, or lacks None."""
+    models: list[type] = []
+    for entity in entities.values():
+        hints = hints_of(entity, entities)
+        namespace = {
+            "__annotations__": {name: hints[name] for name in entity.fields},
+            "__module__": entity.__module__,
+            "model_config": ConfigDict(arbitrary_types_allowed=True, protected_namespaces=()),
+        }
+        kind: Any = type(ReadEntity)
+        models.append(kind(entity.__name__, (ReadEntity,), namespace, table=entity.table))
+    try:
+        check_entities(dal, models)
+    except EntityMismatch as error:
+        raise ViewMismatch("\n".join(error.problems)) from None
