@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .baking import ROOT
+from .baking import ROOT, bake
 from .boot import free_port
 from .conftest import Shared
 from .environments import environment
@@ -103,7 +103,9 @@ def test_the_demo_works_twice_at_once_and_offline(repository: Path) -> None:
             check=False,
         )
         assert taken.returncode
-        assert taken.stderr.startswith(f"Port {ports[0]} cannot be used (Address already in use): ")
+        sentence = taken.stderr.splitlines()[0]
+        assert sentence.startswith(f"Port {ports[0]} cannot be used (Address already in use): ")
+        assert sentence.endswith("choose another, make demo PORT=8001")
         assert service.stat().st_mtime_ns == before
         assert answers(first, repository)
     # Once more: no uv is needed, as the template is the same.
@@ -150,17 +152,25 @@ def test_pip_and_python_do_without_make_and_uv(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["Python 3.10.1", None])
-def test_no_python_is_one_sentence(version: str | None, repository: Path, tmp_path: Path) -> None:
-    for name in ("sh", "make", "sed", "awk", "rm", "tail"):
-        (tmp_path / name).symlink_to(str(shutil.which(name)))
+@pytest.mark.parametrize("target", ["new", "run"])
+def test_no_python_is_one_sentence(
+    target: str, version: str | None, repository: Path, tmp_path: Path
+) -> None:
+    """In the template and in a service."""
+    folder = repository if target == "new" else bake(tmp_path / "services")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if not program.name.startswith(("python", "uv")):
+            (programs / program.name).symlink_to(program)
     if version:
-        old = tmp_path / "python3"
+        old = programs / "python3"
         old.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && echo '{version}'\n")
         old.chmod(0o755)
     ended = subprocess.run(
-        [tmp_path / "make", "-s", "new"],
-        cwd=repository,
-        env={"PATH": str(tmp_path)},
+        ["make", "-s", target],
+        cwd=folder,
+        env={"PATH": str(programs)},
         capture_output=True,
         text=True,
         check=False,
@@ -170,4 +180,4 @@ def test_no_python_is_one_sentence(version: str | None, repository: Path, tmp_pa
     assert sentence.startswith(
         f"This needs Python >= 3.11, and python3 is {version or 'not there'}:"
     )
-    assert not (repository / ".tools").exists()
+    assert not (folder / ".tools").exists()
