@@ -10,13 +10,22 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from dalkit.dev.postgres import cluster
 from dalkit.dev.project import Project
-from dalkit.dev.run import create_database, database, read_seed, require_free_port, run_sql
+from dalkit.dev.run import (
+    create_database,
+    database,
+    gate,
+    pass_gate,
+    read_seed,
+    require_free_port,
+    run_sql,
+)
 from dalkit.dev.supervisor import free_port
 
 from tests.dev.processes import eventually, is_left_alone, processes_of, query
@@ -122,6 +131,22 @@ def test_it_migrates_seeds_serves_says_where_and_leaves_nothing(own_project: Pro
         url = it.url(own_project.database)
         run_sql(url, read_seed(own_project))  # again, as the next `make run` does
         assert query(url, "SELECT count(*) FROM book") == 5
+
+
+def test_the_service_starts_after_the_migrations(own_project: Project) -> None:
+    """It has imported the app by then; an app that cannot be imported is uvicorn's to tell of."""
+    sys.modules.pop("this", None)
+    with gate(own_project, 1) as path:
+        waiting = [Thread(target=pass_gate, args=(app, path)) for app in ("this:app", "no.app:app")]
+        for thread in waiting:
+            thread.start()
+        assert eventually(lambda: "this" in sys.modules)
+        for thread in waiting:
+            thread.join(0.2)
+            assert thread.is_alive()
+    for thread in waiting:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
