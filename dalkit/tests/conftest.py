@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import URL
 
 os.environ["ALEMBIC_CONFIG"] = str(Path(__file__).parent / "service" / "alembic.ini")
 
@@ -17,6 +18,7 @@ pytest_plugins = [
     "tests.orm.fixtures",
     "tests.schema.fixtures",
     "tests.slack.fixtures",
+    "tests.through_pgbouncer",
     "tests.view.fixtures",
 ]
 
@@ -27,6 +29,15 @@ def create_app() -> Callable[..., FastAPI]:
     from tests.service import app
 
     return app.create_app
+
+
+@pytest.fixture(scope="session")
+async def template_database(template_database: str, server_url: URL) -> str:
+    """The library's; a pooler that was led through keeps no connection to it: it is copied."""
+    from tests.through_pgbouncer import leave
+
+    await leave(server_url, template_database)
+    return template_database
 
 
 @pytest.fixture(autouse=True)

@@ -95,6 +95,7 @@ async def test_the_context_costs_no_round_trip_of_its_own(dal: DataAccessLayer) 
     assert [statement.split()[0] for statement in sent] == ["BEGIN;", "SELECT", "COMMIT"]
 
 
+@pytest.mark.no_pgbouncer("every transaction begins with BEGIN")
 async def test_nothing_to_set_needs_no_begin(dal: DataAccessLayer) -> None:
     dal.fast_path = True
     async with dal.transaction(context={"app.user": None}) as tx:

@@ -123,6 +123,7 @@ async def test_the_json_functions_can_be_replaced(engine_uri: str) -> None:
     await engine.dispose()
 
 
+@pytest.mark.no_pgbouncer("these settings say that there is none")
 async def test_settings_make_an_engine_in_one_call(settings: Settings) -> None:
     engine = engine_from(settings, pool_size=3, application_name="from settings")
     async with engine.connect() as connection:

@@ -155,6 +155,7 @@ async def test_a_connection_that_was_lost_is_an_outage(committed_database: str) 
             assert await tx.fetch_value(sa.text("SELECT 1")) == 1
 
 
+@pytest.mark.no_pgbouncer("every transaction begins with BEGIN")
 async def test_a_connection_that_was_lost_before_begin_is_an_outage(
     committed_database: str,
 ) -> None:

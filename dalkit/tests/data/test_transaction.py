@@ -178,6 +178,7 @@ async def read_then_write(tx: TransactionManager) -> None:
     await tx.fetch_all(sa.insert(tx.get_table("thing")).values(id=1).returning(sa.literal(1)))
 
 
+@pytest.mark.no_pgbouncer("every transaction begins with BEGIN")
 @pytest.mark.parametrize(
     ("work", "sent"),
     [
@@ -328,6 +329,7 @@ async def test_a_task_that_outlives_its_transaction_takes_no_connection(
     assert await ids(dal) == []
 
 
+@pytest.mark.no_pgbouncer("every transaction begins with BEGIN")
 async def test_a_read_that_outlives_its_transaction_leaves_its_connection_to_nobody(
     committed_database: str, dal: DataAccessLayer
 ) -> None:

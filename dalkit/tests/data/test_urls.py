@@ -105,6 +105,7 @@ def test_what_cannot_be_used_is_refused_without_showing_the_password(
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
+@pytest.mark.no_pgbouncer("it takes no options of the server")
 async def test_libpq_parameters_reach_the_server(server_url: URL) -> None:
     url = server_url.set(database="postgres").update_query_dict(
         {"application_name": "pasted", "options": "-c work_mem=5MB", "sslmode": "prefer"}

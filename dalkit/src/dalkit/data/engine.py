@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Generator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg
 from pydantic import BaseModel, SecretStr
@@ -71,6 +71,7 @@ def create_engine(
         arguments["command_timeout"] = statement_timeout + wire.GRACE
     if pgbouncer:
         arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        arguments["connection_class"] = _PooledConnection
     if "poolclass" not in extra:
         extra = {"pool_size": pool_size, "pool_timeout": pool_timeout, "max_overflow": 0} | extra
     engine = create_async_engine(
@@ -124,6 +125,17 @@ def config_value(config: Any, name: str) -> Any:
 #: After half a minute without a sign of life the operating system gives a connection up.
 #: TCP_USER_TIMEOUT is in milliseconds, the others in seconds.
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
+
+
+class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection whose server is another one after each transaction."""
+
+    async def add_listener(self, channel: str, callback: Any) -> NoReturn:
+        """Refused: raises RuntimeError."""
+        raise RuntimeError(
+            f"LISTEN {channel} is lost behind PgBouncer, whose next client gets the server's "
+            "connection: listen on one of your own, asyncpg.connect() to PostgreSQL itself."
+        )
 
 
 class _Connecting:
