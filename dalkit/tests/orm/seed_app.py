@@ -154,6 +154,7 @@ import asyncio
 import httpx
 from sqlalchemy import select
 
+from my_fastapi_app.cli import sync
 from my_fastapi_app.database import gen_db_manager
 from my_fastapi_app.main import app
 from my_fastapi_app.models import User
@@ -181,6 +182,7 @@ async def main():
     await db.dispose()
 
 
+sync()
 asyncio.run(main())
 """
 

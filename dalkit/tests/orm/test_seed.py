@@ -56,8 +56,8 @@ def test_the_documented_service_runs(run: Run, tmp_path: Path) -> None:
     (versions / "0002_view.py").write_text(
         'revision = "0002"\ndown_revision = "0001"\n\n\ndef upgrade():\n    pass\n'
     )
-    assert run("-m", "my_fastapi_app.cli") == "The database was upgraded.\n"
     assert run("questions.py").splitlines() == [
+        "The database was upgraded.",
         "created: 1",
         "[('full_name', None), ('id', 1), ('name', 'foo')]",
         "500",
