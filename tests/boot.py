@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -64,10 +65,23 @@ def wired(services: dict[str, Any]) -> Iterator[dict[str, str]]:
     command = [Path(sys.executable).with_name(program), *arguments]
     process = subprocess.Popen(command, env=os.environ | environments["issuer"])
     try:
+        until_answered(f"{environments['api']['AUTH0_DEV_ISSUER']}.well-known/jwks.json")
         yield environments["api"]
     finally:
         process.kill()
         process.wait()
+
+
+def until_answered(url: str) -> None:
+    """Wait until somebody answers there; fails after a minute."""
+    for _ in range(600):
+        try:
+            httpx.get(url, trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(url)
 
 
 @asynccontextmanager

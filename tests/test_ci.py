@@ -96,13 +96,17 @@ def job(project: Path, script: str, session: str, **variables: str) -> tuple[int
     return done.returncode, done.stdout
 
 
-def test_the_first_push_is_green_and_tells_the_coverage(pushed: Path) -> None:
+def test_the_first_push_is_green_and_tells_the_coverage(pushed: Path, tmp_path: Path) -> None:
+    """In the summary on GitHub, and by an expression on GitLab."""
     status, output = job(pushed, github_script(pushed, TESTS), TESTS, MIGRATIONS_BASE=NOTHING)
     assert status == 0, output
-    assert "TOTAL" in output
+    project = bake(tmp_path / "gitlab", ci="gitlab")
+    expression = yaml.safe_load((project / ".gitlab-ci.yml").read_text())["tests"]["coverage"]
+    [told] = re.findall(expression.strip("/"), output)
     summary = (pushed.parent / "summary.md").read_text()
     [percent] = re.findall(r"TOTAL.*?(\d+)%", summary)
     assert int(percent) >= 90
+    assert told == f"{percent}%"
     assert (pushed / "coverage.xml").exists()
     assert git(pushed, "status", "--porcelain") == "?? uv.lock"
 
