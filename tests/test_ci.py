@@ -127,16 +127,9 @@ def test_a_new_migration_that_locks_is_red(pushed: Path, tmp_path: Path) -> None
     tables.write_text(text.replace(old, f'{old}\n    sa.Index("ix_book_price", "price"),'))
     status, output = job(pushed, script, "migrations", CI_COMMIT_BEFORE_SHA=first)
     assert status != 0
+    assert "0001" not in output.partition("linted: 1.")[2]
     assert "No new upgrade operations detected" in output
     assert "require-concurrent-index-creation" in output
-
-
-def test_the_example_s_own_migration_would_pass(pushed: Path) -> None:
-    git(pushed, "rm", "--quiet", "--cached", "migrations/versions/0001_author_and_book.py")
-    git(pushed, "commit", "--quiet", "--message=before")
-    install(pushed)
-    output = run(pushed, UV, "run", "dalkit", "lint-migrations")
-    assert "Migrations that main does not have: 1, linted: 1." in output
 
 
 def test_a_lock_file_is_obeyed(pushed: Path) -> None:
@@ -153,11 +146,8 @@ def test_a_lock_file_is_obeyed(pushed: Path) -> None:
 
 def test_a_commit_runs_the_checks_of_what_it_changes(pushed: Path) -> None:
     install(pushed)
-    hooks = pushed / ".venv" / "bin" / "pre-commit"
     run(pushed, UV, "run", "pre-commit", "install")
     assert "hook-type=pre-push" in (pushed / ".git" / "hooks" / "pre-push").read_text()
-    everything = run(pushed, hooks, "run", "--all-files")
-    assert everything.count("Passed") == 7, everything
     schemas = pushed / "src" / "my_service" / "books" / "schemas.py"
     schemas.write_text(schemas.read_text().replace("class BookPatch(", "class  BookPatch ("))
     output = run(pushed, *("git", "commit", "--all", "--message=x"), check=False)

@@ -69,21 +69,17 @@ def repository(service: Project) -> Project:
     return service
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "said"),
-    [
-        ("pass", 0, "No new upgrade operations detected."),
-        (COLUMN, 255, "New upgrade operations detected"),  # tables.py has no such column
-    ],
-)
 def test_migrations_go_up_down_and_up_and_are_what_tables_py_says(
-    body: str, status: int, said: str, service: Project, capfd: pytest.CaptureFixture[str]
+    service: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Here it has not the column; services whose tables.py has all are the template's tests."""
     tables = service.folder / "tests" / "service" / "tables.py"
-    add(service, 2, body)
+    add(service, 2, COLUMN)
     tables.write_text(tables.read_text().replace('"revision": "0001"', '"revision": "0002"'))
-    assert check(service) == status
-    assert said in "".join(capfd.readouterr())
+    assert check(service) != 0
+    output = "".join(capfd.readouterr())
+    assert "Running downgrade 0001" in output
+    assert "New upgrade operations detected" in output
 
 
 def test_a_new_migration_that_locks_a_table_is_refused(
@@ -103,14 +99,10 @@ def test_a_new_migration_that_locks_a_table_is_refused(
     assert "require-timeout-settings" not in output  # the SQL has those of migrate()
 
 
-@pytest.mark.parametrize(
-    ("body", "permission"),
-    [(COLUMN, ""), (INDEX, "# squawk-ignore-file require-concurrent-index-creation")],
-)
 def test_what_locks_nothing_or_is_permitted_passes(
-    body: str, permission: str, repository: Project, capfd: pytest.CaptureFixture[str]
+    repository: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    add(repository, 2, body, permission)
+    add(repository, 2, INDEX, "# squawk-ignore-file require-concurrent-index-creation")
     assert lint(repository, None) == 0
     assert "does not have: 1, linted: 1." in capfd.readouterr().out
 
