@@ -134,8 +134,27 @@ def token(
     token.print_token(project.find_project(), " ".join(scopes or []).split(), port)
 
 
-@main.command()
-def remove_resource(names: Annotated[list[str], typer.Argument(help="For example books.")]) -> None:
+resource = commands(help="Write a resource for a table, and take one away.")
+main.add_typer(resource, name="resource")
+
+
+@resource.command()
+def add(
+    tables: Annotated[list[str], typer.Argument(help="publisher, or billing.invoice; a view too.")],
+    name: Annotated[
+        str | None, typer.Option(help="Of the package; default: the table's name in the plural.")
+    ] = None,
+    key: Annotated[str, typer.Option(help="Of a view: what tells its rows apart, `a,b`.")] = "",
+) -> None:
+    """Write the resource of a table as the migrations make it: models, routes, tests, scopes."""
+    from .dev import project, scaffold
+
+    columns = [column.strip() for column in key.split(",") if column.strip()]
+    scaffold.add_resources(project.find_project(), tables, name or None, columns)
+
+
+@resource.command()
+def remove(names: Annotated[list[str], typer.Argument(help="For example books.")]) -> None:
     """Delete resources with their tests, and take their words out of app.py; tables stay."""
     from .dev import project, scaffold
 

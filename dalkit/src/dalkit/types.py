@@ -5,11 +5,14 @@ fields the plain types.
 """
 
 import re
+from base64 import b64decode, b64encode
+from binascii import Error as NotBase64
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import asyncpg
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -18,22 +21,43 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    JsonValue,
+    NaiveDatetime,
+    PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
+from sqlalchemy.dialects.postgresql import Range
 
 __all__ = [
     "Body",
+    "Bytes",
+    "Composite",
     "Date",
     "Digits",
+    "Duration",
     "Filter",
     "Float",
     "Id",
     "Int16",
     "Int32",
     "Int64",
+    "JsonData",
+    "JsonFloat",
+    "JsonInt16",
+    "JsonInt32",
     "JsonInt64",
+    "LocalTimestamp",
+    "Points",
+    "RangeOf",
     "Text",
+    "TextId",
+    "Time",
     "Timestamp",
 ]
 
@@ -106,6 +130,57 @@ def _in_utc(value: datetime) -> datetime:
     )
 
 
+def _storable(value: JsonValue) -> JsonValue:
+    """Refuse texts that jsonb does not take: NUL, and lone surrogates, which have no UTF-8."""
+    match value:
+        case str():
+            is_storable = "\0" not in value and not re.search("[\ud800-\udfff]", value)
+            if not is_storable:
+                raise ValueError("use text without NUL and lone surrogates")
+        case dict():
+            for name, inner in value.items():
+                _storable(name), _storable(inner)
+        case list():
+            for inner in value:
+                _storable(inner)
+        case float() if value - value != 0:
+            raise ValueError("use finite numbers")
+    return value
+
+
+def _from_base64(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return b64decode(value, validate=True)
+    except (NotBase64, ValueError):
+        raise ValueError("use base64 (RFC 4648, section 4)") from None
+
+
+def _text_only(value: object) -> object:
+    """Refuse the numbers that pydantic would take for seconds."""
+    if isinstance(value, int | float):
+        raise ValueError("use ISO 8601")
+    return value
+
+
+def _without_zone(value: time) -> time:
+    if value.tzinfo is not None:
+        raise ValueError("use a time without an offset, for example 08:30:00")
+    return value
+
+
+def _finite_local(value: datetime) -> datetime:
+    if value in (datetime.min, datetime.max):  # noqa: DTZ901 - asyncpg stores them as infinity
+        raise ValueError("use an instant after year 1 begins and before year 9999 ends")
+    return value
+
+
+def _listed(value: object) -> object:
+    """asyncpg's Path and Polygon as a list of their points."""
+    return list(value) if isinstance(value, asyncpg.Path | asyncpg.Polygon) else value
+
+
 Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]
 """What fits smallint."""
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
@@ -114,16 +189,51 @@ Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 """What fits bigint."""
 Id = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_digits_only)]
 """A path parameter with the key of a row. Declare the route as `/{book_id}`, without `:int`."""
+JsonInt16 = Annotated[Int16, BeforeValidator(number_only)]
+"""What fits smallint, in a body: a number of JSON, neither "1" nor true."""
+JsonInt32 = Annotated[Int32, BeforeValidator(number_only)]
+"""What fits integer, in a body: a number of JSON, neither "1" nor true."""
 JsonInt64 = Annotated[Int64, BeforeValidator(number_only)]
 """What fits bigint, in a body: a number of JSON, neither "1" nor true."""
 Float = Annotated[float, Field(allow_inf_nan=False)]
 """What fits double precision: a finite number."""
+JsonFloat = Annotated[Float, BeforeValidator(number_only)]
+"""What fits double precision, in a body: a number of JSON."""
 Text = Annotated[str, Field(pattern=NO_NUL)]
 """What fits text: without NUL and lone surrogates."""
+TextId = Annotated[str, Field(pattern=r"^[^\x00/]+$")]
+"""A text that is the key of a row, in a path and in the body of a new row: without a slash."""
 Date = Annotated[date, AfterValidator(_finite), BeforeValidator(iso_only)]
 """What fits date, in ISO 8601; neither a number nor the first or last day of the calendar."""
 Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(iso_only)]
 """An instant in ISO 8601 with its offset, read as UTC: what fits timestamptz."""
+LocalTimestamp = Annotated[
+    NaiveDatetime,
+    AfterValidator(_finite_local),
+    BeforeValidator(iso_only),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d"}, mode="validation"),
+]
+"""Date and time in ISO 8601 without an offset: what fits timestamp without time zone."""
+Time = Annotated[
+    time,
+    AfterValidator(_without_zone),
+    BeforeValidator(_text_only),
+    WithJsonSchema({"type": "string", "pattern": r"^\d\d:\d\d"}, mode="validation"),
+]
+"""A time of the day in ISO 8601 without an offset: what fits time without time zone."""
+Duration = Annotated[timedelta, BeforeValidator(_text_only)]
+"""An ISO 8601 duration such as `P1DT12H`: what fits interval."""
+Bytes = Annotated[
+    bytes,
+    BeforeValidator(_from_base64),
+    PlainSerializer(lambda value: b64encode(value).decode(), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+"""What fits bytea: base64 in JSON; also for a field of an entity."""
+JsonData = Annotated[JsonValue, AfterValidator(_storable)]
+"""What fits jsonb: any JSON, of finite numbers and of texts without NUL."""
+Points = Annotated[list[tuple[Float, Float]], BeforeValidator(_listed)]
+"""The points of a path or polygon, in a body and in an entity."""
 
 
 class Digits:
@@ -180,3 +290,77 @@ class Body(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
+
+
+class _Written(BaseModel):
+    """A value that JSON has as an object, and the driver as something else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The object; what the serializer returns has no type, and so no schema."""
+        inner: Any = schema
+        while inner["type"] != "model":
+            inner = inner["schema"]
+        return handler({key: of for key, of in inner.items() if key != "serialization"})
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+        return handler(self) if info.mode == "json" else self._for_driver()
+
+    def _for_driver(self) -> Any:
+        raise NotImplementedError
+
+
+class Composite(_Written):
+    """A value of a composite type: declare its fields in the order of the type.
+
+    For a body and for an entity, which read it as an object: `{"street": ..., "town": ...}`.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_record(cls, value: object) -> object:
+        return dict(value.items()) if isinstance(value, asyncpg.Record) else value
+
+    def _for_driver(self) -> Any:
+        return tuple(_driven(value) for value in vars(self).values())
+
+
+class RangeOf(_Written, Generic[T]):
+    """`RangeOf[date]`: a range, in a body and in an entity.
+
+    `{"lower": "2026-01-01", "upper": null, "bounds": "[)", "empty": false}`, of which a client may
+    leave out what is as it is here or null.
+    """
+
+    lower: T | None = None
+    upper: T | None = None
+    bounds: Literal["[)", "[]", "(]", "()"] = "[)"
+    empty: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_range(cls, value: object) -> object:
+        """asyncpg's ranges, of a type that SQLAlchemy does not know, and SQLAlchemy's."""
+        if isinstance(value, asyncpg.Range):
+            bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
+            found = {"lower": value.lower, "upper": value.upper, "bounds": bounds}
+            return {"empty": True} if value.isempty else found
+        if isinstance(value, Range):
+            return {name: getattr(value, name) for name in ("lower", "upper", "bounds", "empty")}
+        return value
+
+    def _for_driver(self) -> Any:
+        inclusive = {"lower_inc": self.bounds[0] == "[", "upper_inc": self.bounds[1] == "]"}
+        return asyncpg.Range(self.lower, self.upper, empty=self.empty, **inclusive)
+
+
+def _driven(value: Any) -> Any:
+    """What asyncpg takes for a value inside of another one."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_driven, value))
+    return value._for_driver() if isinstance(value, _Written) else value

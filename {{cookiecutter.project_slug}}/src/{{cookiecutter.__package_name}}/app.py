@@ -38,6 +38,10 @@ from .settings import Settings
 
 #: Each brings a `router` and the `ENTITIES` that are checked against the tables at startup.
 RESOURCES: tuple[ModuleType, ...] = (books, authors)
+{%- if cookiecutter.use_auth0 %}
+#: What read:... and write:... are followed by in the scopes of a resource, when it is not its name.
+SCOPES: dict[ModuleType, str] = {authors: "books"}
+{%- endif %}
 
 
 def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAPI:
@@ -106,7 +110,9 @@ def create_app(settings: Settings, dal: DataAccessLayer | None = None) -> FastAP
 {%- if cookiecutter.use_auth0 %}
     app.include_router(me_router, prefix="/v1")
     for resource in RESOURCES:
-        include_guarded(app, resource.router, prefix="/v1", read="read:books", write="write:books")
+        scope = SCOPES.get(resource, resource.__name__.rpartition(".")[2])
+        read, write = f"read:{scope}", f"write:{scope}"
+        include_guarded(app, resource.router, prefix="/v1", read=read, write=write)
 {%- else %}
     for resource in RESOURCES:
         app.include_router(resource.router, prefix="/v1")

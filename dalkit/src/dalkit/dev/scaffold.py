@@ -1,93 +1,370 @@
-"""Takes resources out of a service: `dalkit remove-resource`, `dalkit delete-example`."""
+"""Adds resources to a service and takes them out: `dalkit resource`, `dalkit delete-example`."""
 
+import asyncio
+import builtins
+import keyword
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from .postgres import discard
+import asyncpg
+import typer
+from sqlalchemy.exc import SAWarning
+
+from ..errors import UnknownTable
+from ..schema import SyncError, manager_from_config, typed_tables
+from .postgres import PostgresError
 from .project import Project
+from .resources import composition
+from .resources.catalog import Catalog, Relation
+from .resources.composition import NotFound
+from .resources.modules import package_of, router_of, schemas_of
+from .resources.names import Names
+from .resources.rows import Rows, Trial
+from .resources.shape import Shape
+from .resources.tests import tests_of
+from .scratch import migrated_database
 
 EXAMPLE = ("books", "authors")
 EXAMPLE_MIGRATION = "0001_author_and_book.py"
 #: The first line after what every tables.py begins with.
 REVISION = re.compile(r", info=\{[^}]*\}")
 METADATA = re.compile(r"(?m)^metadata = .*\n")
-IMPORT = re.compile(r"(?m)^(from \. import )(.*)()\n")
-RESOURCES = re.compile(r"(?m)^(RESOURCES\b[^=]*= \()([^)]*)(\))\n")
+
+
+class Changes:
+    """Files that are written and removed, all of them or none."""
+
+    def __init__(self) -> None:
+        self._before: dict[Path, bytes | None] = {}
+
+    def keep(self, path: Path) -> None:
+        """Remember what the file is like now."""
+        if path not in self._before:
+            self._before[path] = path.read_bytes() if path.is_file() else None
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file, in folders that are made for it."""
+        self.keep(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder with all that is in it."""
+        for path in folder.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                self.keep(path)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def undo(self) -> None:
+        """Make everything as it was."""
+        for path, content in self._before.items():
+            if content is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+                continue
+            path.unlink(missing_ok=True)
+            shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+            if path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+
+
+@contextmanager
+def changes() -> Iterator[Changes]:
+    """Yield what to write with; when the block fails, nothing is written."""
+    it = Changes()
+    try:
+        yield it
+    except BaseException:
+        it.undo()
+        raise
+
+
+def add_resources(
+    project: Project, tables: Sequence[str], name: str | None, key: Sequence[str]
+) -> None:
+    """Write the resources of these tables, with tests, and name them in app.py.
+
+    The tables are read from a database that the migrations have made. `name` is the package,
+    `key` the columns that tell the rows of a view apart. Exits with a sentence, and nothing is
+    written, for a table that is not there, has no key or has a resource.
+    """
+    if find_spec("ruff") is None:
+        sys.exit("ruff formats what is written, and is not installed: uv add --dev ruff.")
+    service = Service(project)
+    try:
+        with migrated_database(project) as url, changes() as it:
+            made = asyncio.run(_read(url, service, tables, name, key))
+            schemas = service.schemas_with([shape.relation for shape, _ in made])
+            for shape, rows in made:
+                service.add(it, shape, rows)
+            service.name_schemas(it, schemas)
+            service.write_tables(it, url)
+            service.write_document(it)
+    except (PostgresError, SyncError, NotFound) as error:
+        sys.exit(str(error))
+    for shape, _ in made:
+        print(f"{shape.names.package}: /v1{shape.names.path}, of {shape.relation.full_name}")
+    print("Look at what was written, then run `make check`.")
 
 
 def remove_resources(project: Project, names: Sequence[str]) -> None:
     """Delete the folders and tests of these resources, and take their words out of app.py.
 
-    Their tables stay: dropping one is a migration. Exits with a sentence, before anything is
-    deleted, when one of them is no resource of the service.
+    Their tables stay: dropping one is a migration. Exits with a sentence, and nothing is deleted,
+    when one of them is no resource of the service.
     """
-    package = _package(project)
-    app = package / "app.py"
-    text = app.read_text("utf-8")
-    for name in names:
-        folder = package / name
+    service = Service(project)
+    try:
+        with changes() as it:
+            gone = [service.remove(it, name) for name in names]
+            if service.forget_schemas(it, {table for tables in gone for table in tables}):
+                with migrated_database(project) as url:
+                    service.write_tables(it, url)
+            service.write_document(it)
+    except (PostgresError, SyncError, NotFound) as error:
+        sys.exit(str(error))
+
+
+async def _read(
+    url: str, service: "Service", tables: Sequence[str], name: str | None, key: Sequence[str]
+) -> list[tuple[Shape, Rows]]:
+    """What is to be written for each table."""
+    connection = await asyncpg.connect(url)
+    try:
+        catalog, made = Catalog(connection), []
+        for table in tables:
+            relation = await catalog.find(table)
+            if relation is None:
+                known = await catalog.names()
+                sys.exit(f"{UnknownTable(table, known, ())}".partition(" Reflected")[0])
+            shape = service.shape_of(relation, name, key)
+            made.append((shape, await Trial(connection, catalog).rows_for(shape)))
+        return made
+    finally:
+        await connection.close()
+
+
+class Service:
+    """The files of a service that say which resources it has."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.package = project.folder.joinpath("src", *project.package.split("."))
+        if not self.package.is_dir():
+            self.package = project.folder.joinpath(*project.package.split("."))
+        self.app = self.package / "app.py"
+        self.settings = self.package / "settings.py"
+        self.taken: set[str] = set()
+
+    def shape_of(self, relation: Relation, name: str | None, key: Sequence[str]) -> Shape:
+        """The resource of a relation; exits with a sentence where there can be none."""
+        there = relation.full_name
+        for folder in sorted(self.package.iterdir()):
+            if (folder / "router.py").is_file() and there in composition.tables_in(folder):
+                sys.exit(f"{there!r} has a resource: {folder.relative_to(self.project.folder)}.")
+        key = self._key_of(relation, key)
+        schema = None if relation.is_default else relation.schema
+        names = Names.of(relation.name, schema, name, self._taken_names())
+        if names.package in self._taken_names():
+            sys.exit(f"{names.package!r} is taken in {self.package}: choose another NAME.")
+        self.taken.add(names.package)
+        shape = Shape(relation, names, key)
+        for one in shape.key:
+            if not one.form.path:
+                sys.exit(
+                    f"The key of {there!r} has {one.name!r}, whose type has no place in a path:"
+                    " write this resource by hand."
+                )
+        return shape
+
+    def _key_of(self, relation: Relation, key: Sequence[str]) -> Sequence[str]:
+        there = relation.full_name
+        if not relation.is_view:
+            if key:
+                sys.exit(f"{there!r} is a table: its primary key is its key, without KEY.")
+            if not relation.primary_key:
+                sys.exit(f"{there!r} has no primary key: add one in a migration.")
+            return ()
+        if not key and sys.stdin.isatty():
+            key = _words(typer.prompt(f"Which columns tell the rows of {there} apart?"))
+        if not key:
+            sys.exit(f"{there!r} is a view: name the columns that tell its rows apart, KEY=id.")
+        if unknown := [one for one in key if one not in relation.columns]:
+            known = ", ".join(relation.columns)
+            sys.exit(f"{there!r} has no column {unknown[0]!r}. There are: {known}.")
+        return key
+
+    def _taken_names(self) -> set[str]:
+        """What a package of a resource cannot be called."""
+        there = {path.stem for path in self.package.iterdir()}
+        words = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins)}
+        used = composition.names_used(self.app.read_text("utf-8"))
+        return there | words | used | self.taken
+
+    def add(self, it: Changes, shape: Shape, rows: Rows) -> None:
+        """Write the resource and its tests, and name it in app.py."""
+        folder, name = self.package / shape.names.package, shape.names.package
+        app = self.app.read_text("utf-8")
+        guarded = composition.needs_scopes(app)
+        tests = self.project.folder / "tests" / name / f"test_{name}.py"
+        made = {
+            folder / "__init__.py": package_of(shape),
+            folder / "router.py": router_of(shape),
+            folder / "schemas.py": schemas_of(shape),
+            tests: tests_of(shape, rows, self.project.package, guarded=guarded),
+            self.app: composition.with_resource(app, name),
+        }
+        for path, text in made.items():
+            it.write(path, self._formatted(path, text))
+
+    def remove(self, it: Changes, name: str) -> set[str]:
+        """Take a resource away; returns its tables. Raises NotFound."""
+        folder, app = self.package / name, self.app.read_text("utf-8")
         if not (folder / "router.py").is_file():
-            sys.exit(f"{name!r} is not a resource: {folder} has no router.py.")
-        text, found = _without_word(text, name)
-        if not found:
-            sys.exit(f"{app} does not name {name!r} in RESOURCES.")
-    app.write_text(text, "utf-8")
-    for name in names:
-        shutil.rmtree(package / name)
-        shutil.rmtree(project.folder / "tests" / name, ignore_errors=True)
-    _tidy(project, app)
-    if (project.folder / "openapi.json").exists():
-        command = [sys.executable, "-m", f"{project.package}.cli", "openapi"]
-        subprocess.run(command, cwd=project.folder, check=False)
+            raise NotFound(f"{name!r} is not a resource: {folder} has no router.py.")
+        tables = composition.tables_in(folder)
+        try:
+            text = composition.without_resource(app, name)
+        except NotFound as error:
+            raise NotFound(f"{self.app}: {error}") from None
+        it.write(self.app, self._formatted(self.app, text))
+        it.remove(folder)
+        it.remove(self.project.folder / "tests" / name)
+        return tables
+
+    # -- schemas
+
+    def _default_schemas(self) -> list[str]:
+        settings = import_module(f"{self.project.package}.settings").Settings
+        return list(settings.model_fields["database_schemas"].default or ())
+
+    def schemas_with(self, relations: Sequence[Relation]) -> list[str]:
+        """The schemas that the service has to reflect; empty when it does already."""
+        known = self._default_schemas()
+        needed = [one.schema for one in relations if not one.is_default]
+        if set(needed) <= set(known):
+            return []
+        default = known or ["public"]
+        return list(dict.fromkeys([*default, *sorted(set(needed))]))
+
+    def name_schemas(self, it: Changes, schemas: list[str]) -> None:
+        """Write the schemas into settings.py."""
+        if schemas:
+            text = composition.with_schemas(self.settings.read_text("utf-8"), schemas)
+            it.write(self.settings, self._formatted(self.settings, text))
+
+    def forget_schemas(self, it: Changes, tables: set[str]) -> bool:
+        """Take the schemas of these tables out of settings.py that nothing else names."""
+        text = self.settings.read_text("utf-8")
+        named = composition.schemas_in(text)
+        gone = {table.partition(".")[0] for table in tables if "." in table}
+        sources = [path for path in self.package.rglob("*.py") if path.name != "tables.py"]
+        others = "".join(path.read_text("utf-8") for path in sources if path != self.settings)
+        left = [one for one in named if one not in gone or f'"{one}.' in others]
+        if left == named:
+            return False
+        it.write(
+            self.settings,
+            self._formatted(
+                self.settings, composition.with_schemas(text, left if len(left) > 1 else [])
+            ),
+        )
+        return True
+
+    # -- what is written from the database and from the code
+
+    def write_tables(self, it: Changes, url: str) -> None:
+        """Bring tables.py up to date; raises SyncError when it has changes without a migration."""
+        path = self.package / "tables.py"
+        if not path.is_file():
+            return
+        written = path.read_text("utf-8")
+        before = self._default_schemas()
+        after = composition.schemas_in(self.settings.read_text("utf-8")) or before
+        if not composition.schemas_in(self.settings.read_text("utf-8")) and before:
+            after = []
+        text = asyncio.run(_rendered(url, after))
+        if text == written:
+            return
+        revision = typed_tables.revision_in(written)
+        if revision == typed_tables.revision_in(text) and written != asyncio.run(
+            _rendered(url, before)
+        ):
+            raise SyncError(f"{path} has changes that no migration has: make the migration first.")
+        it.keep(path)
+        with warnings.catch_warnings():  # of tables that refer to each other
+            warnings.simplefilter("ignore", SAWarning)
+            typed_tables.write(path, text)
+
+    def write_document(self, it: Changes) -> None:
+        """Write openapi.json again, where the service has one; raises NotFound when it cannot."""
+        path = self.project.folder / "openapi.json"
+        if not path.is_file():
+            return
+        it.keep(path)
+        command = [sys.executable, "-m", f"{self.project.package}.cli", "openapi"]
+        self._run(command)
+
+    def _formatted(self, path: Path, text: str) -> str:
+        """The text as ruff writes it, with its imports in order and only those that are used."""
+        select = ["check", "--quiet", "--fix-only", "--select=I,F401", f"--stdin-filename={path}"]
+        for command in (select, ["format", "--quiet", f"--stdin-filename={path}"]):
+            text = self._run([sys.executable, "-m", "ruff", *command, "-"], text)
+        return text
+
+    def _run(self, command: list[str], given: str | None = None) -> str:
+        options: Any = {"input": given, "capture_output": True, "encoding": "utf-8"}
+        done = subprocess.run(command, cwd=self.project.folder, check=False, **options)
+        if done.returncode:
+            raise NotFound(f"{' '.join(command[1:4])} failed:\n{done.stderr.strip()}")
+        return str(done.stdout)
+
+
+async def _rendered(url: str, schemas: Sequence[str]) -> str:
+    with (
+        warnings.catch_warnings()
+    ):  # of types that it does not know, which are written all the same
+        warnings.simplefilter("ignore", SAWarning)
+        async with manager_from_config({"database_url": url}).migration_connection() as connection:
+            return await connection.run_sync(typed_tables.render, schemas or [None])
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s,]+", text) if word]
 
 
 def delete_example(project: Project) -> None:
     """Delete the example's resources with their tables, migration and rows.
 
     The database of `dalkit run` is deleted with them when it is there: it has their tables. Exits
-    with a sentence when other migrations follow the example's. Raises PostgresError while that
-    database is in use.
+    with a sentence when other migrations follow the example's.
     """
     versions = project.folder / "migrations" / "versions"
     if others := sorted({path.name for path in versions.glob("*.py")} - {EXAMPLE_MIGRATION}):
         sys.exit(
-            f"{others[0]} follows the example's migration: use `dalkit remove-resource"
+            f"{others[0]} follows the example's migration: use `dalkit resource remove"
             f" {' '.join(EXAMPLE)}`, and drop its tables in a migration of your own."
         )
-    discard(project.data_dir)
     remove_resources(project, EXAMPLE)
     (versions / EXAMPLE_MIGRATION).unlink()
-    tables = _package(project) / "tables.py"
+    tables = Service(project).package / "tables.py"
     text = tables.read_text("utf-8")
     if metadata := METADATA.search(text):
         declared = REVISION.sub("", metadata[0])
         tables.write_text(text[: metadata.start()] + declared, "utf-8")
     if project.seed:
         (project.folder / project.seed).write_text("-- Rows for `make run SEED=1`.\n", "utf-8")
+    shutil.rmtree(project.data_dir, ignore_errors=True)
     _tidy(project, tables)
-
-
-def _package(project: Project) -> Path:
-    return project.folder.joinpath("src", *project.package.split("."))
-
-
-def _without_word(text: str, name: str) -> tuple[str, bool]:
-    """Return app.py without `name` in its import and in RESOURCES, and whether both had it."""
-    found = []
-
-    def others(match: re.Match[str]) -> str:
-        words = [word.strip() for word in match[2].split(",")]
-        found.append(name in words)
-        left = [word for word in words if word not in ("", name)]
-        comma = "," if match[3] and len(left) == 1 else ""
-        return f"{match[1]}{', '.join(left)}{comma}{match[3]}\n" if left or match[3] else ""
-
-    text = RESOURCES.sub(others, IMPORT.sub(others, text))
-    return text, found == [True, True]
 
 
 def _tidy(project: Project, *files: Path) -> None:

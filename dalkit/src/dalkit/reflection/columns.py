@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Column, Computed, Identity, Integer, Row, Table, TextClause, text
 from sqlalchemy.dialects.postgresql import ARRAY, BIT, DOMAIN, ENUM, INTERVAL
@@ -54,7 +54,9 @@ class ColumnTypes:
         if row.checks:
             options |= {"constraint_name": row.checks[0][0], "check": row.checks[0][1]}
         options |= {"default": row.default, "not_null": row.not_null, "create_type": False}
-        return DOMAIN(row.name, base, schema=row.schema, **options)
+        domain: Any = DOMAIN(row.name, base, schema=row.schema, **options)
+        domain.operator_classes = base.operator_classes  # or SQLAlchemy 2.1 warns of comparisons
+        return cast(DOMAIN, domain)
 
     def _plain(self, row: Row[Any], full_name: str, options: dict[str, Any]) -> TypeEngine[Any]:
         is_builtin = row.schema == "pg_catalog"

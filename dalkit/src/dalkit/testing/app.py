@@ -53,19 +53,6 @@ def engine_extra_kwargs() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-async def db(
-    engine_uri: str,
-    engine_json_serializer: Callable[[Any], str],
-    engine_echo: bool,
-    engine_extra_kwargs: dict[str, Any],
-) -> AsyncIterator[DataAccessLayer]:
-    """The reflected tables."""
-    options: Any = {"json_serializer": engine_json_serializer, "echo": engine_echo}
-    async with DataAccessLayer.connect(engine_uri, **options | engine_extra_kwargs) as dal:
-        yield dal
-
-
-@pytest.fixture(scope="session")
 def settings_class() -> type[Settings]:
     """The service's settings; override it in conftest.py."""
     return Settings
@@ -81,6 +68,21 @@ def forgotten_variables(settings_class: type[Settings]) -> None:
 def settings(settings_class: type[Settings], engine_uri: str) -> Settings:
     """The settings of a test, from the environment but not from `.env`."""
     return settings_class(_env_file=None, environment="testing", database_url=engine_uri)
+
+
+@pytest.fixture(scope="session")
+async def db(
+    engine_uri: str,
+    settings: Settings,
+    engine_json_serializer: Callable[[Any], str],
+    engine_echo: bool,
+    engine_extra_kwargs: dict[str, Any],
+) -> AsyncIterator[DataAccessLayer]:
+    """The reflected tables, of the schemas that the settings name."""
+    options: Any = {"json_serializer": engine_json_serializer, "echo": engine_echo}
+    options |= {"schemas": settings.database_schemas or None}
+    async with DataAccessLayer.connect(engine_uri, **options | engine_extra_kwargs) as dal:
+        yield dal
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +102,9 @@ def app(create_app: Callable[..., FastAPI], settings: Settings, db: DataAccessLa
 @pytest.fixture(scope="session")
 async def running_app(app: FastAPI) -> AsyncIterator[ASGIApp]:
     """The application between its startup and its shutdown."""
+    # The token of `client` has the scopes that the document names. Of many routes it takes seconds,
+    # in which nothing that starts with the application, such as fetching keys, could go on.
+    app.openapi()
     async with LifespanManager(app) as manager:
         yield manager.app
 

@@ -1,0 +1,1 @@
+"""Resources made of tables: what is known of a table, what it is called, and what is written."""
