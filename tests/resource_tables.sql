@@ -229,5 +229,9 @@ CREATE TABLE model (
     page int, "insert" text, "update" timestamptz, "delete" boolean, _private text, __dunder__ text, x__y text
 );
 CREATE TABLE größe (straße text PRIMARY KEY, höhe numeric(3, 3), "日本" text, "ρ" double precision);
-CREATE TABLE wide (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL);
--- The test gives it a hundred columns.
+CREATE TABLE wide (
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL
+);
+-- wide gets a hundred columns, see test_resources.py
+CREATE UNLOGGED TABLE keyless (name text);

@@ -120,7 +120,7 @@ def issuer(
 
 @main.command()
 def token(
-    scopes: Annotated[list[str] | None, typer.Argument(help="For example read:books.")] = None,
+    scopes: Annotated[list[str] | None, typer.Argument(help="Default: all there are.")] = None,
     port: Annotated[
         str | None,
         typer.Option(
@@ -131,7 +131,8 @@ def token(
     """Print an access token of the issuer that `dalkit run` started."""
     from .dev import project, token
 
-    token.print_token(project.find_project(), " ".join(scopes or []).split(), port)
+    it = project.find_project()
+    token.print_token(it, " ".join(scopes or []).split() or it.scopes, port)
 
 
 resource = commands(help="Write a resource for a table, and take one away.")

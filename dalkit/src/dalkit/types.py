@@ -21,13 +21,18 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    IPvAnyInterface,
+    IPvAnyNetwork,
     JsonValue,
     NaiveDatetime,
     PlainSerializer,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    StrictBool,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     model_serializer,
     model_validator,
 )
@@ -37,6 +42,8 @@ from sqlalchemy.dialects.postgresql import Range
 __all__ = [
     "Body",
     "Bytes",
+    "Cidr",
+    "Circle",
     "Composite",
     "Date",
     "Digits",
@@ -44,6 +51,7 @@ __all__ = [
     "Filter",
     "Float",
     "Id",
+    "Inet",
     "Int16",
     "Int32",
     "Int64",
@@ -53,6 +61,7 @@ __all__ = [
     "JsonInt32",
     "JsonInt64",
     "LocalTimestamp",
+    "Point",
     "Points",
     "RangeOf",
     "Text",
@@ -158,9 +167,9 @@ def _from_base64(value: object) -> object:
 
 
 def _text_only(value: object) -> object:
-    """Refuse the numbers that pydantic would take for seconds."""
+    """Refuse the numbers that pydantic would take for seconds or for an address."""
     if isinstance(value, int | float):
-        raise ValueError("use ISO 8601")
+        raise ValueError("use a string")
     return value
 
 
@@ -170,15 +179,18 @@ def _without_zone(value: time) -> time:
     return value
 
 
-def _finite_local(value: datetime) -> datetime:
-    if value in (datetime.min, datetime.max):  # noqa: DTZ901 - asyncpg stores them as infinity
+def _finite_local(value: object, handler: ValidatorFunctionWrapHandler) -> datetime:
+    """Refuse a text for the first or the last microsecond, which asyncpg stores as infinity."""
+    found: datetime = handler(value)
+    if not isinstance(value, datetime) and found in (datetime.min, datetime.max):  # noqa: DTZ901
         raise ValueError("use an instant after year 1 begins and before year 9999 ends")
-    return value
+    return found
 
 
 def _listed(value: object) -> object:
-    """asyncpg's Path and Polygon as a list of their points."""
-    return list(value) if isinstance(value, asyncpg.Path | asyncpg.Polygon) else value
+    """asyncpg's shapes as lists of their points."""
+    shapes = asyncpg.Path | asyncpg.Polygon | asyncpg.Box | asyncpg.LineSegment
+    return list(value) if isinstance(value, shapes) else value
 
 
 Int16 = Annotated[int, Field(ge=-(2**15), le=2**15 - 1)]
@@ -209,18 +221,24 @@ Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(is
 """An instant in ISO 8601 with its offset, read as UTC: what fits timestamptz."""
 LocalTimestamp = Annotated[
     NaiveDatetime,
-    AfterValidator(_finite_local),
+    WrapValidator(_finite_local),
     BeforeValidator(iso_only),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d"}, mode="validation"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d"}),
 ]
-"""Date and time in ISO 8601 without an offset: what fits timestamp without time zone."""
+"""Date and time in ISO 8601 without an offset: what fits timestamp without time zone.
+
+Also for a field of an entity, where it may be infinite: the format `date-time` wants an offset.
+"""
 Time = Annotated[
     time,
     AfterValidator(_without_zone),
     BeforeValidator(_text_only),
-    WithJsonSchema({"type": "string", "pattern": r"^\d\d:\d\d"}, mode="validation"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d\d:\d\d"}),
 ]
-"""A time of the day in ISO 8601 without an offset: what fits time without time zone."""
+"""A time of the day in ISO 8601 without an offset: what fits time without time zone.
+
+Also for a field of an entity: the format `time` wants an offset.
+"""
 Duration = Annotated[timedelta, BeforeValidator(_text_only)]
 """An ISO 8601 duration such as `P1DT12H`: what fits interval."""
 Bytes = Annotated[
@@ -232,8 +250,17 @@ Bytes = Annotated[
 """What fits bytea: base64 in JSON; also for a field of an entity."""
 JsonData = Annotated[JsonValue, AfterValidator(_storable)]
 """What fits jsonb: any JSON, of finite numbers and of texts without NUL."""
-Points = Annotated[list[tuple[Float, Float]], BeforeValidator(_listed)]
-"""The points of a path or polygon, in a body and in an entity."""
+Point = Annotated[
+    tuple[JsonFloat, JsonFloat],
+    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
+]
+"""What fits point, in a body and in an entity: `[1.5, 2]`."""
+Points = Annotated[list[Point], BeforeValidator(_listed)]
+"""What fits path, polygon and, with two of them, box and lseg; in a body and in an entity."""
+Inet = Annotated[IPvAnyInterface, BeforeValidator(_text_only)]
+"""What fits inet: `192.0.2.1/24`; also for a field of an entity."""
+Cidr = Annotated[IPvAnyNetwork, BeforeValidator(_text_only)]
+"""What fits cidr: `192.0.2.0/24`; also for a field of an entity."""
 
 
 class Digits:
@@ -255,12 +282,13 @@ class Digits:
         self, schema: dict[str, Any], handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         whole = self.precision - self.scale
+        digits = rf"\d{{1,{whole}}}" if whole > 0 else "0"
         fraction = rf"(\.\d{{1,{self.scale}}})?" if self.scale else ""
         sign = "-?" if schema.get("ge", -1) < 0 else ""
-        text = {"type": "string", "pattern": rf"^{sign}\d{{1,{whole}}}{fraction}$"}
+        text = {"type": "string", "pattern": rf"^{sign}{digits}{fraction}$"}
         if handler.mode == "serialization":
             return text
-        step, largest = float(Decimal(1).scaleb(-self.scale)), 10**whole - 1
+        step, largest = float(Decimal(1).scaleb(-self.scale)), max(10**whole - 1, 0)
         least, most = schema.get("ge", -largest), schema.get("le", largest)
         number = {"type": "number", "minimum": int(least), "maximum": int(most), "multipleOf": step}
         return {"anyOf": [number, text]}
@@ -330,6 +358,23 @@ class Composite(_Written):
         return tuple(_driven(value) for value in vars(self).values())
 
 
+class Circle(_Written):
+    """What fits circle, in a body and in an entity."""
+
+    center: Point
+    radius: Annotated[JsonFloat, Field(ge=0)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_circle(cls, value: object) -> object:
+        if isinstance(value, asyncpg.Circle):
+            return {"center": value.center, "radius": value.radius}
+        return value
+
+    def _for_driver(self) -> Any:
+        return self.center, self.radius
+
+
 class RangeOf(_Written, Generic[T]):
     """`RangeOf[date]`: a range, in a body and in an entity.
 
@@ -340,7 +385,7 @@ class RangeOf(_Written, Generic[T]):
     lower: T | None = None
     upper: T | None = None
     bounds: Literal["[)", "[]", "(]", "()"] = "[)"
-    empty: bool = False
+    empty: StrictBool = False
 
     @model_validator(mode="before")
     @classmethod

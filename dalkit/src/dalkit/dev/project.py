@@ -1,5 +1,6 @@
 """The service that a command of `dalkit` works for."""
 
+import json
 import os
 import sys
 import tomllib
@@ -30,6 +31,17 @@ class Project:
     def issuers(self) -> Path:
         """Where a running development issuer leaves its URL, in a file named after the port."""
         return self.folder / ".cache" / "issuers"
+
+    @property
+    def scopes(self) -> list[str]:
+        """All scopes that openapi.json names; none when there is no such file."""
+        try:
+            document = json.loads((self.folder / "openapi.json").read_text("utf-8"))
+            schemes = document["components"]["securitySchemes"].values()
+        except (OSError, ValueError, KeyError):
+            return []
+        flows = [flow for one in schemes for flow in one.get("flows", {}).values()]
+        return sorted({scope for flow in flows for scope in flow.get("scopes", ())})
 
     def environment(self) -> dict[str, str]:
         """Return what the service would see: the process's variables over those of .env."""

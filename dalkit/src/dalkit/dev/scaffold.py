@@ -33,6 +33,7 @@ from .resources.shape import Shape
 from .resources.tests import tests_of
 from .scratch import migrated_database
 
+DEFAULT_SCHEMA = "public"
 EXAMPLE = ("books", "authors")
 EXAMPLE_MIGRATION = "0001_author_and_book.py"
 #: The first line after what every tables.py begins with.
@@ -45,6 +46,11 @@ class Changes:
 
     def __init__(self) -> None:
         self._before: dict[Path, bytes | None] = {}
+
+    @property
+    def written(self) -> list[Path]:
+        """The files that were written and are there."""
+        return [path for path in self._before if path.is_file()]
 
     def keep(self, path: Path) -> None:
         """Remember what the file is like now."""
@@ -103,11 +109,12 @@ def add_resources(
     try:
         with migrated_database(project) as url, changes() as it:
             made = asyncio.run(_read(url, service, tables, name, key))
-            schemas = service.schemas_with([shape.relation for shape, _ in made])
             for shape, rows in made:
                 service.add(it, shape, rows)
+            schemas = service.schemas_with([shape.relation for shape, _ in made])
             service.name_schemas(it, schemas)
-            service.write_tables(it, url)
+            service.format(it)
+            service.write_tables(it, url, schemas)
             service.write_document(it)
     except (PostgresError, SyncError, NotFound) as error:
         sys.exit(str(error))
@@ -126,9 +133,12 @@ def remove_resources(project: Project, names: Sequence[str]) -> None:
     try:
         with changes() as it:
             gone = [service.remove(it, name) for name in names]
-            if service.forget_schemas(it, {table for tables in gone for table in tables}):
+            schemas = service.schemas_without({table for tables in gone for table in tables})
+            service.name_schemas(it, schemas)
+            service.format(it)
+            if schemas != service.schemas:
                 with migrated_database(project) as url:
-                    service.write_tables(it, url)
+                    service.write_tables(it, url, schemas)
             service.write_document(it)
     except (PostgresError, SyncError, NotFound) as error:
         sys.exit(str(error))
@@ -164,6 +174,9 @@ class Service:
         self.app = self.package / "app.py"
         self.settings = self.package / "settings.py"
         self.taken: set[str] = set()
+        #: The schemas that settings.py names; empty for the default one.
+        settings = import_module(f"{project.package}.settings").Settings
+        self.schemas: list[str] = list(settings.model_fields["database_schemas"].default or ())
 
     def shape_of(self, relation: Relation, name: str | None, key: Sequence[str]) -> Shape:
         """The resource of a relation; exits with a sentence where there can be none."""
@@ -224,7 +237,7 @@ class Service:
             self.app: composition.with_resource(app, name),
         }
         for path, text in made.items():
-            it.write(path, self._formatted(path, text))
+            it.write(path, text)
 
     def remove(self, it: Changes, name: str) -> set[str]:
         """Take a resource away; returns its tables. Raises NotFound."""
@@ -236,70 +249,52 @@ class Service:
             text = composition.without_resource(app, name)
         except NotFound as error:
             raise NotFound(f"{self.app}: {error}") from None
-        it.write(self.app, self._formatted(self.app, text))
+        it.write(self.app, text)
         it.remove(folder)
         it.remove(self.project.folder / "tests" / name)
         return tables
 
     # -- schemas
 
-    def _default_schemas(self) -> list[str]:
-        settings = import_module(f"{self.project.package}.settings").Settings
-        return list(settings.model_fields["database_schemas"].default or ())
-
     def schemas_with(self, relations: Sequence[Relation]) -> list[str]:
-        """The schemas that the service has to reflect; empty when it does already."""
-        known = self._default_schemas()
-        needed = [one.schema for one in relations if not one.is_default]
-        if set(needed) <= set(known):
-            return []
-        default = known or ["public"]
-        return list(dict.fromkeys([*default, *sorted(set(needed))]))
+        """The schemas that the service has to reflect for these tables, too."""
+        needed = {one.schema for one in relations if not one.is_default} - set(self.schemas)
+        return [*(self.schemas or [DEFAULT_SCHEMA]), *sorted(needed)] if needed else self.schemas
 
-    def name_schemas(self, it: Changes, schemas: list[str]) -> None:
-        """Write the schemas into settings.py."""
-        if schemas:
-            text = composition.with_schemas(self.settings.read_text("utf-8"), schemas)
-            it.write(self.settings, self._formatted(self.settings, text))
-
-    def forget_schemas(self, it: Changes, tables: set[str]) -> bool:
-        """Take the schemas of these tables out of settings.py that nothing else names."""
-        text = self.settings.read_text("utf-8")
-        named = composition.schemas_in(text)
+    def schemas_without(self, tables: set[str]) -> list[str]:
+        """The schemas that are left when nothing but these tables named some of them."""
         gone = {table.partition(".")[0] for table in tables if "." in table}
         sources = [path for path in self.package.rglob("*.py") if path.name != "tables.py"]
-        others = "".join(path.read_text("utf-8") for path in sources if path != self.settings)
-        left = [one for one in named if one not in gone or f'"{one}.' in others]
-        if left == named:
-            return False
-        it.write(
-            self.settings,
-            self._formatted(
-                self.settings, composition.with_schemas(text, left if len(left) > 1 else [])
-            ),
-        )
-        return True
+        named = "".join(path.read_text("utf-8") for path in sources)
+        left = [one for one in self.schemas if one not in gone or f'"{one}.' in named]
+        return left if left != [DEFAULT_SCHEMA] else []
+
+    def name_schemas(self, it: Changes, schemas: list[str]) -> None:
+        """Write the schemas into settings.py; raises NotFound where they are named otherwise."""
+        if schemas != self.schemas:
+            text = composition.with_schemas(self.settings.read_text("utf-8"), schemas)
+            it.write(self.settings, text)
 
     # -- what is written from the database and from the code
 
-    def write_tables(self, it: Changes, url: str) -> None:
+    def format(self, it: Changes) -> None:
+        """Format what was written, with its imports in order and only those that are used."""
+        paths = [str(path) for path in it.written]
+        for command in (["check", "--fix-only", "--select=I,F401"], ["format"]):
+            self._run([sys.executable, "-m", "ruff", *command, "--quiet", *paths])
+
+    def write_tables(self, it: Changes, url: str, schemas: list[str]) -> None:
         """Bring tables.py up to date; raises SyncError when it has changes without a migration."""
         path = self.package / "tables.py"
-        if not path.is_file():
-            return
-        written = path.read_text("utf-8")
-        before = self._default_schemas()
-        after = composition.schemas_in(self.settings.read_text("utf-8")) or before
-        if not composition.schemas_in(self.settings.read_text("utf-8")) and before:
-            after = []
-        text = asyncio.run(_rendered(url, after))
-        if text == written:
-            return
+        written = path.read_text("utf-8") if path.is_file() else ""
         revision = typed_tables.revision_in(written)
-        if revision == typed_tables.revision_in(text) and written != asyncio.run(
-            _rendered(url, before)
-        ):
-            raise SyncError(f"{path} has changes that no migration has: make the migration first.")
+        text = asyncio.run(_rendered(url, schemas))
+        if revision is None or text == written:
+            return
+        if revision == typed_tables.revision_in(text):
+            known = text if schemas == self.schemas else asyncio.run(_rendered(url, self.schemas))
+            if written != known:
+                raise SyncError(f"{path} has changes of its own: make the migration first.")
         it.keep(path)
         with warnings.catch_warnings():  # of tables that refer to each other
             warnings.simplefilter("ignore", SAWarning)
@@ -311,22 +306,14 @@ class Service:
         if not path.is_file():
             return
         it.keep(path)
-        command = [sys.executable, "-m", f"{self.project.package}.cli", "openapi"]
-        self._run(command)
+        self._run([sys.executable, "-m", f"{self.project.package}.cli", "openapi"])
 
-    def _formatted(self, path: Path, text: str) -> str:
-        """The text as ruff writes it, with its imports in order and only those that are used."""
-        select = ["check", "--quiet", "--fix-only", "--select=I,F401", f"--stdin-filename={path}"]
-        for command in (select, ["format", "--quiet", f"--stdin-filename={path}"]):
-            text = self._run([sys.executable, "-m", "ruff", *command, "-"], text)
-        return text
-
-    def _run(self, command: list[str], given: str | None = None) -> str:
-        options: Any = {"input": given, "capture_output": True, "encoding": "utf-8"}
+    def _run(self, command: list[str]) -> None:
+        options: Any = {"capture_output": True, "encoding": "utf-8"}
         done = subprocess.run(command, cwd=self.project.folder, check=False, **options)
         if done.returncode:
-            raise NotFound(f"{' '.join(command[1:4])} failed:\n{done.stderr.strip()}")
-        return str(done.stdout)
+            said = (done.stderr or done.stdout).strip()
+            raise NotFound(f"{' '.join(command[1:4])} failed, and nothing was changed:\n{said}")
 
 
 async def _rendered(url: str, schemas: Sequence[str]) -> str:

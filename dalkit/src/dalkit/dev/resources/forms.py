@@ -80,20 +80,8 @@ _NUMBERS = (1, 2, 10, 0, 5, 50, 100, 1000, 2026, -1)
 _DATES = ("2026-01-31", "2026-02-28", "2000-01-01", "2026-01-01", "1990-05-17", "2099-12-31")
 _INSTANTS = tuple(f"{one}T12:00:00Z" for one in _DATES)
 _LOCAL = tuple(f"{one}T12:00:00" for one in _DATES)
-_SHAPES = {
-    "point": "tuple[{f}, {f}]",
-    "line": "tuple[{f}, {f}, {f}]",
-    "lseg": "tuple[tuple[{f}, {f}], tuple[{f}, {f}]]",
-    "box": "tuple[tuple[{f}, {f}], tuple[{f}, {f}]]",
-    "circle": "tuple[tuple[{f}, {f}], {f}]",
-}
-_SHAPE_SAMPLES = {
-    "point": (Sample([1.0, 2.0], "(1,2)"), Sample([3.0, 4.0], "(3,4)")),
-    "line": (Sample([1.0, 2.0, 3.0], "{1,2,3}"), Sample([1.0, 0.0, 2.0], "{1,0,2}")),
-    "lseg": (Sample([[1.0, 2.0], [3.0, 4.0]], "[(1,2),(3,4)]"),),
-    "box": (Sample([[3.0, 4.0], [1.0, 2.0]], "(3,4),(1,2)"),),
-    "circle": (Sample([[1.0, 2.0], 3.0], "<(1,2),3>"),),
-}
+_TWO = "Annotated[Points, Field(min_length=2, max_length=2)]"
+_PAIR = (Sample([[3.0, 4.0], [1.0, 2.0]], "(3,4),(1,2)"),)
 _POINTS = (Sample([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], "((0,0),(1,0),(1,1))"),)
 
 
@@ -135,7 +123,7 @@ _FLOAT = Form(
     wrong="one",
 )
 _TIME = Form(
-    row="time",
+    row="Time",
     body="Time",
     filter="Time",
     operators=_SPAN,
@@ -198,7 +186,7 @@ _FORMS: dict[str, Form] = {
         wrong="yesterday",
     ),
     "timestamp": Form(
-        row="datetime",
+        row="LocalTimestamp",
         body="LocalTimestamp",
         filter="LocalTimestamp",
         operators=("ge", "lt"),
@@ -229,15 +217,15 @@ _FORMS: dict[str, Form] = {
         row="JsonValue", body="JsonData", samples=_values({"one": 1}, ["two"], {}), wrong=None
     ),
     "inet": Form(
-        row="IPvAnyInterface",
-        body="IPvAnyInterface",
+        row="Inet",
+        body="Inet",
         samples=_values("192.0.2.1/32", "198.51.100.0/24"),
         is_exact=False,
         wrong="here",
     ),
     "cidr": Form(
-        row="IPvAnyNetwork",
-        body="IPvAnyNetwork",
+        row="Cidr",
+        body="Cidr",
         samples=_values("192.0.2.0/24", "198.51.100.0/24"),
         wrong="here",
     ),
@@ -261,13 +249,27 @@ _FORMS: dict[str, Form] = {
         body="dict[Text, Text | None]",
         samples=(Sample({"one": "1"}, "one=>1"), Sample({}, "")),
     ),
+    "point": Form(
+        row="Point",
+        body="Point",
+        samples=(Sample([1.0, 2.0], "(1,2)"), Sample([3.0, 4.0], "(3,4)")),
+    ),
+    "line": Form(
+        row="list[float]",
+        body="Annotated[list[JsonFloat], Field(min_length=3, max_length=3)]",
+        samples=(Sample([1.0, 2.0, 3.0], "{1,2,3}"), Sample([1.0, 0.0, 2.0], "{1,0,2}")),
+    ),
+    "lseg": Form(row="Points", body=_TWO, samples=_PAIR, wrong="none"),
+    "box": Form(row="Points", body=_TWO, samples=_PAIR, wrong="none"),
+    "circle": Form(
+        row="Circle",
+        body="Circle",
+        samples=(Sample({"center": [1.0, 2.0], "radius": 3.0}, "<(1,2),3>"),),
+        wrong="none",
+    ),
     "path": Form(row="Points", body="Points", samples=_POINTS, wrong="none"),
     "polygon": Form(row="Points", body="Points", samples=_POINTS, wrong="none"),
 }
-for _name, _shape in _SHAPES.items():
-    _FORMS[_name] = Form(
-        row=_shape.format(f="float"), body=_shape.format(f="Float"), samples=_SHAPE_SAMPLES[_name]
-    )
 
 
 def form_of(column: Column) -> Form:

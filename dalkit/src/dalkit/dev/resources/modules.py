@@ -14,15 +14,15 @@ SOURCES = {
         "Entity Page Problem QueryModel ReadEntity ReadTransaction Transaction TransactionManager"
     ),
     "dalkit.types": (
-        "Body Bytes Composite Date Digits Duration Filter Float Id Int16 Int32 Int64 JsonData"
-        " JsonFloat JsonInt16 JsonInt32 JsonInt64 LocalTimestamp Points RangeOf Text TextId Time"
-        " Timestamp"
+        "Body Bytes Cidr Circle Composite Date Digits Duration Filter Float Id Inet Int16 Int32"
+        " Int64 JsonData JsonFloat JsonInt16 JsonInt32 JsonInt64 LocalTimestamp Point Points"
+        " RangeOf Text TextId Time Timestamp"
     ),
     "dalkit.web": "ConditionalRead ConditionalWrite Created",
     "datetime": "date datetime time timedelta",
     "decimal": "Decimal",
     "fastapi": "APIRouter Query Request",
-    "pydantic": "Field IPvAnyInterface IPvAnyNetwork JsonValue MISSING StrictBool",
+    "pydantic": "Field JsonValue MISSING StrictBool",
     "sqlalchemy": "ColumnElement text",
     "typing": "Annotated Any ClassVar Literal",
     "uuid": "UUID uuid4",

@@ -44,7 +44,7 @@ LONGEST = 40
 IMPORTED = {
     *("Annotated", "Any", "Body", "Bytes", "Callable", "ClassVar", "ColumnElement", "Composite"),
     *("ConditionalRead", "ConditionalWrite", "Created", "Date", "Decimal", "Digits", "Duration"),
-    *("Entity", "Field", "Filter", "Float", "IPvAnyInterface", "IPvAnyNetwork", "Id", "Int16"),
+    *("Entity", "Field", "Filter", "Float", "Inet", "Cidr", "Circle", "Point", "Id", "Int16"),
     *("Int32", "Int64", "JsonFloat", "JsonInt16", "JsonInt32", "JsonInt64", "JsonValue"),
     *("APIRouter", "ENTITIES", "Literal", "LocalTimestamp", "MISSING", "Page", "Points", "Problem"),
     *("QueryModel", "Query", "RangeOf", "ReadEntity", "ReadTransaction", "Request", "StrictBool"),
