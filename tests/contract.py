@@ -5,17 +5,19 @@ my-service 5`, the last being the number of examples of each operation. Ends wit
 """
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from boot import issuer, served
+from boot import issuer, served  # type: ignore[import-not-found]
 from dalkit.dev.postgres import temporary_cluster
+from dalkit.dev.project import find_project
 from dalkit.dev.run import create_database
+from dalkit.dev.token import fetch_token
 
 #: A rule of the database, such as a check constraint, is not in the document: 422 is an answer.
 CONFIG = """
@@ -26,37 +28,33 @@ expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 410, 412, 422, 428, 429, 
 """
 
 
-def token(environment: dict[str, str]) -> str:
-    """Return a token with every scope that openapi.json names."""
-    from dalkit.dev.project import find_project
-    from dalkit.dev.token import fetch_token
-
-    return fetch_token(environment["AUTH0_DEV_ISSUER"], find_project().scopes)
-
-
-async def main(package: str, command: str, examples: str) -> int:
-    """Return the status of schemathesis."""
-    with ExitStack() as stack:
-        cluster = stack.enter_context(temporary_cluster())
-        await asyncio.to_thread(create_database, cluster.url("postgres"), package)
+@contextmanager
+def prepared(package: str) -> Iterator[dict[str, str]]:
+    """Yield the environment of a service with a migrated database and an issuer of tokens."""
+    with temporary_cluster() as cluster, issuer() as of_issuer:
+        create_database(cluster.url("postgres"), package)
         environment = os.environ | {"DATABASE_URL": cluster.url(package), "LOG_LEVEL": "ERROR"}
-        environment |= stack.enter_context(issuer())
         sync = [sys.executable, "-m", f"{package}.cli", "db", "sync"]
         subprocess.run(sync, env=environment, check=True)
-        bearer = f"--header=Authorization: Bearer {token(environment)}"
-        config = Path(stack.enter_context(tempfile.TemporaryDirectory()), "schemathesis.toml")
-        config.write_text(CONFIG)
-        async with served(command, environment) as (_, client):
-            document = f"{str(client.base_url).rstrip('/')}/openapi.json"
-            assert "/v1/publishers" in json.dumps((await client.get(document)).json())
-            tried = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "schemathesis.cli", f"--config-file={config}"),
-                *("run", document, "--checks=all", "--phases=fuzzing", "--no-color", bearer),
-                *(f"--max-examples={examples}", "--seed=1", "--generation-database=none"),
-                cwd=config.parent,
-            )
-            return await tried.wait()
+        yield environment | of_issuer
+
+
+async def tried(command: str, environment: dict[str, str], options: list[str]) -> int:
+    """Return the status of schemathesis."""
+    token = fetch_token(environment["AUTH0_DEV_ISSUER"], find_project().scopes)
+    async with served(command, environment) as (_, client):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", *options),
+            *("run", f"{str(client.base_url).rstrip('/')}/openapi.json", "--checks=all"),
+            *("--phases=fuzzing", "--seed=1", "--generation-database=none", "--no-color"),
+            *(f"--max-examples={sys.argv[3]}", f"--header=Authorization: Bearer {token}"),
+        )
+        return await process.wait()
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(*sys.argv[1:])))
+    with ExitStack() as stack:
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory()), "schemathesis.toml")
+        file.write_text(CONFIG)
+        ready = stack.enter_context(prepared(sys.argv[1]))
+        sys.exit(asyncio.run(tried(sys.argv[2], ready, [f"--config-file={file}"])))

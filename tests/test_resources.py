@@ -54,7 +54,7 @@ def tables() -> str:
     types = ["int", "text", "date", "numeric(6, 2)", "boolean"]
     columns = [f"c{i:03d} {types[i % 5]}{' NOT NULL' if i < 10 else ''}" for i in range(98)]
     text = TABLES.read_text("utf-8")
-    return text.replace("name text NOT NULL\n);\n-- wide", f"name text,\n{', '.join(columns)});\n--")
+    return text.replace("\n);\n-- wide", f",\n{', '.join(columns)});\n-- wide")
 
 
 def names() -> list[str]:
@@ -92,8 +92,8 @@ def test_resources_of_all_kinds_of_tables_are_green_and_go_again(project: Path) 
         run(project, "make", "resource", f"TABLE={view}", f"KEY={key}")
     assert "read:publishers" in (project / "openapi.json").read_text()
     check(project)
-    contract = ["python", CONTRACT, "my_service", "my-service", str(EXAMPLES)]
-    run(project, UV, "run", "--with", "schemathesis>=4.32", *contract)
+    python = (UV, "run", "--with", "schemathesis>=4.32", "python")
+    run(project, *python, CONTRACT, "my_service", "my-service", str(EXAMPLES))
     written = [path.parent.name for path in (project / "src/my_service").glob("*/router.py")]
     added = sorted({*written} - {"authors", "books"})
     assert len(added) == len(names()) + len(VIEWS)
@@ -105,11 +105,8 @@ def test_resources_of_all_kinds_of_tables_are_green_and_go_again(project: Path) 
     ("arguments", "sentence"),
     [
         (["TABLE=book"], "'book' has a resource: src/my_service/books."),
-        (["TABLE=publishers"], "No table 'publishers'. Did you mean 'publisher'?"),
         (["TABLE=keyless"], "'keyless' has no primary key: add one in a migration."),
         (["TABLE=open_loans"], "'open_loans' is a view: name the columns"),
-        (["TABLE=open_loans", "KEY=nr"], "'open_loans' has no column 'nr'. There are: id,"),
-        (["TABLE=publisher", "NAME=books"], "'books' is taken in"),
     ],
 )
 def test_what_cannot_be_a_resource_is_refused_in_a_sentence(

@@ -81,10 +81,10 @@ class Names:
             words.pop()
         singular = "_".join([*words[:-1], singular_of(words[-1])])
         package = "_".join([*words[:-1], plural_of(singular_of(words[-1]))])
-        if not given and (package in taken or not package.isidentifier()):
-            singular, package = f"{singular}_record", f"{singular}_records"
         if not package.isidentifier():
             singular, package = f"table_{singular}", f"table_{package}"
+        if not given and package in taken:
+            singular, package = f"{singular}_record", f"{singular}_records"
         class_name = camel(singular)
         if class_name in IMPORTED or hasattr(builtins, class_name):
             class_name += "Record"
