@@ -133,6 +133,7 @@ def remove_resources(project: Project, names: Sequence[str]) -> None:
     try:
         with changes() as it:
             gone = [service.remove(it, name) for name in names]
+            service.refuse_uses(names)
             schemas = service.schemas_without({table for tables in gone for table in tables})
             service.name_schemas(it, schemas)
             service.format(it)
@@ -218,7 +219,8 @@ class Service:
 
     def _taken_names(self) -> set[str]:
         """What a package of a resource cannot be called."""
-        there = {path.stem for path in self.package.iterdir()}
+        folders = [self.package, self.project.folder / "tests"]
+        there = {path.stem for one in folders if one.is_dir() for path in one.iterdir()}
         words = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins)}
         used = composition.names_used(self.app.read_text("utf-8"))
         return there | words | used | self.taken
@@ -254,7 +256,16 @@ class Service:
         it.remove(self.project.folder / "tests" / name)
         return tables
 
-    # -- schemas
+    def refuse_uses(self, names: Sequence[str]) -> None:
+        """Raise NotFound when a module that is left imports one of these resources."""
+        own = re.escape(self.project.package)
+        for name in names:
+            module = rf"(?:{own}|\.)\.?{name}\b|(?:{own}|\.) import [^\n]*\b{name}\b"
+            for folder in (self.package, self.project.folder / "tests"):
+                for path in sorted(folder.rglob("*.py")):
+                    if re.search(rf"(?m)^(?:from|import) {module}", path.read_text("utf-8")):
+                        where = path.relative_to(self.project.folder)
+                        raise NotFound(f"{where} uses {name}: change it first, or remove both.")
 
     def schemas_with(self, relations: Sequence[Relation]) -> list[str]:
         """The schemas that the service has to reflect for these tables, too."""
@@ -274,8 +285,6 @@ class Service:
         if schemas != self.schemas:
             text = composition.with_schemas(self.settings.read_text("utf-8"), schemas)
             it.write(self.settings, text)
-
-    # -- what is written from the database and from the code
 
     def format(self, it: Changes) -> None:
         """Format what was written, with its imports in order and only those that are used."""
@@ -317,9 +326,7 @@ class Service:
 
 
 async def _rendered(url: str, schemas: Sequence[str]) -> str:
-    with (
-        warnings.catch_warnings()
-    ):  # of types that it does not know, which are written all the same
+    with warnings.catch_warnings():  # of types that it does not know
         warnings.simplefilter("ignore", SAWarning)
         async with manager_from_config({"database_url": url}).migration_connection() as connection:
             return await connection.run_sync(typed_tables.render, schemas or [None])

@@ -147,7 +147,7 @@ class Shape:
             for one in self.fields
             if one.form.operators
             and not one.is_hidden
-            and one.name not in self.key_columns[:1]
+            and one.name not in (*self.key_columns[:1], "created_at", "updated_at")
             and is_parameter(one.name)
             and (few or one.name in leading)
         )

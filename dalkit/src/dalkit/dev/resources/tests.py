@@ -7,7 +7,7 @@ from typing import Any
 
 from .catalog import Column
 from .modules import docstring, etag_source, imports_for, string
-from .names import Names, variable_of
+from .names import Names, is_plain, variable_of
 from .rows import Reference, Rows, Step, literal, quoted, statement_of
 from .shape import Field, Shape
 
@@ -68,10 +68,10 @@ class _Tests:
             yield (
                 f"def path_of({self._row()}) -> str:\n"
                 f"{docstring(f'Where {one.a} is found.', '    ')}"
-                f"    key = ({self._key_parts()},)\n"
+                f"    key = ({self._key_parts()})\n"
                 f"    return f\"{self.url}/{{'/'.join(map(str, key))}}\"\n"
             )
-        needed = "".join(f"{fixture}: Any, " for fixture in self._needed(self.rows.new))
+        needed = ", ".join(f"{fixture}: Any" for fixture in self._needed(self.rows.new))
         given = ", ".join(f"{string(key)}: {self._json(key)}" for key in self.rows.new)
         yield (
             f"@pytest.fixture\ndef new({needed}) -> dict[str, Any]:\n"
@@ -100,8 +100,9 @@ class _Tests:
             if not isinstance(value, Reference):
                 return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", literal(value, column))
             source = self._value(value)
-            name = self.fixture_of[value.step]
-            name = name if len(value.step.used) < 2 else f"{name}_{len(parameters)}"
+            name = column.name if is_plain(column.name) else f"value_{len(parameters)}"
+            while parameters.get(name, source) != source:
+                name += "_"
             parameters[name] = source
             return f":{name}"
 
@@ -147,7 +148,8 @@ class _Tests:
         return "".join(f"/{{{self.variable}.{one.attribute}}}" for one in self.shape.key)
 
     def _key_parts(self) -> str:
-        return ", ".join(f"{self.variable}.{one.attribute}" for one in self.shape.key)
+        parts = [f"{self.variable}.{one.attribute}" for one in self.shape.key]
+        return ", ".join(parts) + ("," if len(parts) == 1 else "")
 
     @property
     def _is_long(self) -> bool:
