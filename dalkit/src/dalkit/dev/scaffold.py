@@ -21,7 +21,7 @@ from sqlalchemy.exc import SAWarning
 
 from ..errors import UnknownTable
 from ..schema import SyncError, manager_from_config, typed_tables
-from .postgres import PostgresError
+from .postgres import PostgresError, discard
 from .project import Project
 from .resources import composition
 from .resources.catalog import Catalog, Relation
@@ -340,7 +340,8 @@ def delete_example(project: Project) -> None:
     """Delete the example's resources with their tables, migration and rows.
 
     The database of `dalkit run` is deleted with them when it is there: it has their tables. Exits
-    with a sentence when other migrations follow the example's.
+    with a sentence when other migrations follow the example's. Raises PostgresError while that
+    database is in use.
     """
     versions = project.folder / "migrations" / "versions"
     if others := sorted({path.name for path in versions.glob("*.py")} - {EXAMPLE_MIGRATION}):
@@ -348,6 +349,7 @@ def delete_example(project: Project) -> None:
             f"{others[0]} follows the example's migration: use `dalkit resource remove"
             f" {' '.join(EXAMPLE)}`, and drop its tables in a migration of your own."
         )
+    discard(project.data_dir)
     remove_resources(project, EXAMPLE)
     (versions / EXAMPLE_MIGRATION).unlink()
     tables = Service(project).package / "tables.py"
@@ -357,7 +359,6 @@ def delete_example(project: Project) -> None:
         tables.write_text(text[: metadata.start()] + declared, "utf-8")
     if project.seed:
         (project.folder / project.seed).write_text("-- Rows for `make run SEED=1`.\n", "utf-8")
-    shutil.rmtree(project.data_dir, ignore_errors=True)
     _tidy(project, tables)
 
 
