@@ -58,6 +58,8 @@ def make(makefile: Path, arguments: Path, *command: str) -> subprocess.Completed
         ("revision", "m", f"--message={HOSTILE}"),
         ("token", "SCOPES", HOSTILE),
         ("update", "VERSION", HOSTILE),
+        ("resource", "TABLE", HOSTILE),
+        ("resource-rm", "NAME", HOSTILE),
     ],
 )
 def test_nothing_of_what_it_is_given_is_run(
@@ -82,6 +84,9 @@ def test_a_migration_needs_a_message(makefile: Path, arguments: Path) -> None:
         (["migrate"], "with-database -- my-service db sync"),
         (["db", "ARGS=tables --check"], "with-database -- my-service db tables --check"),
         (["run", "PORT=8123"], "run --port 8123"),
+        (["resource", "TABLE=a b"], "resource add --name --key -- a b"),
+        (["resource", "TABLE=v", "KEY=a,b", "NAME=vs"], "resource add --name vs --key a,b -- v"),
+        (["resource-rm", "NAME=books"], "resource remove -- books"),
         (["update"], "update --"),
         (["update", "VERSION=v0.3.0", "ARGS=--from v0.1.0"], "update --from v0.1.0 -- v0.3.0"),
         (["token", "SCOPES=read:books"], "token -- read:books"),
