@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from boot import issuer, served  # type: ignore[import-not-found]
+from boot import served  # type: ignore[import-not-found]
+from dalkit.dev.issuer import issuer
 from dalkit.dev.postgres import temporary_cluster
 from dalkit.dev.project import find_project
 from dalkit.dev.run import create_database
@@ -31,12 +32,12 @@ expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 410, 412, 422, 428, 429, 
 @contextmanager
 def prepared(package: str) -> Iterator[dict[str, str]]:
     """Yield the environment of a service with a migrated database and an issuer of tokens."""
-    with temporary_cluster() as cluster, issuer() as of_issuer:
+    with temporary_cluster() as cluster, issuer() as it:
         create_database(cluster.url("postgres"), package)
         environment = os.environ | {"DATABASE_URL": cluster.url(package), "LOG_LEVEL": "ERROR"}
         sync = [sys.executable, "-m", f"{package}.cli", "db", "sync"]
         subprocess.run(sync, env=environment, check=True)
-        yield environment | of_issuer
+        yield environment | {"AUTH0_DEV_ISSUER": it.url, "AUTH0_AUDIENCE": it.audience}
 
 
 async def tried(command: str, environment: dict[str, str], options: list[str]) -> int:

@@ -15,7 +15,9 @@ from .environments import UV, environment, install, run
 
 BIN = Path(sys.executable).parent
 TESTS = f"tests-{sys.version_info.major}.{sys.version_info.minor}"
-UNNEEDED = shutil.ignore_patterns(".venv", ".nox", ".postgres", "*cache*", "uv.lock")
+UNNEEDED = shutil.ignore_patterns(
+    ".venv", ".nox", ".postgres", ".*cache*", "__pycache__", "uv.lock"
+)
 NOTHING = "0" * 40
 LOCKING = '''"""Look for prices."""
 

@@ -9,7 +9,7 @@ import pytest
 from .baking import PACKAGE, PROJECT, ROOT
 from .environments import UV, install, run
 
-UNNEEDED = (".venv", ".nox", ".postgres", "*cache*")
+UNNEEDED = (".venv", ".nox", ".postgres", ".*cache*", "__pycache__")
 
 
 @pytest.fixture(scope="module")

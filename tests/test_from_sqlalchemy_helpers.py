@@ -6,7 +6,7 @@ from pathlib import Path
 from .environments import UV, install, run
 from .guides import blocks_of, commands_of, write
 
-UNNEEDED = shutil.ignore_patterns(".venv", ".nox", ".postgres", "*cache*")
+UNNEEDED = shutil.ignore_patterns(".venv", ".nox", ".postgres", ".*cache*", "__pycache__")
 
 
 def test_a_service_moves_as_the_guide_says(default_project: Path, tmp_path: Path) -> None:

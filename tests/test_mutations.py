@@ -9,7 +9,7 @@ import pytest
 from .environments import environment
 from .mutations import MUTATIONS, Mutation
 
-UNNEEDED = (".venv", ".nox", ".hypothesis", "*cache*", "uv.lock")
+UNNEEDED = (".venv", ".nox", ".hypothesis", ".*cache*", "__pycache__", "uv.lock")
 TESTS_FAILED = 1  # pytest's exit status; any other means that it could not run them
 by_name = pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name.replace(" ", "-"))
 

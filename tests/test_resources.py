@@ -12,7 +12,7 @@ from .guides import check
 
 TABLES = Path(__file__).with_name("resource_tables.sql")
 CONTRACT = Path(__file__).with_name("contract.py")
-UNNEEDED = shutil.ignore_patterns(".venv", ".nox", ".postgres", "*cache*")
+UNNEEDED = shutil.ignore_patterns(".venv", ".nox", ".postgres", ".*cache*", "__pycache__")
 #: Examples that schemathesis tries of each operation.
 EXAMPLES = 1
 VIEWS = {"open_loans": "id", "loans_by_branch": "branch_code"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from .environments import install, run
 from .guides import blocks_of, check, commands_of, write
 
-UNNEEDED = shutil.ignore_patterns(".venv", ".nox", ".postgres", "*cache*")
+UNNEEDED = shutil.ignore_patterns(".venv", ".nox", ".postgres", ".*cache*", "__pycache__")
 ELSEWHERE = ("make new", "cd ", "make run")  # the service is rendered here, and serves elsewhere
 
 
