@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import BenchmarkError
-from .groups import bulk, generation, insert_many, keyset, memory, reflection, suite, tokens
+from .groups import bulk, generation, insert_many, keyset, memory, reflection, suite, tokens, view
 from .http import comparison
 from .http.load import choose
 from .machine import describe, pin, server_and_load_core
@@ -26,6 +26,7 @@ GROUPS: dict[str, Callable[[Options, Stage], Result]] = {
     "keyset": keyset.run,
     "tokens": tokens.run,
     "bulk": bulk.run,
+    "view": view.run,
     "suite": suite.run,
     "generation": generation.run,
     "memory": memory.run,

@@ -72,6 +72,7 @@ class Origin:
         self._own = create_engine(
             self._given,  # type: ignore[arg-type]
             pool_size=5,
+            pool_use_lifo=True,  # the last one used knows most of the statements
             connect_timeout=min(5.0, self._timeout),
             connect_args={"server_settings": settings},
         )
