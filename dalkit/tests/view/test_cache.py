@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dalkit import DataAccessLayer
 from dalkit.view import CacheError, Mode, NeverLoaded, View, ViewMismatch, ViewObject
+from dalkit.view.cache_sql import Change
 from dalkit.view.codec import dumps, encode_rows, loads
 from dalkit.view.sqlite import APPLICATION_ID
 
@@ -172,6 +173,44 @@ async def test_a_change_is_noticed_when_the_origin_is_first_asked(
         assert (await old.Author(1)).born is not None
         with pytest.raises(ViewMismatch, match="no column 'born'"):
             await old.Author(2)
+
+
+class ShortAuthor(ViewObject, table="author"):
+    """A class that does not have the column that changes."""
+
+    id: int
+    name: str
+
+
+class ShortLibrary(View):
+    Author = ShortAuthor
+
+
+async def test_a_change_of_any_column_counts(
+    origin: AsyncEngine, statements: Statements, changed: asyncpg.Connection, file: str
+) -> None:
+    async with ShortLibrary(origin, cache=file) as view:
+        await view.Author(1)
+    await changed.execute("ALTER TABLE author ALTER born TYPE timestamp")
+    try:
+        async with ShortLibrary(origin, cache=file) as view:
+            view.mode = Mode.PREFER_CACHE
+            await statements.sent()
+            await view.Author(1)
+            assert await statements.count() == 1
+    finally:
+        await changed.execute("ALTER TABLE author ALTER born TYPE date")
+
+
+async def test_what_is_newer_in_the_cache_stays(origin: AsyncEngine, cache: Any) -> None:
+    async with Library(origin, cache=cache) as view:
+        await view.Author(1)
+        shape = view._space.rows[Author].number
+        old = Change(shape, 1.0, {1: (1, "old", None), 2: (2, "old", None)})
+        view._space.save(old)
+    async with Library(None, cache=cache, mode=Mode.OFFLINE) as view:
+        assert (await view.Author(1)).name == "Lem"
+        assert (await view.Author(2)).name == "old"
 
 
 async def test_programs_with_other_fields_share_a_file(origin: AsyncEngine, file: str) -> None:
