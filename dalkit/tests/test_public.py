@@ -58,6 +58,7 @@ PUBLIC = {
         Shutdown State TrustedHostsMiddleware document health_router idempotent_transaction
         index_routes pages_router problem_handlers sweep_idempotency_keys
     """,
+    "dalkit.worker": "Worker run_worker",
 }
 NAMES = [(package, name) for package, names in PUBLIC.items() for name in names.split()]
 
@@ -68,7 +69,7 @@ def test_a_package_names_what_is_public(package: str) -> None:
 
 
 def test_the_public_names_are_few() -> None:
-    assert len({name for _, name in NAMES}) <= 137
+    assert len({name for _, name in NAMES}) <= 139
 
 
 @pytest.mark.parametrize("package", PUBLIC)

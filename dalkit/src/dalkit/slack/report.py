@@ -195,9 +195,11 @@ def describe(
         return _name(one) + said + "".join(f" ({_place(it)})" for it in _frames(one, own)[-1:])
 
     state, trace = scope.get("state") or {}, get_current_span().get_span_context()
+    is_job = "job" in scope  # which dalkit.worker does, no client
     facts = {
-        "Request": f"{str(scope.get('method', 'WebSocket'))[:20]} {_route(scope)}",
-        "Status": status,
+        "Job": scope.get("job"),
+        "Request": not is_job and f"{str(scope.get('method', 'WebSocket'))[:20]} {_route(scope)}",
+        "Status": not is_job and status,
         "Place": "".join(map(_place, levels[-1:])),
         "SQLSTATE": next(filter(None, map(sqlstate_of, (exc, *causes, *shown))), None),
         "User": state.get("user_sub"),
