@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -29,6 +27,7 @@ from dalkit.data.transaction import TransactionManager
 
 from tests.docs.pages import DOCS, blocks_of
 from tests.observe.test_telemetry import collector
+from tests.pgbouncer.bouncer import MISSING, PROGRAM, bouncer
 from tests.schema.fixtures import InProcess
 from tests.server_process import Server
 from tests.slack.fake_slack import FakeSlack
@@ -194,43 +193,15 @@ async def test_a_worker_lives_as_the_service_does(
 
 
 @pytest.fixture
-async def pooled(jobs_url: str, tmp_path: Path) -> AsyncIterator[str]:
+def pooled(jobs_url: str) -> Iterator[str]:
     """The same database through a PgBouncer in transaction mode."""
-    if (program := shutil.which("pgbouncer")) is None:
-        pytest.skip("needs pgbouncer: apt-get install pgbouncer")
-    url, config = make_url(jobs_url), tmp_path / "pgbouncer.ini"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    password = f" password={url.password}" if url.password else ""
-    config.write_text(
-        f"[databases]\n* = host={url.host} port={url.port} user={url.username}{password}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 5\n"
-    )
-    user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    process = await asyncio.create_subprocess_exec(
-        *(program, "-q", *user, str(config)), stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        async with asyncio.timeout(20):
-            while not await _listens(port):
-                assert process.returncode is None, "pgbouncer has ended"
-                await asyncio.sleep(0.02)
-        yield url.set(port=port).render_as_string(hide_password=False)
-    finally:
-        process.kill()
-        await process.wait()
+    url = make_url(jobs_url)
+    with bouncer(url) as port:
+        through = url.set(host="127.0.0.1", port=port).update_query_dict({"sslmode": "disable"})
+        yield through.render_as_string(hide_password=False)
 
 
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
+@pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 async def test_a_worker_listens_around_pgbouncer(
     checkout: Path, jobs_url: str, pooled: str, jobs: dict[str, Any]
 ) -> None:
