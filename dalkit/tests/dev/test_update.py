@@ -307,14 +307,31 @@ def test_a_named_version_of_another_address_is_taken_and_gone_back_to(
     monkeypatch.chdir(tmp_path)
     service, clone = copy(updated.service, tmp_path), tmp_path / "clone ü"
     git(tmp_path, "clone", "--quiet", str(template), str(clone))
-    commit(service)
+    break_off(service, origin="https://example.com/of/the/folder/before.git")
     assert update(service, "1.0.0", address=clone.name) == 0
     record = json.loads((service / ".cruft.json").read_text())
+    assert "origin" not in record
     assert (record["checkout"], record["template"]) == ("1.0.0", str(clone))
     names = git(service, "diff", "--cached", "--name-only", "HEAD~1").splitlines()
     assert names == [".cruft.json", "pyproject.toml", "uv.lock"]
     changed = git(service, "diff", "--cached", "--unified=0", "HEAD~1", "--", "pyproject.toml")
     assert changed.splitlines()[-1] == f'+address = "{clone}"'
+
+
+def test_a_password_in_an_address_is_used_and_not_kept(
+    service: Path,
+    template: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{template}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://user:secret@example.com/template.git")
+    address = "git+https://user:secret@example.com/template.git"
+    assert update(service, address=address) == 0
+    kept = [(service / name).read_text() for name in (".cruft.json", "pyproject.toml")]
+    assert all("https://example.com/template.git" in text for text in kept)
+    assert "secret" not in "".join([*kept, capsys.readouterr().out])
 
 
 def test_the_newest_version_is_the_newest_release_or_the_branch_beyond_it(tmp_path: Path) -> None:
@@ -431,6 +448,7 @@ def test_a_file_in_the_way_is_refused(service: Path) -> None:
         ("https://example.com/template.zip", "template.zip is a zip, and an update needs"),
         ("http://127.0.0.1:1/template.git", "template.git cannot be had ("),
         ("git+http://127.0.0.1:1/template", "The template http://127.0.0.1:1/template cannot"),
+        ("http://user:secret@127.0.0.1:1/a.git", "The template http://127.0.0.1:1/a.git cannot"),
     ],
 )
 def test_a_template_that_cannot_be_had_is_a_sentence(
@@ -439,6 +457,7 @@ def test_a_template_that_cannot_be_had_is_a_sentence(
     break_off(service, template=address)
     said = refusal(service)
     assert reason in said
+    assert "secret" not in said
     assert 'make update ARGS="--template ADDRESS"' in said
 
 

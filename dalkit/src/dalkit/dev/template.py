@@ -189,12 +189,13 @@ def fetch(record: Mapping[str, Any], address: str | None, folder: Path) -> Templ
         given = str(Path(given).expanduser().absolute())
         if not Path(given).exists():
             raise UpdateError(f"The template {given} is not there any more: {elsewhere}.")
+    shown = without_credentials(given)
     try:
         git(folder, "clone", "--quiet", "--no-checkout", "--", given, "template")
     except UpdateError as error:
         reason = str(error).rstrip(".")
-        raise UpdateError(f"The template {given} cannot be had ({reason}): {elsewhere}.") from None
-    return Template(folder / "template", given, record.get("directory") or "")
+        raise UpdateError(f"The template {shown} cannot be had ({reason}): {elsewhere}.") from None
+    return Template(folder / "template", shown, record.get("directory") or "")
 
 
 def plain_address(address: str) -> str:
@@ -203,6 +204,11 @@ def plain_address(address: str) -> str:
     if word in HOSTS:
         return f"https://{HOSTS[word]}/{rest}.git"
     return address.removeprefix("git+")
+
+
+def without_credentials(address: str) -> str:
+    """Return an address without the token or password in it: it is printed and committed."""
+    return re.sub(r"^(https?://)[^/@]+@", r"\1", address)
 
 
 def is_folder(address: str) -> bool:

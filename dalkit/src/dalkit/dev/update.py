@@ -69,6 +69,8 @@ def update(
         require_cruft()
         found_at = template.address if address else plain_address(record["template"])
         record |= {"template": found_at, "commit": new, "checkout": version}
+        if address:
+            record.pop("origin", None)  # it is that of the folder that was the template before
         before, after = render(template, (old, new), record, Path(temporary))
         same_table(project, before, after, template.address if address else None)
         merge = Merge(service, before, after)
