@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 import structlog
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.exc import DBAPIError
 
 from dalkit.data.engine import create_engine
+from dalkit.dev.issuer import Issuer
 from dalkit.observe.logs import configure_logging
 
 from tests.serving import serving
@@ -27,8 +29,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """Leave the process's logging as it was."""
+def restored(issuer: Issuer) -> Iterator[None]:
+    """Leave the process's logging as it was; the issuer of all tests has logged that it started."""
+    httpx.get(f"{issuer.url}.well-known/jwks.json", timeout=60)
     root = logging.getLogger()
     before = (root.handlers[:], root.level, structlog.get_config())
     yield

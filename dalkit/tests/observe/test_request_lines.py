@@ -165,3 +165,40 @@ async def test_a_line_that_cannot_be_written_is_no_error(
     log_request(logging.INFO, {"status": 200})
     flush()
     assert "BrokenPipeError" in capsys.readouterr().err  # as the standard library reports it
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise ValueError("no words")
+
+
+async def test_a_line_that_cannot_be_made_takes_no_other_along() -> None:
+    pipe = logged()
+    for odd in (None, Unspeakable(), None):
+        log_request(logging.INFO, {"status": 200, "odd": odd})
+    flush()
+    assert len(lines(pipe)) == 2
+
+
+async def test_where_no_line_waits_nothing_is_reported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A test of pytest's, for one, closes the stream before the process ends."""
+    pipe = logged()
+    pipe.close()
+    flush()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_loop_that_ended_before_it_wrote_holds_up_no_other() -> None:
+    pipe = logged()
+
+    async def log(*, wait: bool) -> None:
+        log_request(logging.INFO, {"status": 200})
+        async with asyncio.timeout(10):
+            while wait and not pipe.writes:
+                await asyncio.sleep(0)
+
+    asyncio.run(log(wait=False))
+    asyncio.run(log(wait=True))
+    assert len(lines(pipe)) == 2

@@ -101,6 +101,8 @@ class _Handler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._requests: list[tuple[float, int, dict[str, Any], Context]] = []
+        #: Which is going to write them; one that was closed before that never does.
+        self._loop: asyncio.AbstractEventLoop | None = None
         #: What structlog makes the same lines with, if it does; a test or an owner may change it.
         self.processors: tuple[Processor, ...] = ()
 
@@ -109,12 +111,14 @@ class _Handler(logging.StreamHandler[TextIO]):
 
         Lines are put together when they are written: in a row that takes a third of the time.
         """
+        loop = asyncio.get_running_loop()
         with self.lock or nullcontext():
+            is_first = not self._requests or self._loop is not loop
             self._requests.append((time(), level, facts, copy_context()))
-            is_first = len(self._requests) == 1
+            self._loop = loop
         if is_first:
             delay = 0 if self.stream.isatty() else _TOGETHER
-            asyncio.get_running_loop().call_later(delay, self.flush)
+            loop.call_later(delay, self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
         self._write_requests()
@@ -127,8 +131,15 @@ class _Handler(logging.StreamHandler[TextIO]):
     def _write_requests(self) -> None:
         with self.lock or nullcontext():
             requests, self._requests = self._requests, []
+            lines = []
+            for request in requests:
+                try:
+                    lines.append(f"{_line(*request)}{self.terminator}")
+                except Exception:  # noqa: BLE001 - as for a record that cannot be formatted
+                    self.handleError(logging.makeLogRecord({"name": ACCESS, "msg": "request"}))
             try:
-                self.stream.write("".join(f"{_line(*it)}{self.terminator}" for it in requests))
+                if lines:
+                    self.stream.write("".join(lines))
             except Exception:  # noqa: BLE001 - as for a record that cannot be written
                 self.handleError(logging.makeLogRecord({"name": ACCESS, "msg": "request"}))
 
