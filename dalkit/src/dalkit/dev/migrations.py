@@ -93,7 +93,7 @@ def is_commit(project: Project, name: str) -> bool:
 
 
 def git(project: Project, *arguments: str) -> str:
-    """Return what git prints in the project; raises NoBase with its last line when it fails."""
+    """Return what git prints in the project; raises NoBase with its first complaint."""
     command = ["git", *arguments]
     try:
         done = subprocess.run(
@@ -116,7 +116,7 @@ def all_scripts(project: Project) -> list[Script]:
 def write_sql(project: Project, script: Script, folder: Path) -> Iterator[Path]:
     """Write the SQL of a migration into `folder` and yield the file, which has its name.
 
-    None when it joins two others, or asks the database, which is not there.
+    Yields nothing when it joins two others, or asks the database, which is not there.
     """
     before = script.down_revision
     if isinstance(before, tuple):
