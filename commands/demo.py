@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = (
     "{{cookiecutter.project_slug}}",
     "cookiecutter.json",
+    "answers.py",
     "template_extensions.py",
     "hooks",
     *(f"dalkit/{name}" for name in ("CHANGELOG.md", "LICENSE", "README.md", "docs", "src")),
