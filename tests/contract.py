@@ -40,15 +40,16 @@ def prepared(package: str) -> Iterator[dict[str, str]]:
         yield environment | {"AUTH0_DEV_ISSUER": it.url, "AUTH0_AUDIENCE": it.audience}
 
 
-async def tried(command: str, environment: dict[str, str], options: list[str]) -> int:
+async def tried(command: str, environment: dict[str, str], config: Path) -> int:
     """Return the status of schemathesis."""
     token = fetch_token(environment["AUTH0_DEV_ISSUER"], find_project().scopes)
     async with served(command, environment) as (_, client):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "schemathesis.cli", *options),
+            *(sys.executable, "-m", "schemathesis.cli", f"--config-file={config}"),
             *("run", f"{str(client.base_url).rstrip('/')}/openapi.json", "--checks=all"),
             *("--phases=fuzzing", "--seed=1", "--generation-database=none", "--no-color"),
             *(f"--max-examples={sys.argv[3]}", f"--header=Authorization: Bearer {token}"),
+            cwd=config.parent,  # where it leaves its own files
         )
         return await process.wait()
 
@@ -58,4 +59,4 @@ if __name__ == "__main__":
         file = Path(stack.enter_context(tempfile.TemporaryDirectory()), "schemathesis.toml")
         file.write_text(CONFIG)
         ready = stack.enter_context(prepared(sys.argv[1]))
-        sys.exit(asyncio.run(tried(sys.argv[2], ready, [f"--config-file={file}"])))
+        sys.exit(asyncio.run(tried(sys.argv[2], ready, file)))

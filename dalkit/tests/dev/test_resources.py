@@ -7,6 +7,7 @@ import pytest
 from dalkit.dev.resources.catalog import Column, Type
 from dalkit.dev.resources.composition import (
     NotFound,
+    modules_in,
     resources_in,
     schemas_in,
     with_resource,
@@ -106,6 +107,14 @@ def test_comments_between_resources_stay() -> None:
 def test_an_app_without_resources_is_told(text: str) -> None:
     with pytest.raises(NotFound, match="RESOURCES"):
         with_resource(text, "publishers")
+
+
+def test_a_module_of_the_same_name_elsewhere_is_not_the_resource() -> None:
+    source = "from .queries import a\nfrom ..books import Book\nimport my_service.loans.router\n"
+    found = modules_in(source, "my_service.authors")
+    assert {"my_service.authors.queries", "my_service.books", "my_service.loans"} <= found
+    assert "my_service.queries" not in found
+    assert "my_service.books" in modules_in("from . import books", "my_service")
 
 
 def test_schemas_are_named_and_the_class_is_as_before_without_them() -> None:

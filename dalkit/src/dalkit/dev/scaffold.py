@@ -258,14 +258,15 @@ class Service:
 
     def refuse_uses(self, names: Sequence[str]) -> None:
         """Raise NotFound when a module that is left imports one of these resources."""
-        own = re.escape(self.project.package)
-        for name in names:
-            module = rf"(?:{own}|\.)\.?{name}\b|(?:{own}|\.) import [^\n]*\b{name}\b"
-            for folder in (self.package, self.project.folder / "tests"):
-                for path in sorted(folder.rglob("*.py")):
-                    if re.search(rf"(?m)^(?:from|import) {module}", path.read_text("utf-8")):
-                        where = path.relative_to(self.project.folder)
-                        raise NotFound(f"{where} uses {name}: change it first, or remove both.")
+        gone = {f"{self.project.package}.{name}": name for name in names}
+        for folder in (self.package, self.project.folder / "tests"):
+            package = self.project.package if folder == self.package else "tests"
+            for path in sorted(folder.rglob("*.py")):
+                within = ".".join([package, *path.parent.relative_to(folder).parts])
+                used = composition.modules_in(path.read_text("utf-8"), within)
+                for module in gone.keys() & used:
+                    where = path.relative_to(self.project.folder)
+                    raise NotFound(f"{where} uses {gone[module]}: change it first, or remove both.")
 
     def schemas_with(self, relations: Sequence[Relation]) -> list[str]:
         """The schemas that the service has to reflect for these tables, too."""

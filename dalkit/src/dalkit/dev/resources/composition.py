@@ -50,6 +50,21 @@ def names_used(source: str) -> set[str]:
     return used | {node.name for node in nodes if isinstance(node, functions)}
 
 
+def modules_in(source: str, package: str) -> set[str]:
+    """The modules that a module of a package imports, with the packages they are in."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            above = parts[: len(parts) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{module}.{one.name}" for one in node.names}
+    parts_of = [name.split(".") for name in found]
+    return {".".join(parts[:i]) for parts in parts_of for i in range(1, len(parts) + 1)}
+
+
 def tables_in(folder: Path) -> set[str]:
     """The tables of the entities that the modules of a folder define."""
     found = set()
