@@ -26,7 +26,7 @@ def service_cli(settings: type["Settings"]) -> typer.Typer:
     served, `app:create_app` makes what `openapi` describes. Add commands of your own with
     `@app.command()` and `app.add_typer(...)`.
     """
-    from . import server
+    from . import capacity, server
     from .commands.bulk import bulk_commands
     from .commands.db import db_commands
     from .commands.openapi import openapi_command
@@ -52,6 +52,8 @@ def service_cli(settings: type["Settings"]) -> typer.Typer:
         if reload and workers > 1:
             raise typer.BadParameter("--reload serves with one worker only.")
         watched = [str(folder)] if reload else []
+        if not reload:
+            capacity.warn(read(), workers)
         application = f"{package}.main:app"
         server.serve(application, host=host, port=port, workers=workers, reload_dirs=watched)
 

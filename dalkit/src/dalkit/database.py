@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Self
 
 import asyncpg
@@ -198,28 +198,42 @@ def _newer(revision: str | None) -> str:
 
 
 async def _ask_revision(url: URL) -> str | None:
-    """Return the revision of the database, None without one, over a connection of its own.
+    """Return the revision of the database, None without one.
 
     Raises DatabaseUnreachable, with host, database and remedy, also when it takes too long.
     """
+    async with brief_connection(url, "readiness") as conn:
+        found = await conn.fetchval("SELECT to_regclass('alembic_version')::text")
+        rows = await conn.fetch("SELECT version_num FROM alembic_version") if found else ()
+    return ", ".join(sorted(row["version_num"] for row in rows)) or None
+
+
+@asynccontextmanager
+async def brief_connection(url: URL, application_name: str) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection beside the pool, in a transaction that only reads, for PATIENCE seconds.
+
+    Raises DatabaseUnreachable, with host, database and remedy, for whatever the server or the
+    network refuses, and when the block takes too long.
+    """
     arguments, options = url.get_dialect()().create_connect_args(url)
     options = {k: v for k, v in options.items() if k != "prepared_statement_cache_size"}
-    options |= {"statement_cache_size": 0, "server_settings": {"application_name": "readiness"}}
+    options |= {
+        "statement_cache_size": 0,
+        "server_settings": {"application_name": application_name},
+    }
     try:
         async with asyncio.timeout(PATIENCE):
             conn = await asyncpg.connect(*arguments, **options)
             try:
                 # In a transaction, as behind PgBouncer each statement may meet another server.
                 await conn.execute("BEGIN READ ONLY")
-                found = await conn.fetchval("SELECT to_regclass('alembic_version')::text")
-                rows = await conn.fetch("SELECT version_num FROM alembic_version") if found else ()
+                yield conn
                 await conn.execute("ROLLBACK")
                 await conn.close()
             finally:
                 conn.terminate()  # at once, whatever became of it; nothing after close()
     except (OSError, *DRIVER_ERRORS) as error:
         raise DatabaseUnreachable(unreachable(error, url) or str(error)) from error
-    return ", ".join(sorted(row["version_num"] for row in rows)) or None
 
 
 async def _end_the_server(sentence: str) -> None:

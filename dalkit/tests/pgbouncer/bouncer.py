@@ -39,8 +39,11 @@ pidfile =
 
 
 @contextmanager
-def bouncer(server: URL) -> Iterator[int]:
-    """Run it for every database and the roles of the tests; the port."""
+def bouncer(server: URL, limits: str = "") -> Iterator[int]:
+    """Run it for every database and the roles of the tests; the port.
+
+    `limits` are lines of its configuration, which win over CONFIG's.
+    """
     assert PROGRAM is not None
     with tempfile.TemporaryDirectory(prefix="pgbouncer-", ignore_cleanup_errors=True) as folder:
         here, port = Path(folder), free_port()
@@ -49,7 +52,7 @@ def bouncer(server: URL) -> Iterator[int]:
         users.write_text(f'"{server.username}" "{server.password or ""}"\n"postgres" ""\n')
         places = {"host": server.host, "port": server.port or 5432, "own": port}
         config = here / "pgbouncer.ini"
-        config.write_text(CONFIG.format(users=users, log=log, size=POOL_SIZE, **places))
+        config.write_text(CONFIG.format(users=users, log=log, size=POOL_SIZE, **places) + limits)
         process = Starter.chosen(here / "data").popen([PROGRAM, str(config)], subprocess.DEVNULL)
         try:
             _wait_for(process, port, log)
