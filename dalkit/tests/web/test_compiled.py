@@ -8,6 +8,7 @@ from itertools import product
 from typing import Annotated, Any, Literal
 
 import fastapi
+import httpx
 import pytest
 import structlog
 from fastapi import (
@@ -674,6 +675,21 @@ async def test_a_route_that_fastapi_finds_first_is_served_first() -> None:
     index_routes(app)
     assert (await ask(app, "GET", "/things/1", [], [b""]))[2] == b'"number"'
     assert (await ask(app, "GET", "/things/x", [], [b""]))[2] == b'"name"'
+
+
+async def test_an_error_of_a_route_that_fastapi_has_to_serve_is_reported_alone() -> None:
+    """And not as one that happened while another was handled."""
+    app = FastAPI()
+
+    @app.get("/broken")
+    async def broken(query: Annotated[Open, Query()]) -> str:
+        raise ValueError("broken")
+
+    index_routes(app)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+        with pytest.raises(ValueError, match="broken") as raised:
+            await client.get("http://test/broken?more=1")
+    assert raised.value.__context__ is None
 
 
 def test_the_installed_fastapi_is_one_of_the_versions_that_were_tried() -> None:

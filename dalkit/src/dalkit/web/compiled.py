@@ -100,13 +100,15 @@ class CompiledRoute:
         try:
             answer = await self._answer(request)
         except Invalid:
-            await self._route.app(scope, _from_the_start(request, receive), send)
+            answer = None
         except Exception as error:  # noqa: BLE001 - answered by the handlers, or raised again
             await wrap_app_handling_exceptions(_raising(error), request)(scope, receive, send)
+            return
+        if answer is None:
+            await self._route.app(scope, _from_the_start(request, receive), send)
+        elif isinstance(answer, Response):
+            await wrap_app_handling_exceptions(answer, request)(scope, receive, send)
         else:
-            if isinstance(answer, Response):
-                await wrap_app_handling_exceptions(answer, request)(scope, receive, send)
-                return
             start, content = answer
             await send(start)
             await send({"type": "http.response.body", "body": content})
