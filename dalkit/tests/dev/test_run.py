@@ -25,6 +25,7 @@ from dalkit.dev.run import (
     read_seed,
     require_free_port,
     run_sql,
+    shown_database,
 )
 from dalkit.dev.supervisor import free_port
 
@@ -241,6 +242,14 @@ def test_a_configured_database_is_used(
     assert environment["ONLY_HERE"] == "1"
     with database(own_project, environment) as added:
         assert added == {}
+    assert shown_database(own_project, environment) == "that of DATABASE_URL"  # no password
+
+
+def test_the_url_of_the_projects_own_database_is_shown(
+    own_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert shown_database(own_project, {"DATABASE_URL": "postgresql://own"}) == "postgresql://own"
 
 
 def test_the_database_is_created_once(data_dir: Path) -> None:

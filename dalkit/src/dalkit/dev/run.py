@@ -64,7 +64,7 @@ def run(project: Project, port: int, seed: str | None) -> int:
                     return status
             if seed:
                 run_sql(environment["DATABASE_URL"], seed)
-        stack.enter_context(welcomed(project, port, environment["DATABASE_URL"]))
+        stack.enter_context(welcomed(project, port, shown_database(project, environment)))
         return server.wait()
 
 
@@ -81,11 +81,17 @@ def gate(project: Project, port: int) -> Iterator[Path]:
         yield path
 
 
+def shown_database(project: Project, environment: Mapping[str, str]) -> str:
+    """Return the URL of the project's own database; that of another one may have a password."""
+    is_configured = bool(project.environment().get("DATABASE_URL"))
+    return "that of DATABASE_URL" if is_configured else environment["DATABASE_URL"]
+
+
 @contextmanager
-def welcomed(project: Project, port: int, database_url: str) -> Iterator[None]:
+def welcomed(project: Project, port: int, database: str) -> Iterator[None]:
     """Say where the service is as soon as it answers, unless it ends before."""
     stopped = Event()
-    Thread(target=welcome, args=(project, port, database_url, stopped), daemon=True).start()
+    Thread(target=welcome, args=(project, port, database, stopped), daemon=True).start()
     try:
         yield
     finally:

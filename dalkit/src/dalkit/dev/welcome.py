@@ -16,7 +16,7 @@ POLL = 0.1  # seconds
 TIMEOUT = 10.0  # seconds, for an answer
 
 
-def welcome(project: Project, port: int, database_url: str, stopped: Event) -> None:
+def welcome(project: Project, port: int, database: str, stopped: Event) -> None:
     """Print it as soon as the service answers, unless it is `stopped` before."""
     while not _listens(port):
         if stopped.wait(POLL):
@@ -31,7 +31,7 @@ def welcome(project: Project, port: int, database_url: str, stopped: Event) -> N
         lines |= {"a token": token, "a call": f"curl {bearer}http://{HOST}:{port}{call.path}"}
     elif call and not call.is_guarded:
         lines["a call"] = f"curl http://{HOST}:{port}{call.path}"
-    lines["database"] = database_url
+    lines["database"] = database
     print("\n", *(f"  {name:<9} {line}\n" for name, line in lines.items()), sep="", flush=True)
 
 
