@@ -190,7 +190,9 @@ async def test_where_no_line_waits_nothing_is_reported(
     assert capsys.readouterr().err == ""
 
 
-def test_a_loop_that_ended_before_it_wrote_holds_up_no_other() -> None:
+def test_a_loop_that_ended_before_it_wrote_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pipe = logged()
 
     async def log(*, wait: bool) -> None:
@@ -199,6 +201,9 @@ def test_a_loop_that_ended_before_it_wrote_holds_up_no_other() -> None:
             while wait and not pipe.writes:
                 await asyncio.sleep(0)
 
+    monkeypatch.setattr(logs, "_TOGETHER", 3600)
     asyncio.run(log(wait=False))
+    assert pipe.writes == 0
+    monkeypatch.setattr(logs, "_TOGETHER", 0)
     asyncio.run(log(wait=True))
     assert len(lines(pipe)) == 2
