@@ -96,6 +96,7 @@ async def served(dal: DataAccessLayer, **options: Any) -> AsyncIterator[httpx.As
         exception_handlers=problem_handlers,
     )
     app.state.done, app.state.runs, app.state.go = [], 0, asyncio.Event()
+    app.state.fails = False
     app.state.go.set()
 
     async def insert(tx: Any, number: int) -> Any:
@@ -165,6 +166,17 @@ async def served(dal: DataAccessLayer, **options: Any) -> AsyncIterator[httpx.As
 
     @app.post("/plain", dependencies=[Depends(idempotent_transaction)])
     async def add_plainly(tx: Transaction) -> int:
+        return int(await insert(tx, 1))
+
+    async def failing_at_its_end() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            if app.state.fails:
+                raise ArithmeticError
+
+    @app.post("/ends", dependencies=[Depends(failing_at_its_end)])
+    async def end(tx: IdempotentTransaction) -> int:
         return int(await insert(tx, 1))
 
     @app.post("/increment")
@@ -346,6 +358,16 @@ async def test_a_mount_needs_the_dependency_only(
     answers = [await client.post("/plain", headers=of("a")) for _ in range(3)]
     assert [answer.json() for answer in answers] == [1, 1, 1]
     assert await count(observer) == 1
+
+
+async def test_a_defect_while_an_answer_is_repeated_gives_the_connection_back(
+    client: httpx.AsyncClient,
+) -> None:
+    state = state_of(client)
+    for state.fails, status in ((False, 200), (True, 500), (False, 200)):
+        response = await client.post("/ends", headers=of("a"))
+        assert response.status_code == status  # it is 409 while a connection holds the lock
+    assert response.headers[REPLAYED] == "true"
 
 
 async def test_an_answer_in_parts_is_kept_whole(client: httpx.AsyncClient) -> None:

@@ -31,6 +31,7 @@ SCOPE_KEY = "db.idempotency"
 LARGEST_ANSWER = 256 * 1024
 #: Seconds between two looks at whether the first request with a key has ended.
 PAUSE = 0.05
+#: Methods that ask for nothing but an answer (RFC 9110, section 9.2.1): they may always run again.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')  # a structured string's quotes may be missing

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.dal import DataAccessLayer
-from .idempotency import REPLAYED, Answer, Idempotency, is_keyed, subject_of
+from .idempotency import REPLAYED, SAFE_METHODS, Answer, Idempotency, is_keyed, subject_of
 from .idempotency import SCOPE_KEY as IDEMPOTENCY
 from .positions import check_cookie, position_headers, position_of
 from .request import CLIENT_TIMEOUT, SCOPE_KEY, RequestTransaction, Unwind
@@ -24,8 +24,6 @@ FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.3
 #: Bytes of a body that are kept in order to send them again.
 LONGEST_BODY = 1024 * 1024
-#: Methods that ask for nothing but an answer (RFC 9110, section 9.2.1): they may always run again.
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OVER = (
     "The request's transaction is over: it was decided when the response started. "
     "Use `async with dal.transaction()` in background tasks."
@@ -172,21 +170,24 @@ class _Attempt:
 
     async def finishes(self, app: ASGIApp) -> bool:
         """Run the application; False when the request has to run again."""
+        is_repeated = False  # and then the transaction goes on until the kept answer is sent
         try:
             await app(self._scope, self._body.receive, self._decide_then_send)
         except BaseException as error:
-            if not _is_unwinding(error) and not (isinstance(error, Exception) and self._must_rerun):
+            is_unwinding = _is_unwinding(error)
+            if not is_unwinding and not (isinstance(error, Exception) and self._must_rerun):
                 raise
+            is_repeated = is_unwinding and self.transaction.answer is not None
         finally:
             try:
-                if not self.transaction.is_over and self.transaction.answer is None:
+                if not self.transaction.is_over and not is_repeated:
                     await self.transaction.finish(commit=False, over=OVER)
             finally:
                 self._end_turn()
-        if self._must_rerun:
-            return False
-        if self.transaction.answer is not None and self._failure is None:
+        if is_repeated and self.transaction.answer is not None:
             await self._repeat(self.transaction.answer)
+        elif self._must_rerun:
+            return False
         if self._failure is not None:
             await self._answer_with(self._failure)
         return True
