@@ -135,6 +135,25 @@ async def test_a_silent_replica_leaves_the_request_to_the_primary(
         assert await read(client, "/things/1", headers=more) == (True, False)
 
 
+async def test_a_silent_replica_is_not_back_because_it_has_idle_connections(
+    both: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        proxied(both.standby.url) as (proxy, through),
+        using(both.primary.url, through + "&command_timeout=5") as dal,
+        served(dal) as client,
+    ):
+        headers = await write(client, 1)
+        await both.catch_up()
+        await asyncio.gather(*(read(client, "/things/1") for _ in range(5)))
+        proxy.is_silent = True
+        assert await read(client, "/things/1", headers=headers) == (True, False)
+        monkeypatch.setattr(dal.replica, "_next_try", 0.0)
+        assert await read(client, "/things/1") == (True, False)
+        assert dal.replica is not None
+        assert dal.replica._is_away
+
+
 async def test_without_the_primary_the_replica_reads_on(own: Pair) -> None:
     async with using(own.primary.url, own.standby.url) as dal, served(dal) as client:
         headers = await write(client, 1)

@@ -63,6 +63,8 @@ class Replica:
             if not self._was_promoted(lease):
                 if not lease.may_defer_begin:
                     await lease.begin(**begin)
+                if self._is_away:
+                    _ = await replayed(lease.driver)  # that a connection was idle proves nothing
                 if after is None or await self._is_past(after, lease.driver):
                     self._note_back()
                     return lease
