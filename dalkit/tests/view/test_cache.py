@@ -6,20 +6,24 @@ import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, date, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dalkit import DataAccessLayer
+from dalkit.data.engine import create_engine
 from dalkit.view import CacheError, Mode, NeverLoaded, View, ViewMismatch, ViewObject
-from dalkit.view.cache_sql import Change
+from dalkit.view.cache import Cache
+from dalkit.view.cache_sql import Change, Steps
 from dalkit.view.codec import dumps, encode_rows, loads
-from dalkit.view.sqlite import APPLICATION_ID
+from dalkit.view.postgres import PostgresCache
+from dalkit.view.sqlite import APPLICATION_ID, SqliteFile
 
 from tests.fast.both_paths import shape
 from tests.soak import rounds
@@ -266,7 +270,9 @@ async def test_what_is_no_cache_is_one_sentence(
     (tmp_path / "there").mkdir()
     path = tmp_path / "there" / "library.cache"
     sentence = make(path)
-    before = path.read_bytes() if path.is_file() else None
+    if path.is_file():
+        path.chmod(0o644)
+    before = content_and_mode(path)
     with pytest.raises(CacheError) as caught:
         async with Library(None, cache=f"sqlite:///{path}", mode=Mode.OFFLINE):
             pass
@@ -276,7 +282,109 @@ async def test_what_is_no_cache_is_one_sentence(
         assert len(await (await view.Author(1)).books) == 3
     assert [sentence in one for one in caplog.messages] == [True]
     assert "goes on without its cache" in caplog.messages[0]
-    assert (path.read_bytes() if path.is_file() else None) == before
+    assert content_and_mode(path) == before
+
+
+def content_and_mode(path: Path) -> Any:
+    """What nobody may change of a file that is no cache."""
+    return (path.read_bytes(), path.stat().st_mode) if path.is_file() else None
+
+
+async def test_a_number_beyond_bigint_is_in_no_cache_and_harms_none(
+    origin: AsyncEngine, cache: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Library(origin, cache=cache, mode=Mode.PREFER_CACHE) as view:
+        await view.Author(1)
+        with pytest.raises(DBAPIError, match="out of range"):
+            await view.Author(2**70)
+    async with Library(None, cache=cache, mode=Mode.OFFLINE) as view:
+        for key in (2**63, -(2**63) - 1, 2**70):
+            with pytest.raises(NeverLoaded):
+                await view.Author(key)
+        assert (await view.Author(1)).name == "Lem"
+    assert caplog.messages == []
+
+
+class Born(NamedTuple):
+    """What a codec of the owner's own makes of a date."""
+
+    text: str
+
+
+async def test_a_value_that_no_cache_can_hold_costs_its_own_rows_only(
+    library_url: str, db_of_library: Any, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = create_engine(library_url)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_codec(connection: Any, _: object) -> None:
+        own = {"schema": "pg_catalog", "encoder": str, "decoder": Born}
+        connection.run_async(lambda driver: driver.set_type_codec("date", **own))
+
+    async with Library(engine, cache=file) as view:
+        assert isinstance((await view.Author(1)).born, Born)
+        await view.Book(1)
+    await engine.dispose()
+    assert caplog.messages == ["A cache cannot hold a value of type Born."]
+    async with Library(None, cache=file, mode=Mode.OFFLINE) as view:
+        assert (await view.Book(1)).title == "Solaris"
+        with pytest.raises(NeverLoaded):
+            await view.Author(1)
+
+
+async def test_closing_leaves_nothing_open_whatever_fails(
+    library_url: str, db_of_library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise ArithmeticError
+
+    view = Library(library_url, cache=tmp_path / "library.cache")
+    with pytest.raises(ArithmeticError):
+        async with view:
+            await view.Author(1)
+            await view._space.saved()
+            (connection,) = view._origin._connections  # type: ignore[union-attr]
+            monkeypatch.setattr(view._space, "saved", fail)
+    assert connection.is_closed()
+    assert view._cache._driver._reader is None  # type: ignore[union-attr]
+
+
+async def test_two_that_give_a_file_up_at_once_close_it_once(tmp_path: Path) -> None:
+    file = SqliteFile(tmp_path / "library.cache")
+    await file.open()
+    cache = Cache(file, is_required=True)
+    await cache.save(Change(1, 0.0, {1: (1,)}))  # a thread for writes, and one for reads
+    await cache.everything(1, None)
+    await asyncio.gather(file.close(), file.close())
+
+
+async def test_a_deadlock_with_another_process_is_tried_again(
+    library_url: str, db_of_library: Any
+) -> None:
+    cache = PostgresCache(library_url)
+    await cache.open()
+    tries = []
+
+    def steps() -> Steps[str]:
+        tries.append(1)
+        if len(tries) < 3:
+            yield "DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$", ()
+        ((found,),) = yield "SELECT 'done'", ()
+        return str(found)
+
+    try:
+        assert await cache.write(steps) == "done"
+        assert len(tries) == 3
+    finally:
+        await cache.close()
+        await db_of_library.execute("DROP SCHEMA dalkit_view CASCADE")
+
+
+async def test_the_timeout_is_that_of_execute_too(library_url: str, db_of_library: Any) -> None:
+    async with Library(library_url) as view:
+        view._origin._timeout = 0.2  # type: ignore[union-attr]
+        with pytest.raises(TimeoutError):
+            await view.execute(text("SELECT pg_sleep(10)"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

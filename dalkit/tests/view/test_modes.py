@@ -218,10 +218,10 @@ async def test_fallback_goes_back_to_the_origin_after_a_pause(
     proxy: tuple[Proxy, str], filled: Any, db_of_library: asyncpg.Connection
 ) -> None:
     through, url = proxy
-    options: Any = {"mode": Mode.FALLBACK, "timeout": 0.5, "retry_after": 0.3}
-    async with Library(url, cache=filled, **options) as view:
+    async with Library(url, cache=filled, mode=Mode.FALLBACK, retry_after=0.3) as view:
         lem = await view.Author(1)
         assert not view.age(lem).is_stale
+        view._origin._timeout = 0.5  # type: ignore[union-attr]
         through.is_silent = True
         started = time.monotonic()
         assert (await view.Book(1)).title == "Solaris"
@@ -272,8 +272,9 @@ async def test_fallback_without_a_cache_keeps_what_the_view_knows(
     through, url = proxy
     engine = create_engine(url)
     try:
-        async with Library(engine, mode=Mode.FALLBACK, timeout=0.3) as view:
+        async with Library(engine, mode=Mode.FALLBACK) as view:
             lem = await view.Author(1)
+            view._origin._timeout = 0.3  # type: ignore[union-attr]
             through.is_silent = True
             with pytest.raises(NeverLoaded):
                 await view.Author(2)

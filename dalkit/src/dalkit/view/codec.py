@@ -179,8 +179,8 @@ def loads(text: str) -> Any:
 
 
 def key_text(key: Key) -> int | str:
-    """A key as a cache holds it: an integer as it is, anything else as JSON."""
-    return key if type(key) is int else dumps(tagged(key))
+    """A key as a cache holds it: a bigint as it is, anything else as JSON."""
+    return key if type(key) is int and -(2**63) <= key < 2**63 else dumps(tagged(key))
 
 
 #: What `loads` raises, and what makes objects of it, when a text is damaged.

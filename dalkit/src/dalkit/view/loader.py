@@ -94,7 +94,7 @@ class Space:
         try:
             for change in changes:
                 await self.cache.save(change)
-        except CacheError as error:
+        except (CacheError, TypeError) as error:  # a value of a type that no cache can hold
             log.warning("%s", error)
 
     async def saved(self) -> None:

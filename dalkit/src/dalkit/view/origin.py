@@ -186,7 +186,10 @@ class Origin:
 
     async def execute(self, statement: Executable, parameters: Parameters) -> list[dict[str, Any]]:
         """The rows of a statement of the user's own, by column name."""
-        async with self.dal.transaction(with_commit=False, readonly=True) as transaction:
+        async with (
+            asyncio.timeout(self._timeout),
+            self.dal.transaction(with_commit=False, readonly=True) as transaction,
+        ):
             return await transaction.fetch_all(statement, parameters)
 
 

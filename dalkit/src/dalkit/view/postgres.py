@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..data.engine import create_engine
 from ..data.faults import address
+from ..errors import is_collision
 from .cache_sql import FORMAT, SCHEMA, Dialect, Steps
 from .errors import CacheError
 
@@ -17,6 +18,8 @@ T = TypeVar("T")
 NAME = "dalkit_view"
 #: Of the advisory lock under which one process makes the tables: "dalv".
 LOCK = 0x64616C76
+#: How often a write is tried again: two processes may have the same keys in another order.
+MOST_DEADLOCKS = 5
 
 DIALECT = Dialect(
     keys="json_array_elements_text(CAST(? AS json)) AS keys(value)",
@@ -68,14 +71,22 @@ class PostgresCache:
 
     async def read(self, steps: Steps[T], size: int) -> T:
         """Run what only reads."""
-        return await self.write(lambda: steps)
+        return await self._run(steps)
 
     async def write(self, steps: Callable[[], Steps[T]]) -> T:
-        """Run it in one transaction."""
+        """Run it in one transaction, and again after a deadlock with another process."""
+        for _ in range(MOST_DEADLOCKS):
+            try:
+                return await self._run(steps())
+            except self.errors as error:
+                if not is_collision(error):
+                    raise
+        return await self._run(steps())
+
+    async def _run(self, made: Steps[T]) -> T:
         async with self._begun() as conn:
             driver = await _driver(conn)
             await driver.execute(f"SET LOCAL search_path TO {NAME}")
-            made = steps()
             try:
                 sql, values = next(made)
                 while True:

@@ -122,9 +122,8 @@ class Rows(Things["O | None"], Generic[O]):
 
     def _read_now(self, key: Key) -> O | None:
         cache = self.space.cache
-        text = key if type(key) is int else key_text(key)
         try:
-            for at, row in cache.row_now(self.number, text):
+            for at, row in cache.row_now(self.number, key_text(key)):
                 if row is not None:
                     loaded = self._cached_at
                     if loaded is None or loaded.at != at:

@@ -50,7 +50,7 @@ class SqliteFile:
     async def open(self) -> None:
         """Open or make the file; raises CacheError."""
         try:
-            _create(self._path)
+            _make(self._path)
             # In a thread, as it may have to wait for another process.
             self._reader = await asyncio.to_thread(self._connect)
             await asyncio.to_thread(self._prepare, self._reader)
@@ -67,17 +67,18 @@ class SqliteFile:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         prepare(connection, str(self._path))
+        _hide(self._path)  # before WAL: what SQLite puts beside the file gets its mode
         connection.execute("PRAGMA journal_mode = WAL")
 
     async def close(self) -> None:
-        """Close the connections and end the threads."""
-        for executor, connection in self._threads.values():
+        """Close the connections and end the threads, once."""
+        reader, self._reader = self._reader, None
+        threads, self._threads = self._threads, {}
+        for executor, connection in threads.values():
             await asyncio.get_running_loop().run_in_executor(executor, connection.close)
             executor.shutdown()
-        self._threads.clear()
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        if reader is not None:
+            reader.close()
 
     def row_now(self, shape: int, key: int | str) -> list[tuple[float, str | None]]:
         """One row at most, read in this thread."""
@@ -156,15 +157,16 @@ class SqliteMemory:
         return f"The cache in memory cannot be used ({_reason(error)}): make another one."
 
 
-def _create(path: Path) -> None:
-    """Make the file, or have its mode: only its owner may read it, and what SQLite puts beside."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        about = os.fstat(descriptor)
-        if about.st_mode & 0o077 and about.st_uid == os.geteuid():
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+def _make(path: Path) -> None:
+    """Make the file when there is none; raises OSError unless it is writable."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _hide(path: Path) -> None:
+    """Let only its owner read a file that is known to be a cache."""
+    about = path.stat()
+    if about.st_mode & 0o077 and about.st_uid == os.geteuid():
+        path.chmod(0o600)
 
 
 def prepare(connection: sqlite3.Connection, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
@@ -117,10 +118,11 @@ class View:
         await self._close()
 
     async def _close(self) -> None:
-        await self._space.close()
-        if self._origin is not None:
-            await self._origin.close()
-        await self._cache.close()
+        async with AsyncExitStack() as last_first:  # whatever one of them raises
+            last_first.push_async_callback(self._cache.close)
+            if self._origin is not None:
+                last_first.push_async_callback(self._origin.close)
+            last_first.push_async_callback(self._space.close)
 
     @property
     def mode(self) -> Mode:
