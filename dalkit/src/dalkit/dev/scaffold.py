@@ -36,7 +36,7 @@ from .scratch import migrated_database
 DEFAULT_SCHEMA = "public"
 EXAMPLE = ("books", "authors")
 EXAMPLE_MIGRATION = "0001_author_and_book.py"
-#: The first line after what every tables.py begins with.
+#: What tables.py says of the migration that it was made of.
 REVISION = re.compile(r", info=\{[^}]*\}")
 METADATA = re.compile(r"(?m)^metadata = .*\n")
 

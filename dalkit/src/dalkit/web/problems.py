@@ -69,7 +69,7 @@ class Problem(HTTPException):
 
 
 class EncodedResponse(JSONResponse):
-    """A JSON response written by the encoder above: a NaN in it is null and not an error."""
+    """A JSON response in which a NaN is null and not an error."""
 
     def render(self, content: Any) -> bytes:
         """Return the body."""
