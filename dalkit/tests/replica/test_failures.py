@@ -133,6 +133,8 @@ async def test_a_silent_replica_leaves_the_request_to_the_primary(
         proxy.is_silent = True
         more = headers if with_header else {}
         assert await read(client, "/things/1", headers=more) == (True, False)
+        assert dal.replica is not None
+        assert dal.replica._is_away  # so that the next request need not find out, too
 
 
 async def test_a_silent_replica_is_not_back_because_it_has_idle_connections(

@@ -70,7 +70,7 @@ class Replica:
                     return lease
         except _FAILURES as error:
             lease.close_at_end()
-            self._note_failure(error)
+            self.failed(error)
         except BaseException:
             lease.close_at_end()
             await lease.rollback()
@@ -148,7 +148,8 @@ class Replica:
         self._next_try = now + PAUSE
         return True
 
-    def _note_failure(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
+        """Note an error of the replica; after one of an outage it is left alone for PAUSE."""
         fault = fault_of(error)
         is_lost = isinstance(error, TimeoutError | asyncpg.InternalClientError)
         is_outage = is_lost or (fault is not None and fault.is_outage)

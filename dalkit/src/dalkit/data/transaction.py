@@ -413,7 +413,10 @@ class TransactionManager:
             self._deadline = None
 
     def _notice(self, error: Exception) -> None:
-        self.collided |= is_collision(error) or (self._is_on_replica and _is_outage(error))
+        is_lost = self._is_on_replica and _is_outage(error)
+        if is_lost and self.dal.replica:
+            self.dal.replica.failed(error)
+        self.collided |= is_collision(error) or is_lost
 
 
 def _is_outage(error: Exception) -> bool:
