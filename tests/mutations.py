@@ -19,15 +19,15 @@ MUTATIONS = [
     Mutation(
         "a route is open to everybody",
         f"{SRC}/app.py",
-        'include_guarded(app, resource.router, prefix="/v1", read="read:books", ',
-        'app.include_router(resource.router, prefix="/v1")  # ',
+        'include_guarded(app, resource.router, prefix="/v1", read=read, write=write)',
+        'app.include_router(resource.router, prefix="/v1")',
         "tests/test_access.py",
     ),
     Mutation(
         "reading is enough for writing",
         f"{SRC}/app.py",
-        'write="write:books"',
-        'write="read:books"',
+        "read=read, write=write",
+        "read=read, write=read",
         "tests/books",
     ),
     Mutation(

@@ -71,7 +71,9 @@ def test_the_image_is_checked_as_production_unless_it_is_told_otherwise(
     [own] = [line for line in lines if "ENVIRONMENT" in line]
     assert own.startswith("ENV ")
     assert "ENVIRONMENT=production" in own.split()
-    assert services["api"]["environment"]["ENVIRONMENT"] == "${ENVIRONMENT:-local}"
+    assert services["api"]["environment"]["ENVIRONMENT"] == "local"
+    told = services_of(default_project, ENVIRONMENT="staging")
+    assert told["api"]["environment"]["ENVIRONMENT"] == "staging"
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from ..stage import ROOT, Service
 from .work import CASES
 
 REFERENCE, ORM, OURS_ORM = "bare", "fastapi_orm", "ours_orm"
-#: Those that app.py asks for.
-SCOPES = ("read:books", "write:books")
+#: Those that app.py asks for: they are called as the resource.
+SCOPES = ("read:items", "write:items")
 
 
 @dataclass(frozen=True)
