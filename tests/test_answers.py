@@ -3,6 +3,7 @@
 import json
 import keyword
 import tomllib
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 from cookiecutter.exceptions import FailedHookException
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import answers
 from template_extensions import quoted
@@ -35,7 +38,16 @@ HOSTILE = {
 
 BAD_SLUGS = [
     *("json", "test", "fastapi", "alembic", "class", "match", "tests", "src", "migrations", "dev"),
-    *("pytest-xdist", "pydantic-settings", "postgres", "python", "con", "site", "antigravity"),
+    *(
+        "pytest-xdist",
+        "pydantic-settings",
+        "dalkit",
+        "postgres",
+        "python",
+        "con",
+        "site",
+        "antigravity",
+    ),
     *("My-Service", "9lives", "a--b", "-a", "a-", "a b", "a.b", "a\n", "é", "a;b", "$(x)", "~"),
     *("../evil", "/tmp/evil", "a/b/c", "..", ".", "", "a\0b", "a\\b", "a" * 41, "a" * 300),
 ]
@@ -131,6 +143,33 @@ def test_the_proposed_slug_is_accepted(slug: str) -> None:
 def test_the_rules_refuse_what_cookiecutter_would_refuse_too(slug: str) -> None:
     """A replay file brings answers past cookiecutter.json's own refusal."""
     assert answers.slug_fault(slug) is not None
+
+
+def requirements(name: str, extra: str, known: set[tuple[str, str]]) -> set[str]:
+    """Return the names of a distribution and of all that it requires, as they are installed."""
+    if (name, extra) in known:
+        return set()
+    known.add((name, extra))
+    names = {name}
+    for requirement in map(Requirement, distribution(name).requires or ()):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            for each in requirement.extras | {""}:
+                names |= requirements(canonicalize_name(requirement.name), each, known)
+    return names
+
+
+def test_no_slug_is_the_name_of_what_the_service_installs() -> None:
+    """A service of that name cannot be installed, or imports itself instead."""
+    roots = [("dalkit", "auth0"), ("dalkit", "otel"), ("dalkit", "testing"), ("mypy", "")]
+    roots += [("nox", ""), ("ruff", "")]
+    distributions = set().union(*(requirements(*root, set()) for root in roots))
+    modules = {
+        module
+        for module, owners in packages_distributions().items()
+        if distributions & {canonicalize_name(owner) for owner in owners}
+    }
+    slugs = distributions | {module.replace("_", "-") for module in modules}
+    assert {slug for slug in slugs if answers.slug_fault(slug) is None} == set()
 
 
 @given(st.recursive(st.text(), lambda items: st.lists(items) | st.dictionaries(st.text(), items)))
