@@ -217,6 +217,13 @@ def test_a_seed_that_is_refused_is_one_sentence(data_dir: Path) -> None:
         run_sql(it.url("postgres"), "SELECT 1; SELECT nope")
 
 
+@pytest.mark.parametrize("seed", ["", "-- Rows for `make run SEED=1`.\n", ";\n"])
+def test_a_seed_may_have_no_statement(data_dir: Path, seed: str) -> None:
+    """As that of a service whose example was deleted."""
+    with cluster(data_dir) as it:
+        run_sql(it.url("postgres"), seed)
+
+
 def test_outside_of_a_project_is_one_sentence(folder: Path) -> None:
     status, error = finish(start([*COMMAND], folder))
     assert (status, error.count("\n")) == (1, 1)

@@ -194,7 +194,8 @@ def run_sql(url: str, sql: str) -> None:
         try:
             async with engine.connect() as connection:
                 driver = (await connection.get_raw_connection()).driver_connection
-                await cast(asyncpg.Connection, driver).execute(sql)
+                # asyncpg fails on a text without a statement, which a seed of comments is.
+                await cast(asyncpg.Connection, driver).execute(f"SELECT;\n{sql}")
         except asyncpg.PostgresError as error:
             sys.exit(f"The seed was refused: {error}")
         finally:
