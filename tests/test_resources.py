@@ -107,6 +107,7 @@ def test_resources_of_all_kinds_of_tables_are_green_and_go_again(project: Path) 
         (["TABLE=book"], "'book' has a resource: src/my_service/books."),
         (["TABLE=keyless"], "'keyless' has no primary key: add one in a migration."),
         (["TABLE=open_loans"], "'open_loans' is a view: name the columns"),
+        (["TABLE=magazine"], 'make revision m="add magazine"'),
     ],
 )
 def test_what_cannot_be_a_resource_is_refused_in_a_sentence(
@@ -116,6 +117,20 @@ def test_what_cannot_be_a_resource_is_refused_in_a_sentence(
     said = run(project, "make", "resource", *arguments, check=False)
     assert sentence in said
     assert "Traceback" not in said
+    assert contents(project) == before
+
+
+def test_what_is_taken_away_is_said(project: Path) -> None:
+    run(project, "make", "resource", "TABLE=publisher")
+    said = run(project, "make", "resource-rm", "NAME=publishers")
+    assert "publishers: gone, with its tests" in said
+
+
+def test_the_example_is_named_as_it_can_be_deleted_after_other_migrations(project: Path) -> None:
+    before = contents(project)
+    said = run(project, "make", "delete-example", check=False)
+    assert "0002_tables.py follows the example's migration: " in said
+    assert "`make resource-rm NAME=books`" in said
     assert contents(project) == before
 
 

@@ -143,6 +143,8 @@ def remove_resources(project: Project, names: Sequence[str]) -> None:
             service.write_document(it)
     except (PostgresError, SyncError, NotFound) as error:
         sys.exit(str(error))
+    for name in names:
+        print(f"{name}: gone, with its tests")
 
 
 async def _read(
@@ -156,7 +158,11 @@ async def _read(
             relation = await catalog.find(table)
             if relation is None:
                 known = await catalog.names()
-                sys.exit(f"{UnknownTable(table, known, ())}".partition(" Reflected")[0])
+                sentence = f"{UnknownTable(table, known, ())}".partition(" Reflected")[0]
+                sys.exit(
+                    f"{sentence} The migrations make none of that name:"
+                    f' write one, make revision m="add {table}".'
+                )
             shape = service.shape_of(relation, name, key)
             made.append((shape, await Trial(connection, catalog).rows_for(shape)))
         return made
@@ -347,8 +353,8 @@ def delete_example(project: Project) -> None:
     versions = project.folder / "migrations" / "versions"
     if others := sorted({path.name for path in versions.glob("*.py")} - {EXAMPLE_MIGRATION}):
         sys.exit(
-            f"{others[0]} follows the example's migration: use `dalkit resource remove"
-            f" {' '.join(EXAMPLE)}`, and drop its tables in a migration of your own."
+            f"{others[0]} follows the example's migration: take its resources away one by one,"
+            f" `make resource-rm NAME={EXAMPLE[0]}`, and drop their tables in a migration of yours."
         )
     discard(project.data_dir)
     remove_resources(project, EXAMPLE)
