@@ -40,9 +40,12 @@ def downgrade() -> None:
 '''
 
 
+#: Who commits, where nobody has told git.
+AUTHOR = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+
+
 def git(project: Path, *arguments: str) -> str:
-    author = ("-c", "user.name=t", "-c", "user.email=t@example.com")
-    return run(project, "git", *author, *arguments).strip()
+    return run(project, "git", *AUTHOR, *arguments).strip()
 
 
 @pytest.fixture
@@ -152,7 +155,7 @@ def test_a_commit_runs_the_checks_of_what_it_changes(pushed: Path) -> None:
     assert "hook-type=pre-push" in (pushed / ".git" / "hooks" / "pre-push").read_text()
     schemas = pushed / "src" / "my_service" / "books" / "schemas.py"
     schemas.write_text(schemas.read_text().replace("class BookPatch(", "class  BookPatch ("))
-    output = run(pushed, *("git", "commit", "--all", "--message=x"), check=False)
+    output = run(pushed, "git", *AUTHOR, "commit", "--all", "--message=x", check=False)
     assert "files were modified by this hook" in output
     assert output.count("Passed") == 3, output  # lint, types, openapi.json
     assert output.count("Skipped") == 3, output  # the toolkit and the migrations
