@@ -140,3 +140,12 @@ def test_schemas_are_named_and_the_class_is_as_before_without_them() -> None:
 def test_values_are_tried_that_a_check_is_about(type_: Type, check: str, wanted: str) -> None:
     column = Column("c", type_, not_null=True)
     assert wanted in [sample.sql for sample in candidates(column, [check])]
+
+
+def test_a_word_in_a_comment_of_resources_is_no_resource() -> None:
+    app = (
+        "from . import books\n\nRESOURCES = (\n    books,  # the one of publishers comes later\n)\n"
+    )
+    changed = with_resource(app, "publishers")
+    assert resources_in(changed) == ["books", "publishers"]
+    assert "# the one of publishers comes later" in changed

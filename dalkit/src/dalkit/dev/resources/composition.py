@@ -94,7 +94,8 @@ def _replaced(text: str, node: ast.expr, names: list[str]) -> str:
         comma = "," if len(names) == 1 else ""
         return f"{text[: start + 1]}{', '.join(names)}{comma}{text[end - 1 :]}"
     before = re.findall(r"^\s*(\w+)\b", inner, re.MULTILINE)
-    added = [name for name in names if not re.search(rf"\b{name}\b", inner)]
+    there = [node.id for node in ast.walk(node) if isinstance(node, ast.Name)]
+    added = [name for name in names if name not in there]
     gone = [name for name in before if name not in names]
     for name in gone:
         inner = re.sub(rf"(?m)^\s*{name}\b,?[^\n]*\n", "", inner)
