@@ -149,3 +149,11 @@ def test_a_word_in_a_comment_of_resources_is_no_resource() -> None:
     changed = with_resource(app, "publishers")
     assert resources_in(changed) == ["books", "publishers"]
     assert "# the one of publishers comes later" in changed
+
+
+@pytest.mark.parametrize(("gone", "stays"), [("books", "authors"), ("authors", "books")])
+def test_what_is_on_the_line_of_a_removed_resource_stays(gone: str, stays: str) -> None:
+    app = "from . import authors, books\n\nRESOURCES = (\n    books, authors,  # both\n)\n"
+    changed = without_resource(app, gone)
+    assert resources_in(changed) == [stays]
+    assert "# both" in changed

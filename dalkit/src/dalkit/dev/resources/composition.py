@@ -93,14 +93,24 @@ def _replaced(text: str, node: ast.expr, names: list[str]) -> str:
     if "#" not in inner:
         comma = "," if len(names) == 1 else ""
         return f"{text[: start + 1]}{', '.join(names)}{comma}{text[end - 1 :]}"
-    before = re.findall(r"^\s*(\w+)\b", inner, re.MULTILINE)
     there = [node.id for node in ast.walk(node) if isinstance(node, ast.Name)]
-    added = [name for name in names if name not in there]
-    gone = [name for name in before if name not in names]
-    for name in gone:
-        inner = re.sub(rf"(?m)^\s*{name}\b,?[^\n]*\n", "", inner)
-    inner = inner.rstrip() + "".join(f"\n{name}," for name in added) + "\n"
-    return text[: start + 1] + inner + text[end - 1 :]
+    added = "".join(f"\n{name}," for name in names if name not in there)
+    text = f"{text[: start + 1]}{inner.rstrip()}{added}\n{text[end - 1 :]}"
+    for one in reversed(list(ast.walk(node))):
+        if isinstance(one, ast.Name) and one.id not in names:
+            text = _without(text, one)
+    return text
+
+
+def _without(text: str, node: ast.expr) -> str:
+    """The text without an element of a tuple, and without its line where nothing else is on it."""
+    start, end = _span(text, node)
+    while text[end] in ", ":
+        end += 1
+    first, after = text.rfind("\n", 0, start) + 1, text.find("\n", end) + 1
+    if re.fullmatch(r"\s*(#.*)?\n", text[first:start] + text[end:after]):
+        start, end = first, after
+    return text[:start] + text[end:]
 
 
 def _span(text: str, node: ast.expr | ast.stmt) -> tuple[int, int]:
