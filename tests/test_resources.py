@@ -134,6 +134,19 @@ def test_the_example_is_named_as_it_can_be_deleted_after_other_migrations(projec
     assert contents(project) == before
 
 
+def test_a_module_that_cannot_be_read_is_named(project: Path) -> None:
+    settings = project / "src" / "my_service" / "settings.py"
+    text = settings.read_text("utf-8")
+    settings.write_text(f"{text}\n)\n")
+    try:
+        said = run(project, "make", "resource", "TABLE=publisher", check=False)
+    finally:
+        settings.write_text(text)
+    line = text.count("\n") + 2
+    assert f"src/my_service/settings.py, line {line}: unmatched ')'. Correct it first." in said
+    assert "Traceback" not in said
+
+
 def test_nothing_is_written_when_a_later_step_fails(project: Path) -> None:
     """The document cannot be written, as what it is made of does not import."""
     main = project / "src" / "my_service" / "books" / "router.py"

@@ -1,6 +1,7 @@
 """What resources of tables are called, and how app.py and settings.py name them."""
 
 import keyword
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from dalkit.dev.resources.composition import (
 )
 from dalkit.dev.resources.forms import candidates
 from dalkit.dev.resources.names import Names, attributes_of
+from dalkit.dev.scaffold import changes
 
 APP = """from types import ModuleType
 
@@ -157,3 +159,48 @@ def test_what_is_on_the_line_of_a_removed_resource_stays(gone: str, stays: str) 
     changed = without_resource(app, gone)
     assert resources_in(changed) == [stays]
     assert "# both" in changed
+
+
+def test_the_same_word_outside_of_scopes_stays() -> None:
+    app = (
+        "from . import authors, books\n\n"
+        "RESOURCES = (books, authors)\n"
+        'SCOPES: dict[ModuleType, str] = {authors: "books", books: "books"}\n'
+        'OTHER = {authors: "writers", books: "volumes"}\n'
+    )
+    changed = without_resource(app, "authors")
+    assert 'OTHER = {authors: "writers", books: "volumes"}' in changed
+    assert 'SCOPES: dict[ModuleType, str] = {books: "books"}\n' in changed
+
+
+def test_a_scope_with_a_comment_goes_alone() -> None:
+    app = (
+        "from . import authors, books\n\nRESOURCES = (books, authors)\n"
+        'SCOPES = {\n    authors: "books",  # as theirs\n    books: "all",  # ours\n}\n'
+    )
+    changed = without_resource(app, "authors")
+    assert 'SCOPES = {\n    books: "all",  # ours\n}' in changed
+
+
+def test_changes_that_fail_leave_modes_and_links_as_they_were(tmp_path: Path) -> None:
+    there, script, link = (tmp_path / name for name in ("there.py", "script.py", "link.py"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    inner = folder / "inner.py"
+    inner.symlink_to(there)
+    for path in (there, script):
+        path.write_text("old")
+    script.chmod(0o755)
+    link.symlink_to(there)
+    with pytest.raises(SystemExit, match="no such"), changes() as it:
+        it.write(script, "new")
+        it.write(link, "new")
+        it.write(tmp_path / "made" / "new.py", "new")
+        it.remove(folder)
+        it.remove(link)
+        raise NotFound("no such")
+    assert (there.read_text(), script.read_text()) == ("old", "old")
+    assert script.stat().st_mode & 0o777 == 0o755
+    assert link.readlink() == there
+    assert inner.readlink() == there
+    assert not (tmp_path / "made").exists()

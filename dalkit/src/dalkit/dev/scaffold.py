@@ -1,5 +1,6 @@
 """Adds resources to a service and takes them out: `dalkit resource`, `dalkit delete-example`."""
 
+import ast
 import asyncio
 import builtins
 import keyword
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import asyncpg
@@ -44,8 +46,9 @@ METADATA = re.compile(r"(?m)^metadata = .*\n")
 class Changes:
     """Files that are written and removed, all of them or none."""
 
-    def __init__(self) -> None:
-        self._before: dict[Path, bytes | None] = {}
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._before: dict[Path, Path | None] = {}
 
     @property
     def written(self) -> list[Path]:
@@ -53,31 +56,39 @@ class Changes:
         return [path for path in self._before if path.is_file()]
 
     def keep(self, path: Path) -> None:
-        """Remember what the file is like now."""
+        """Remember what the file is like now: content, mode, or where a link leads."""
         if path not in self._before:
-            self._before[path] = path.read_bytes() if path.is_file() else None
+            copy = self._folder / str(len(self._before))
+            there = path.is_symlink() or path.is_file()
+            self._before[path] = copy if there else None
+            if there:
+                shutil.copy2(path, copy, follow_symlinks=False)
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file, in folders that are made for it."""
+        """Write a file, in folders that are made for it; through a link, the file that it names."""
+        path = path.resolve()
         self.keep(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
 
-    def remove(self, folder: Path) -> None:
-        """Remove a folder with all that is in it."""
-        for path in folder.rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                self.keep(path)
-        shutil.rmtree(folder, ignore_errors=True)
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a folder with all that is in it."""
+        for one in path.rglob("*") if path.is_dir() else (path,):
+            if not one.is_dir() and "__pycache__" not in one.parts:
+                self.keep(one)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
     def undo(self) -> None:
         """Make everything as it was."""
-        for path, content in self._before.items():
-            if content is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-                continue
+        for path, copy in self._before.items():
             path.unlink(missing_ok=True)
+            if copy is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(copy, path, follow_symlinks=False)
+                continue
             shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
             if path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
@@ -85,13 +96,19 @@ class Changes:
 
 @contextmanager
 def changes() -> Iterator[Changes]:
-    """Yield what to write with; when the block fails, nothing is written."""
-    it = Changes()
-    try:
-        yield it
-    except BaseException:
-        it.undo()
-        raise
+    """Yield what to write with; when the block fails, nothing is written.
+
+    Exits with a sentence where the block raises what a user can do something about.
+    """
+    with TemporaryDirectory() as folder:
+        it = Changes(Path(folder))
+        try:
+            yield it
+        except BaseException as error:
+            it.undo()
+            if isinstance(error, PostgresError | SyncError | NotFound):
+                sys.exit(str(error))
+            raise
 
 
 def add_resources(
@@ -105,9 +122,9 @@ def add_resources(
     """
     if find_spec("ruff") is None:
         sys.exit("ruff formats what is written, and is not installed: uv add --dev ruff.")
-    service = Service(project)
-    try:
-        with migrated_database(project) as url, changes() as it:
+    with changes() as it:
+        service = Service(project)
+        with migrated_database(project) as url:
             made = asyncio.run(_read(url, service, tables, name, key))
             for shape, rows in made:
                 service.add(it, shape, rows)
@@ -116,8 +133,6 @@ def add_resources(
             service.format(it)
             service.write_tables(it, url, schemas)
             service.write_document(it)
-    except (PostgresError, SyncError, NotFound) as error:
-        sys.exit(str(error))
     for shape, _ in made:
         print(f"{shape.names.package}: /v1{shape.names.path}, of {shape.relation.full_name}")
     print("Look at what was written, then run `make check`.")
@@ -129,22 +144,22 @@ def remove_resources(project: Project, names: Sequence[str]) -> None:
     Their tables stay: dropping one is a migration. Exits with a sentence, and nothing is deleted,
     when one of them is no resource of the service.
     """
-    service = Service(project)
-    try:
-        with changes() as it:
-            gone = [service.remove(it, name) for name in names]
-            service.refuse_uses(names)
-            schemas = service.schemas_without({table for tables in gone for table in tables})
-            service.name_schemas(it, schemas)
-            service.format(it)
-            if schemas != service.schemas:
-                with migrated_database(project) as url:
-                    service.write_tables(it, url, schemas)
-            service.write_document(it)
-    except (PostgresError, SyncError, NotFound) as error:
-        sys.exit(str(error))
+    with changes() as it:
+        _remove(it, Service(project), names)
     for name in names:
         print(f"{name}: gone, with its tests")
+
+
+def _remove(it: Changes, service: "Service", names: Sequence[str]) -> None:
+    gone = [service.remove(it, name) for name in names]
+    service.refuse_uses(names)
+    schemas = service.schemas_without({table for tables in gone for table in tables})
+    service.name_schemas(it, schemas)
+    service.format(it)
+    if schemas != service.schemas:
+        with migrated_database(service.project) as url:
+            service.write_tables(it, url, schemas)
+    service.write_document(it)
 
 
 async def _read(
@@ -181,9 +196,20 @@ class Service:
         self.app = self.package / "app.py"
         self.settings = self.package / "settings.py"
         self.taken: set[str] = set()
+        self._require_syntax()
         #: The schemas that settings.py names; empty for the default one.
         settings = import_module(f"{project.package}.settings").Settings
         self.schemas: list[str] = list(settings.model_fields["database_schemas"].default or ())
+
+    def _require_syntax(self) -> None:
+        """Raise NotFound for the first module that cannot be read."""
+        for folder in (self.package, self.project.folder / "tests"):
+            for path in sorted(folder.rglob("*.py")):
+                try:
+                    ast.parse(path.read_text("utf-8"))
+                except SyntaxError as error:
+                    where = f"{path.relative_to(self.project.folder)}, line {error.lineno}"
+                    raise NotFound(f"{where}: {error.msg}. Correct it first.") from None
 
     def shape_of(self, relation: Relation, name: str | None, key: Sequence[str]) -> Shape:
         """The resource of a relation; exits with a sentence where there can be none."""
@@ -356,16 +382,20 @@ def delete_example(project: Project) -> None:
             f"{others[0]} follows the example's migration: take its resources away one by one,"
             f" `make resource-rm NAME={EXAMPLE[0]}`, and drop their tables in a migration of yours."
         )
-    discard(project.data_dir)
-    remove_resources(project, EXAMPLE)
-    (versions / EXAMPLE_MIGRATION).unlink()
-    tables = Service(project).package / "tables.py"
-    text = tables.read_text("utf-8")
-    if metadata := METADATA.search(text):
-        declared = REVISION.sub("", metadata[0])
-        tables.write_text(text[: metadata.start()] + declared, "utf-8")
-    if project.seed:
-        (project.folder / project.seed).write_text("-- Rows for `make run SEED=1`.\n", "utf-8")
+    with changes() as it:
+        service = Service(project)
+        _remove(it, service, EXAMPLE)
+        it.remove(versions / EXAMPLE_MIGRATION)
+        tables = service.package / "tables.py"
+        text = tables.read_text("utf-8")
+        if metadata := METADATA.search(text):
+            declared = REVISION.sub("", metadata[0])
+            it.write(tables, text[: metadata.start()] + declared)
+        if project.seed:
+            it.write(project.folder / project.seed, "-- Rows for `make run SEED=1`.\n")
+        discard(project.data_dir)
+    for name in EXAMPLE:
+        print(f"{name}: gone, with its tests")
     _tidy(project, tables)
 
 

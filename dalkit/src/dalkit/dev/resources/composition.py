@@ -29,8 +29,7 @@ def without_resource(app: str, name: str) -> str:
     if name not in names or name not in _imported_names(app):
         raise NotFound(f"It does not name {name!r} in RESOURCES and import it.")
     text = _replaced(app, _resources(app), [one for one in names if one != name])
-    text = re.sub(rf"(?m)(?<=[{{ ]){name}: \"\w+\",? ?", "", text)  # in SCOPES
-    text = re.sub(r"(?m)^(SCOPES\b.*\{.*\"), \}", r"\1}", text)
+    text = _without_scope(text, name)
     return _imported(text, {*_imported_names(text)} - {name})
 
 
@@ -77,13 +76,38 @@ def tables_in(folder: Path) -> set[str]:
 
 
 def _resources(app: str) -> ast.Tuple:
-    for node in ast.parse(app).body:
-        target = getattr(node, "target", None) or (getattr(node, "targets", None) or [None])[0]
-        is_it = isinstance(target, ast.Name) and target.id == "RESOURCES"
-        value = getattr(node, "value", None)
-        if is_it and isinstance(value, ast.Tuple):
-            return value
+    found = _value_of(app, "RESOURCES")
+    if isinstance(found, ast.Tuple):
+        return found
     raise NotFound("It has no tuple RESOURCES.")
+
+
+def _value_of(app: str, name: str) -> ast.expr | None:
+    """What the module assigns to a name."""
+    for node in ast.parse(app).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            value: ast.expr | None = getattr(node, "value", None)
+            return value
+    return None
+
+
+def _without_scope(app: str, name: str) -> str:
+    """The text without the resource's entry in SCOPES, where it has one."""
+    node = _value_of(app, "SCOPES")
+    if not isinstance(node, ast.Dict):
+        return app
+    entries = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if key]
+    gone = [pair for pair in entries if isinstance(pair[0], ast.Name) and pair[0].id == name]
+    start, end = _span(app, node)
+    if not gone or "#" in app[start:end]:
+        return _without(app, *gone[0]) if gone else app
+    kept = [
+        app[_span(app, key)[0] : _span(app, value)[1]]
+        for key, value in entries
+        if (key, value) not in gone
+    ]
+    return f"{app[:start]}{{{', '.join(kept)}}}{app[end:]}"
 
 
 def _replaced(text: str, node: ast.expr, names: list[str]) -> str:
@@ -102,9 +126,9 @@ def _replaced(text: str, node: ast.expr, names: list[str]) -> str:
     return text
 
 
-def _without(text: str, node: ast.expr) -> str:
-    """The text without an element of a tuple, and without its line where nothing else is on it."""
-    start, end = _span(text, node)
+def _without(text: str, first: ast.expr, last: ast.expr | None = None) -> str:
+    """The text without an element, and without its line where nothing else is on it."""
+    start, end = _span(text, first)[0], _span(text, last or first)[1]
     while text[end] in ", ":
         end += 1
     first, after = text.rfind("\n", 0, start) + 1, text.find("\n", end) + 1
