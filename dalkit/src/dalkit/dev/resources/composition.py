@@ -131,9 +131,9 @@ def _without(text: str, first: ast.expr, last: ast.expr | None = None) -> str:
     start, end = _span(text, first)[0], _span(text, last or first)[1]
     while text[end] in ", ":
         end += 1
-    first, after = text.rfind("\n", 0, start) + 1, text.find("\n", end) + 1
-    if re.fullmatch(r"\s*(#.*)?\n", text[first:start] + text[end:after]):
-        start, end = first, after
+    line, after = text.rfind("\n", 0, start) + 1, text.find("\n", end) + 1
+    if re.fullmatch(r"\s*(#.*)?\n", text[line:start] + text[end:after]):
+        start, end = line, after
     return text[:start] + text[end:]
 
 
