@@ -18,6 +18,8 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    #: Megabytes that follow.
+    size: int = 0
 
 
 class FakeSlack:
@@ -28,6 +30,7 @@ class FakeSlack:
         self.answers: list[Answer] = []
         self.messages: list[dict[str, Any]] = []
         self.times: list[float] = []
+        self.taken = 0  # megabytes of answers
         self.url = ""
         self.closing = threading.Event()
 
@@ -65,6 +68,9 @@ def serving() -> Iterator[FakeSlack]:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(b"a word of Slack's")
+                for _ in range(answer.size):
+                    self.wfile.write(b"a" * 1_000_000)
+                    slack.taken += 1
             except OSError:  # the client has given up
                 self.close_connection = True
 

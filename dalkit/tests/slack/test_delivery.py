@@ -8,6 +8,7 @@ from time import monotonic, time
 
 import httpx
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from dalkit.slack.delivery import STEADY, Delivery, Job, Payload, retry_after
@@ -103,6 +104,28 @@ async def test_a_hanging_slack_does_not_stop_the_worker(fake_slack: FakeSlack) -
         delivery.put(job(text), delivery.alerts)
     await delivery.stop()
     assert (delivery.sent, delivery.failed) == (1, 1)
+
+
+async def test_a_giant_answer_is_not_read(fake_slack: FakeSlack) -> None:
+    """Whatever the webhook leads to: the sockets' buffers are all that it fills."""
+    fake_slack.answer = Answer(size=400)
+    delivery = Delivery(fake_slack.url, QUICK)
+    delivery.put(job(), delivery.alerts)
+    await delivery.stop()
+    assert (delivery.sent, delivery.failed) == (1, 0)
+    assert fake_slack.taken < 100
+
+
+async def test_its_lines_are_not_those_of_the_request_that_it_starts_with(
+    fake_slack: FakeSlack,
+) -> None:
+    fake_slack.answer = Answer(404)
+    delivery = Delivery(fake_slack.url, QUICK)
+    with capture_logs([structlog.contextvars.merge_contextvars]) as logs:
+        with structlog.contextvars.bound_contextvars(request_id="first"):
+            delivery.put(job(), delivery.alerts)
+        await delivery.stop()
+    assert [line.get("request_id") for line in logs] == [None]
 
 
 async def test_a_message_that_cannot_be_made_does_not_stop_the_worker(

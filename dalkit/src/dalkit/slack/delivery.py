@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -24,6 +25,7 @@ Payload = dict[str, Any]
 _TIMEOUT = 5.0
 _tls = cache(httpx.create_ssl_context)  # takes 30 ms: once, and not in front of an alert
 _LONGEST_WAIT = 30.0
+_LONGEST_ANSWER = 16 * 1024  # bytes that are read; Slack's are a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,9 @@ class Delivery:
             return False
         lane.jobs.append(job)
         if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work(), name="slack-delivery")
+            # Not in the context of the request that it starts with: it outlives that, and its log
+            # lines and spans would be that request's.
+            self._worker = asyncio.create_task(self._work(), context=Context())
         return True
 
     async def stop(self) -> None:
@@ -166,10 +170,18 @@ async def send_slack_message(
 
 
 async def _post(client: httpx.AsyncClient, url: str, payload: Payload) -> httpx.Response:
-    """Post once, in three times the client's timeout: httpx's is per read, a server may drip."""
+    """Post once, in three times the client's timeout: httpx's is per read, a server may drip.
+
+    Of the answer's body the beginning is kept, as it was sent.
+    """
     content = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
-    async with asyncio.timeout(3 * (client.timeout.read or _TIMEOUT)):
-        return await client.post(url, content=content, headers={"content-type": "application/json"})
+    headers = {"content-type": "application/json", "accept-encoding": "identity"}
+    asked = client.stream("POST", url, content=content, headers=headers)
+    async with asyncio.timeout(3 * (client.timeout.read or _TIMEOUT)), asked as answer:
+        body = await anext(answer.aiter_raw(_LONGEST_ANSWER), b"")
+        answer.headers.pop("content-encoding", None)
+        status, request = answer.status_code, answer.request
+        return httpx.Response(status, headers=answer.headers, content=body, request=request)
 
 
 def retry_after(response: httpx.Response, default: float) -> float:
