@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextvars import Context
 from typing import Self
 
 import asyncpg
@@ -163,7 +164,8 @@ class Database:
 
     def _reflect_in_background(self) -> None:
         if self._reflecting is None or self._reflecting.done():
-            self._reflecting = asyncio.create_task(self._reflect_when_ready())
+            # What it logs for hours is not the probe's that it starts with.
+            self._reflecting = asyncio.create_task(self._reflect_when_ready(), context=Context())
 
     async def _reflect_when_ready(self) -> None:
         while True:

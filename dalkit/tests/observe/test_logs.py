@@ -129,6 +129,19 @@ def test_tracebacks_are_logged_without_locals(stream: io.StringIO) -> None:
         assert len(text.splitlines()) == 2
 
 
+def test_of_an_endless_text_both_ends_are_logged() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    try:
+        raise ValueError("x" * 10_000_000 + "the end")
+    except ValueError:
+        logging.getLogger("theirs").exception("y" * 10_000_000)
+    [line] = lines(stream)
+    assert line["exception"].startswith("Traceback (most recent call last):")
+    assert line["exception"].endswith("xxxthe end")
+    assert len(line["exception"]) + len(line["event"]) < 110_000
+
+
 async def test_the_parameters_of_a_failing_statement_are_not_logged(engine_uri: str) -> None:
     """uvicorn logs the traceback of every 500, and SQLAlchemy's text would have them."""
     stream = io.StringIO()

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+import structlog
 from asgi_lifespan import LifespanManager
 from sqlalchemy import make_url
 from structlog.testing import capture_logs
@@ -105,12 +106,13 @@ async def test_a_newer_schema_that_the_models_fit_is_ready_with_one_warning(
     fresh_database: str, observer: asyncpg.Connection
 ) -> None:
     """As when one migrates first and deploys then; a replica that starts meanwhile, too."""
-    with capture_logs() as logs:
+    with capture_logs([structlog.contextvars.merge_contextvars]) as logs:
         async with running(fresh_database) as old:
             assert await eventually_ready(old)
             await observer.execute("ALTER TABLE author ADD COLUMN born date")
             await observer.execute("UPDATE alembic_version SET version_num = 'f00d'")
             assert {(await old.get("/readyz")).status_code for _ in range(5)} == {200}
+            structlog.contextvars.clear_contextvars()  # the client runs the app in this context
             async with running(fresh_database) as restarted:
                 assert (await restarted.get("/readyz")).status_code == 200
                 assert (await restarted.get("/v1/authors")).status_code == 401
@@ -119,6 +121,7 @@ async def test_a_newer_schema_that_the_models_fit_is_ready_with_one_warning(
                     await asyncio.sleep(0.05)
     assert [it["log_level"] for it in warnings] == ["warning"] * 2  # one for each
     assert {(it["revision"], it["expected"]) for it in warnings} == {("f00d", "0001")}
+    assert not any("request_id" in it for it in warnings)  # of the probe that found it out
 
 
 async def test_a_newer_schema_that_the_models_do_not_fit_is_a_503_with_the_reason(

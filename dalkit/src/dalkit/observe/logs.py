@@ -23,6 +23,9 @@ _CHATTY = ("httpx", "httpcore", "hpack", "alembic.runtime.migration")
 #: The logger of the line that every request has.
 ACCESS = "access"
 _FIRST = ("timestamp", "level", "logger", "event", "request_id")
+#: Characters of a text in a line of JSON, an exception's with its traceback for example: a line of
+#: 50 MB stops the loop for a second, and whoever collects logs cuts or drops it.
+_LONGEST = 50_000
 #: Seconds that the lines of requests wait for each other, to be written in one go.
 _TOGETHER = 0.005
 _LEVELS = {logging.DEBUG: "debug", logging.INFO: "info"}
@@ -63,6 +66,7 @@ def configure_logging(
         written = [
             structlog.processors.format_exc_info,
             structlog.processors.UnicodeDecoder(),
+            _cut,
             _in_order,
             structlog.processors.JSONRenderer(serializer=_as_json),
         ]
@@ -212,6 +216,15 @@ def _add_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Put first what a person looks for first when they have only the JSON."""
     return {**{name: event[name] for name in _FIRST if name in event}, **event}
+
+
+def _cut(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Leave out the middle of texts that are too long: of a traceback, both ends are needed."""
+    for name, value in event.items():
+        if isinstance(value, str) and (left_out := len(value) - _LONGEST) > 0:
+            half = _LONGEST // 2
+            event[name] = f"{value[:half]}\n… {left_out} characters …\n{value[-half:]}"
+    return event
 
 
 def _is_without_url(record: logging.LogRecord) -> bool:
