@@ -36,6 +36,10 @@ def create_app() -> FastAPI:
         await asyncio.sleep(1)
         return len(await request.body())
 
+    @app.post("/refusing")
+    async def refusing() -> Response:
+        return Response("refused", 403)
+
     @app.get("/large")
     async def large() -> Response:
         return Response(b"a" * 50_000_000)
@@ -235,6 +239,38 @@ async def test_a_client_is_not_late_while_nobody_asks_it(connection: Connection)
     assert await connection.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     await connection.send(b"body")
     assert (await connection.answer()).endswith(b"\r\n\r\n4")
+
+
+EXPECTING = b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+
+
+async def test_an_http_1_0_client_is_not_told_to_continue(connection: Connection) -> None:
+    """It would take that for the answer (RFC 9110, section 10.1.1)."""
+    await connection.send(POST.replace(b"1.1", b"1.0") + EXPECTING + b"hello")
+    rest = await connection.rest()
+    assert rest.startswith(b"HTTP/1.1 200 ")
+    assert b'"length":5' in rest
+
+
+@pytest.mark.parametrize("then", [b"", b"hello", GET + b"\r\n"], ids=["none", "body", "request"])
+async def test_an_answer_instead_of_continue_ends_the_connection(
+    connection: Connection, then: bytes
+) -> None:
+    """The next request would be taken for the body (RFC 9110, section 10.1.1)."""
+    await connection.send(POST.replace(b"/length", b"/refusing") + EXPECTING)
+    answer = await connection.reader.readuntil(b"refused")
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"connection: close\r\n" in answer
+    await connection.send(then)
+    assert await connection.rest() == b""
+
+
+async def test_a_body_that_did_not_wait_for_continue_keeps_the_connection(
+    connection: Connection,
+) -> None:
+    for _ in range(2):
+        await connection.send(POST.replace(b"/length", b"/refusing") + EXPECTING + b"hello")
+        assert (await connection.answer()).endswith(b"refused")
 
 
 @pytest.mark.usefixtures("quick")

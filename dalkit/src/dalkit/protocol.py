@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
@@ -154,6 +154,8 @@ class LimitedProtocol(HttpToolsProtocol):
         is_upgrade = self.parser.should_upgrade() and any(n == b"upgrade" for n, _ in self.headers)
         self._is_offer = is_upgrade and not self._should_upgrade()
         if not self._is_offer:
+            # An HTTP/1.0 client would take 100 for the answer (RFC 9110, section 10.1.1).
+            self.expect_100_continue &= self.parser.get_http_version() != "1.0"
             super().on_headers_complete()
             self._in_body, self._unseen = True, 0
 
@@ -179,6 +181,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        if cycle.waiting_for_100_continue:
+            cycle.transport = cast(asyncio.Transport, _Lingering(self.transport, self._linger))
+            app = _closing_unread(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
@@ -252,8 +257,16 @@ class LimitedProtocol(HttpToolsProtocol):
             reason,
         ]
         self.transport.write(b"".join(content))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close the connection, and drop what arrives until the client has read the answer.
+
+        Closed with bytes unread, the connection would be reset, and the answer lost with it.
+        """
+        self._stop_waiting()
+        self._is_over = True
         if self.transport.can_write_eof():
-            # Closed with bytes unread, the connection would be reset, and the answer lost with it.
             self.transport.write_eof()
             self._wait(LINGER, self.transport.close)
         else:
@@ -275,3 +288,31 @@ class LimitedProtocol(HttpToolsProtocol):
 
 class _Refused(Exception):
     """Ends the parsing of a request that was answered already."""
+
+
+class _Lingering:
+    """A transport that is closed by `close`."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self._transport = transport
+        self.close = close
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def _closing_unread(app: Any, cycle: RequestResponseCycle) -> Any:
+    """End the connection with an answer that comes instead of 100 Continue.
+
+    Nobody knows whether the body or the next request follows (RFC 9110, section 10.1.1).
+    """
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        async def send_and_close(message: Any) -> None:
+            if cycle.waiting_for_100_continue and cycle.more_body:
+                cycle.keep_alive = False
+            await send(message)
+
+        await app(scope, receive, send_and_close)
+
+    return run

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
@@ -58,3 +59,24 @@ async def test_nothing_in_a_path_is_a_defect(url: str, settings: Settings, value
                 assert not 300 <= status < 400, (method, path[:80])  # nothing leads elsewhere
                 assert status < 500 or (status == 503 and b"/readyz" in path), (method, path[:80])
     assert asked > 200
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("bad", ["%ff", "a%ED%A0%80", "%c0%af", "%e2%82"])
+async def test_a_url_that_is_not_utf8_is_422(
+    settings: Settings, client: httpx.AsyncClient, bad: str, compiled: bool
+) -> None:
+    """Read as U+FFFD, it would be a value that nobody has sent."""
+    app = create_app(settings.model_copy(update={"compiled_routes": compiled}))
+    headers = {"authorization": client.headers["authorization"]}
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, headers=headers) as outside:
+        good = await outside.get("/v1/books?title__icontains=%EF%BF%BD%20%")
+        assert good.status_code == 200, good.text
+        for path, where in (
+            (f"/v1/books?title__icontains={bad}", "query"),
+            (f"/v1/books?{bad}=1", "query"),
+            (f"/v1/{bad}", "path"),
+        ):
+            answer = await outside.get(path)
+            assert answer.status_code == 422
+            assert [error["loc"] for error in answer.json()["errors"]] == [[where]]

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 from copy import copy
 from functools import cache
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from fastapi import APIRouter, FastAPI, __version__
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, compile_path
@@ -47,7 +49,10 @@ class RouteIndex:
         self._candidates: dict[Segments, ASGIApp] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request to the candidates; everything but HTTP to the whole router."""
+        """Hand the request to the candidates; everything but HTTP to the whole router.
+
+        Raises RequestValidationError for a URL that is not UTF-8.
+        """
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 self._index()
@@ -55,6 +60,7 @@ class RouteIndex:
             return
         if len(self._router.routes) != self._indexed:
             self._index()
+        _require_utf8(scope)
         scope["router"] = self._router  # for url_for
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         await self._find(path)(scope, receive, send)
@@ -80,6 +86,17 @@ class RouteIndex:
         router.routes, router.default = routes, self._router.app
         compiled = tuple(compile_routes(routes)) if self._compiles else ()
         return _Candidates(compiled, router.app) if compiled else router.app
+
+
+def _require_utf8(scope: Scope) -> None:
+    """Refuse bytes for which the server and Starlette put U+FFFD: they are nobody's value."""
+    for name, part in (("path", scope.get("raw_path")), ("query", scope["query_string"])):
+        if part and (b"%" in part or not part.isascii()):
+            try:
+                unquote_to_bytes(part).decode()
+            except UnicodeDecodeError:
+                error = {"loc": (name,), "msg": "Percent-encode UTF-8", "type": "utf8"}
+                raise RequestValidationError([error]) from None
 
 
 class _Candidates:
