@@ -23,7 +23,14 @@ from .data.faults import address, unreachable
 from .entities import EntityMismatch, check_entities
 from .errors import DRIVER_ERRORS, DatabaseUnreachable, UnknownSchema
 from .observe.otel import observe
-from .schema.revisions import Status, compare, console_script, has_migrations, head_revision
+from .schema.revisions import (
+    Status,
+    compare,
+    console_script,
+    has_migrations,
+    head_revision,
+    typed_here,
+)
 from .settings import Settings
 
 #: Seconds between two attempts while the database cannot be used.
@@ -123,8 +130,8 @@ class Database:
         if not has_migrations():
             return ""
         script = console_script(type(self._settings))
-        remedy = f"run `{script} db sync`" if script else "run `alembic upgrade head`"
-        needed = f"this code needs {head_revision()}: {remedy}."
+        remedy = typed_here("migrate", f"{script} db sync" if script else "alembic upgrade head")
+        needed = f"this code needs {head_revision()}: run `{remedy}`."
         match compare(revision):
             case Status.NO_INFO:
                 return f"The database is not migrated, {needed}"

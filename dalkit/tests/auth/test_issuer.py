@@ -6,7 +6,9 @@ import subprocess
 import sys
 from base64 import urlsafe_b64encode
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -270,6 +272,25 @@ def test_one_that_runs_by_itself_has_the_url_that_it_is_given() -> None:
     finally:
         process.terminate()
         process.communicate()
+
+
+@pytest.mark.parametrize(
+    "told", ["[]", "{}", '{"access_token": null}', '"token"', "1", "null", "<"]
+)
+def test_what_is_no_token_is_a_value_error(told: str) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(told.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(ValueError, match=r"token|Expecting value"):
+            fetch_token(f"http://127.0.0.1:{server.server_port}/", [])
 
 
 def answers(port: int) -> bool:

@@ -177,6 +177,29 @@ def test_a_kill_leaves_nothing_on_the_port(killed: str, own_project: Project) ->
     assert eventually(lambda: is_left_alone(own_project.data_dir))
 
 
+def test_a_database_that_ends_ends_the_run_and_says_so(own_project: Project) -> None:
+    """The service could only answer 503 from then on, and nobody would know why."""
+    port = free_port()
+    process = start_run(own_project, port)
+    try:
+        assert eventually(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, 60)
+        pid = int((own_project.data_dir / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        assert "PostgreSQL ended while it was in use:" in finish(process)[1]
+    finally:
+        process.terminate()
+        process.communicate()
+    assert is_free(port)
+
+
+def test_a_bad_setting_is_said_once(own_project: Project) -> None:
+    """The migrations say it; the service, which was imported meanwhile, does not start."""
+    process = start_run(own_project, free_port(), MAX_BODY_SIZE="much")
+    status, error = finish(process)
+    assert status == 1
+    assert error.count("MAX_BODY_SIZE: ") == 1
+
+
 def test_a_taken_port_is_one_sentence_before_anything_is_started(own_project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

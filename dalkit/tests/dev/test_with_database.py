@@ -27,7 +27,7 @@ def test_the_database_is_made_and_kept(project: Project, capfd: pytest.CaptureFi
     """Migrations run on it, and the standard output is the command's alone."""
     assert run_with_database(project, [*CLI, "sync"]) == 0
     assert is_left_alone(project.data_dir)
-    capfd.readouterr()
+    assert f"starting, with its data in {project.data_dir}" in capfd.readouterr().err
     assert run_with_database(project, [*CLI, "status"]) == 0
     assert "PostgreSQL" not in capfd.readouterr().out
     with cluster(project.data_dir) as it:
@@ -38,7 +38,9 @@ def test_it_shares_the_server_of_a_run(project: Project, capfd: pytest.CaptureFi
     code = "import os; print(os.environ['DATABASE_URL'])"
     with cluster(project.data_dir) as it:
         assert run_with_database(project, [sys.executable, "-c", code]) == 0
-        assert capfd.readouterr().out == f"{it.url(project.database)}\n"
+        told = capfd.readouterr()
+        assert told.out == f"{it.url(project.database)}\n"
+        assert "starting" not in told.err
 
 
 def test_a_configured_database_is_the_commands(

@@ -47,6 +47,17 @@ def test_sync_and_status_have_three_messages_each(
     ]
 
 
+def test_where_there_is_a_makefile_its_target_is_named(
+    empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service's own command is not on the PATH of who types `make db ARGS=status`."""
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    for text, how in (("other:\n", "my-service db sync"), ("migrate: x\n", "make migrate")):
+        (tmp_path / "Makefile").write_text(text)
+        said = invoke("db", "status").stdout.strip()
+        assert said == f"The database has no schema yet: run `{how}`."
+
+
 @pytest.mark.parametrize("command", ["sync", "status", "tables"])
 @pytest.mark.parametrize(
     ("change", "message"),

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 from typer.testing import CliRunner, Result
 
 from dalkit.cli import service_cli
@@ -102,6 +103,18 @@ def test_it_is_the_same_in_every_environment(written: Path) -> None:
     command = [sys.executable, "-m", cli.__name__, "openapi", "--output", "other.json"]
     subprocess.run(command, cwd=written.parent, env=os.environ | elsewhere, check=True)
     assert (written.parent / "other.json").read_bytes() == written.read_bytes()
+
+
+def test_a_default_that_is_made_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, written: Path
+) -> None:
+    class Mine(ServiceSettings):
+        __module__ = ServiceSettings.__module__
+        shelf: int = Field(default_factory=lambda made: made["max_body_size"])
+
+    monkeypatch.setenv("SHELF", "none")
+    result = CliRunner().invoke(service_cli(Mine), ["openapi", "--check"])
+    assert (result.exit_code, result.output) == (0, "")
 
 
 def test_a_setting_without_a_default_is_asked_for(

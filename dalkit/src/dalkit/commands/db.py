@@ -8,13 +8,14 @@ import typer
 
 from ..schema import Status, manager_from_config, status, sync, typed_tables
 from ..schema.manager import SYNCED
+from ..schema.revisions import typed_here
 from ..settings import Settings
 from . import fail, run
 
 STATUS = {
     Status.UP_TO_DATE: (0, "The database is up to date."),
-    Status.UPGRADE_AVAILABLE: (3, "The database is behind the migrations: run `{} db sync`."),
-    Status.NO_INFO: (4, "The database has no schema yet: run `{} db sync`."),
+    Status.UPGRADE_AVAILABLE: (3, "The database is behind the migrations: run `{}`."),
+    Status.NO_INFO: (4, "The database has no schema yet: run `{}`."),
 }
 
 
@@ -37,7 +38,7 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
     def status_command(context: typer.Context) -> None:
         """Say whether an upgrade is due; exit status 0 if not, 3 if so, 4 without a schema."""
         code, message = STATUS[run(status(settings()))]
-        typer.echo(message.format(context.find_root().info_name))
+        typer.echo(message.format(_typed(context, "migrate", "sync")))
         raise typer.Exit(code)
 
     @app.command("tables")
@@ -49,17 +50,23 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
         ] = False,
     ) -> None:
         """Write the typed tables from the migrated database, formatted where ruff is installed."""
-        program = context.find_root().info_name
         text = run(_render(settings()))
         if text is None:
-            fail(f"The database is not up to date: run `{program} db sync` first.")
+            fail(
+                f"The database is not up to date: run `{_typed(context, 'migrate', 'sync')}` first."
+            )
         if not check:
             _write(output, text)
             typer.echo(f"Wrote {output}.")
         elif not output.exists() or output.read_text("utf-8") != text:
-            fail(f"{output} is not what the database has: run `{program} db tables`.")
+            how = _typed(context, "db ARGS=tables", "tables")
+            fail(f"{output} is not what the database has: run `{how}`.")
 
     return app
+
+
+def _typed(context: typer.Context, target: str, command: str) -> str:
+    return typed_here(target, f"{context.find_root().info_name} db {command}")
 
 
 async def _render(config: Settings) -> str | None:

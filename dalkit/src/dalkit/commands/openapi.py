@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic_core import PydanticUndefined
 
+from ..schema.revisions import typed_here
 from ..settings import Settings, load
 from . import fail
 
@@ -29,7 +29,7 @@ def openapi_command(settings: type[Settings], package: str) -> Callable[..., Non
         ] = False,
     ) -> None:
         """Write the OpenAPI document, which is the same whatever the environment; no database."""
-        command = f"`{context.find_root().info_name} openapi`"
+        command = f"`{typed_here('openapi', f'{context.find_root().info_name} openapi')}`"
         made = import_module(f"{package}.app").create_app(_of_the_code(settings)).openapi()
         text = json.dumps(made, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         if not check:
@@ -45,9 +45,11 @@ def openapi_command(settings: type[Settings], package: str) -> Callable[..., Non
 
 def _of_the_code(settings: type[Settings]) -> Settings:
     """The settings with their defaults; what has none is read from the environment and `.env`."""
-    fields = {name: field.get_default() for name, field in settings.model_fields.items()}
-    defaults = {name: value for name, value in fields.items() if value is not PydanticUndefined}
-    return load(settings, **defaults | TENANT)
+    made: dict[str, Any] = {}
+    for name, field in settings.model_fields.items():
+        if not field.is_required():
+            made[name] = field.get_default(call_default_factory=True, validated_data=made)
+    return load(settings, **made | TENANT)
 
 
 def _read(path: Path) -> Any:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,19 +76,30 @@ class RunFolder:
             lives = not try_lock(server, fcntl.LOCK_SH)
             return int(server.read() or 0) or None if lives else None
 
+    def wait_for_end(self) -> None:
+        """Return when no server runs."""
+        with self.server.open() as server:
+            fcntl.flock(server, fcntl.LOCK_SH)
+
     def log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join(f"    {line}" for line in lines[-8:])
 
 
 @contextmanager
-def cluster(data_dir: Path, *, settings: Mapping[str, str] = {}) -> Iterator[Cluster]:
+def cluster(
+    data_dir: Path,
+    *,
+    settings: Mapping[str, str] = {},
+    announce: Callable[[], None] = lambda: None,
+) -> Iterator[Cluster]:
     """Yield the server of `data_dir`, created and started when needed.
 
     Processes share one server; it stops with its last user, however that user ends. `settings`
-    (postgresql.conf names) apply when this call starts it. Raises PostgresError.
+    (postgresql.conf names) apply when this call starts it; `announce` is called before it does.
+    Raises PostgresError.
     """
-    with _use(data_dir.absolute(), settings, on_end="keep") as port:
+    with _use(data_dir.absolute(), settings, "keep", announce) as port:
         yield Cluster(data_dir.absolute(), port)
 
 
@@ -97,7 +108,7 @@ def temporary_cluster() -> Iterator[Cluster]:
     """Yield a fast, empty server of one's own; its folder is removed with it."""
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # root runs the server as another user, who has to pass through
-        with _use(Path(folder, "data"), TEMPORARY_SETTINGS, on_end="remove") as port:
+        with _use(Path(folder, "data"), TEMPORARY_SETTINGS, "remove") as port:
             yield Cluster(Path(folder, "data"), port)
 
 
@@ -128,7 +139,12 @@ def try_lock(file: IO[str], kind: int) -> bool:
 
 
 @contextmanager
-def _use(data_dir: Path, settings: Mapping[str, str], on_end: str) -> Iterator[int]:
+def _use(
+    data_dir: Path,
+    settings: Mapping[str, str],
+    on_end: str,
+    announce: Callable[[], None] = lambda: None,
+) -> Iterator[int]:
     """Yield the port of the server, and be one of its users meanwhile."""
     run = RunFolder(data_dir)
     run.create()
@@ -137,6 +153,7 @@ def _use(data_dir: Path, settings: Mapping[str, str], on_end: str) -> Iterator[i
             fcntl.flock(start, fcntl.LOCK_EX)
             fcntl.flock(users, fcntl.LOCK_SH)
             if (port := run.port()) is None:
+                announce()
                 options = [f"--{name}={value}" for name, value in settings.items()]
                 port = _start_supervisor(run, start.fileno(), [str(data_dir), on_end, *options])
         try:

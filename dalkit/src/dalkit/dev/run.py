@@ -18,7 +18,7 @@ from typing import cast
 import asyncpg
 
 from ..server import serve
-from .postgres import STOP_SIGNALS, PostgresError, cluster, discard, end_with
+from .postgres import STOP_SIGNALS, PostgresError, RunFolder, cluster, discard, end_with
 from .project import Project
 from .welcome import HOST, welcome
 
@@ -52,10 +52,11 @@ def run(project: Project, port: int, seed: str | None) -> int:
     with ExitStack() as stack:
         for service in (database, token_issuer):
             environment |= stack.enter_context(service(project, environment))
-        with gate(project, port) as closed:
+        # What fails ends the server before the gate is opened, or it would start all the same.
+        with gate(project, port) as closed, ExitStack() as starting:
             app = f"{project.package}.main:app"
             command = [*PYTHON, "dalkit.dev.run", app, str(port), str(os.getpid()), str(closed)]
-            server = stack.enter_context(running(project, command, environment))
+            server = starting.enter_context(running(project, command, environment))
             migrate = [*PYTHON, f"{project.package}.cli", "db", "sync"]
             with running(project, migrate, environment) as migration:
                 if seed:  # it takes as long, so it is imported meanwhile
@@ -64,8 +65,17 @@ def run(project: Project, port: int, seed: str | None) -> int:
                     return status
             if seed:
                 run_sql(environment["DATABASE_URL"], seed)
+            stack.enter_context(starting.pop_all())
+        if not project.environment().get("DATABASE_URL"):
+            Thread(target=end_with_database, args=(project, server), daemon=True).start()
         stack.enter_context(welcomed(project, port, shown_database(project, environment)))
         return server.wait()
+
+
+def end_with_database(project: Project, server: subprocess.Popen[bytes]) -> None:
+    """End the server when the project's own PostgreSQL has ended: no other gets its port."""
+    RunFolder(project.data_dir.absolute()).wait_for_end()
+    server.terminate()
 
 
 @contextmanager
@@ -147,8 +157,11 @@ def database(project: Project, environment: Mapping[str, str]) -> Iterator[dict[
     if environment.get("DATABASE_URL"):
         yield {}
         return
-    print(f"  PostgreSQL: starting, with its data in {project.data_dir}", flush=True)
-    with cluster(project.data_dir) as it:
+
+    def announce() -> None:
+        print(f"  PostgreSQL: starting, with its data in {project.data_dir}", flush=True)
+
+    with cluster(project.data_dir, announce=announce) as it:
         create_database(it.url("postgres"), project.database)
         yield {"DATABASE_URL": it.url(project.database)}
 
@@ -234,7 +247,7 @@ def main() -> None:
 
 def pass_gate(app: str, path: Path) -> None:
     """Import the app, and wait until nobody holds the lock on the file."""
-    with suppress(Exception):  # uvicorn imports it again, and says what is wrong
+    with suppress(Exception, SystemExit):  # uvicorn imports it again, and says what is wrong
         import_module(app.partition(":")[0])
     with path.open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)

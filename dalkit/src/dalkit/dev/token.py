@@ -61,6 +61,9 @@ def fetch_token(issuer: str, scopes: Sequence[str]) -> str:
         answer = connection.getresponse()
         if answer.status != 200:
             raise ValueError(f"{issuer} answered {answer.status}")
-        return str(json.load(answer)["access_token"])
+        told = json.load(answer)
+        if not isinstance(told, dict) or not isinstance(token := told.get("access_token"), str):
+            raise ValueError(f"{issuer} answered without a token")
+        return token
     finally:
         connection.close()

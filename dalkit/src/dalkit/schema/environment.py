@@ -17,7 +17,7 @@ from sqlalchemy import Connection, MetaData, text
 
 from ..settings import Settings, load
 from .manager import manager_from_config
-from .revisions import SyncError, console_script, migration_lock, scripts_of
+from .revisions import SyncError, console_script, migration_lock, scripts_of, typed_here
 
 #: How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 #: every later query of that table queues up behind it: rather fail, and try at a quieter time.
@@ -147,10 +147,10 @@ def _finish(context: Any, directives: list[Any], settings: object) -> None:
     revision = ", ".join(sorted(context.get_current_heads()))
     if creating.command_args["autogenerate"] and written not in (None, revision):
         script = console_script(settings) if isinstance(settings, type) else None
-        how = f"`{script} db tables`" if script else "the service's `db tables`"
+        how = typed_here("db ARGS=tables", f"{script} db tables") if script else "db tables"
         raise SyncError(
             f"tables.py was written from revision {written}, and the database is at {revision}: "
-            f"run {how} first, or what was migrated since would be proposed for dropping."
+            f"run `{how}` first, or what was migrated since would be proposed for dropping."
         )
     # It becomes a docstring, in which neither a compiler nor a linter takes every character.
     message = creating.command_args["message"] or ""

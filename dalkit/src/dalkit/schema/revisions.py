@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from enum import Enum
 from functools import cache
 from importlib.metadata import entry_points
@@ -128,6 +128,18 @@ def console_script(settings: type) -> str | None:
     scripts = entry_points(group="console_scripts")
     names = [script.name for script in scripts if script.value.partition(".")[0] == package]
     return names[0] if names and package != __name__.partition(".")[0] else None
+
+
+def typed_here(target: str, command: str) -> str:
+    """Return how `command` is typed in this folder: as a target of its Makefile, if that has it.
+
+    There the service's own command is not on the PATH; in an image there is no Makefile.
+    """
+    with suppress(OSError):
+        text = Path("Makefile").read_text("utf-8", "replace")
+        if re.search(rf"(?m)^{target.partition(' ')[0]}:", text):
+            return f"make {target}"
+    return command
 
 
 LOCK_KEY = 0x616C656D626963  # "alembic" in ASCII
