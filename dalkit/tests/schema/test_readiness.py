@@ -22,6 +22,7 @@ from dalkit.settings import Settings
 from tests.schema.fixtures import AddMigration
 from tests.service import app as service
 from tests.service import authors
+from tests.serving import serving
 
 
 @asynccontextmanager
@@ -266,3 +267,34 @@ async def test_a_database_that_comes_back_is_used_again(fresh_database: str) -> 
             assert await eventually_ready(client)
     finally:
         await admin.close()
+
+
+async def test_the_log_says_why_a_request_got_503(
+    fresh_database: str, client: httpx.AsyncClient
+) -> None:
+    """The answer does not, and nobody may be asking /readyz."""
+    settings = Settings(_env_file=None, environment="testing", database_url=fresh_database)
+    headers = {"authorization": client.headers["authorization"]}
+    url = make_url(fresh_database)
+    observer = await asyncpg.connect(fresh_database)
+    try:
+        async with serving(service.create_app(settings)) as there:
+            with capture_logs() as logs:
+                async with httpx.AsyncClient(base_url=there, headers=headers) as outside:
+                    assert (await outside.get("/v1/books")).status_code == 200
+                    await observer.execute(f'ALTER DATABASE "{url.database}" CONNECTION LIMIT 0')
+                    await observer.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                    async with asyncio.timeout(10):
+                        while (answer := await outside.get("/v1/books")).status_code == 200:
+                            await asyncio.sleep(0.02)
+                    assert answer.json()["detail"] == "The database cannot be reached."
+    finally:
+        await observer.close()
+    reasons = {it["reason"] for it in logs if it["event"] == "The database cannot be used."}
+    assert (
+        f"PostgreSQL at {url.host}:{url.port}/{url.database} has no connection left: "
+        "lower DATABASE_POOL_SIZE or raise max_connections."
+    ) in reasons

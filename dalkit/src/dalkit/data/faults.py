@@ -158,6 +158,20 @@ def unreachable(error: BaseException, url: str | URL) -> str | None:
     return None
 
 
+def cause_of(error: BaseException, url: str | URL) -> str:
+    """Return a line for a log: why the database could not be used, and the remedy if there is one.
+
+    Without SQL, parameters and DETAIL.
+    """
+    if isinstance(error, DatabaseUnreachable):
+        error = error.__cause__ or error
+    is_driver_s = driver_error(error) is not None or isinstance(error, OSError)
+    if is_driver_s and (sentence := unreachable(error, url)):
+        return sentence
+    told = driver_error(error) or error
+    return f"{type(told).__name__}: {str(told).partition(chr(10))[0]}"[:500]
+
+
 def address(url: URL) -> str:
     """Return `host:port/database`; several hosts are separated by commas."""
     hosts = url.query.get("host") or f"{url.host or 'localhost'}:{url.port or 5432}"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
+import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
@@ -13,10 +14,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from ..data.faults import Fault, fault_of
+from ..data.faults import Fault, cause_of, fault_of
 from ..errors import DRIVER_ERRORS, DatabaseUnreachable, NotReflected, TooManyStreams, sqlstate_of
 from .request import SCOPE_KEY, note_collision
 from .route_index import allowed_methods
+
+logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 #: SQLSTATE read_only_sql_transaction.
@@ -149,9 +152,17 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
         raise error  # a defect of the service: 500, an alert and a traceback in the log
     if fault.is_outage:
         request.state.outage = error
+        _log_outage(request, error)
     if fault.is_collision:
         note_collision(request)
     return problem(request, fault.status, fault.detail, headers=fault.headers, **_errors_of(fault))
+
+
+def _log_outage(request: Request, error: Exception) -> None:
+    """Say in the log why the client got 503: the answer does not, and there may be no Slack."""
+    dal = getattr(request.state, "dal", None)
+    reason = cause_of(error, dal.engine.url) if dal and dal.engines else str(error)
+    logger.warning("The database cannot be used.", reason=reason)
 
 
 def _wrote_where_it_reads(request: Request, error: Exception) -> bool:
