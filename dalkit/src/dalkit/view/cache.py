@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from .cache_sql import RESULTS, Change, Dialect, Statements, Steps
+from .cache_sql import RESULTS, Change, Dialect, FoundSets, Statements, Steps
 from .codec import DAMAGED, Key, key_text
 from .errors import CacheError
 from .tables import TableInfo
@@ -59,7 +59,7 @@ class Driver(Protocol):
         ...
 
     async def read(self, steps: Steps[T], size: int) -> T:
-        """Run what only reads, for about so many rows."""
+        """Run what only reads, for about so many rows, as of one moment."""
         ...
 
     async def write(self, steps: Callable[[], Steps[T]]) -> T:
@@ -140,7 +140,7 @@ class Cache:
             return otherwise
         try:
             return await driver.read(make(statements), size)
-        except driver.errors as error:
+        except self.errors as error:
             await self._give_up(driver, error)
             return otherwise
 
@@ -181,14 +181,11 @@ class Cache:
         """Key, time and text of those of these rows that the cache knows of."""
         return await self._read(lambda to: to.rows(shape, keys), len(keys), [])
 
-    async def sets(self, shape: int, relation: str, keys: Sequence[Key]) -> list[Any]:
-        """The members of those of these sets that the cache has, set after set.
-
-        Key and time of the set with key, time and text of the row. An empty set is one line with no
-        member; the time is None where the row was lost, and the text where it is gone.
-        """
+    async def sets(self, shape: int, relation: str, keys: Sequence[Key]) -> FoundSets:
+        """Those of these sets that the cache has, and the rows in them, as of one moment."""
         size = 10 * len(keys) if relation != RESULTS else 1000
-        return await self._read(lambda to: to.sets(shape, relation, keys), size, [])
+        none = FoundSets((), (), (), ())
+        return await self._read(lambda to: to.sets(shape, relation, keys), size, none)
 
     async def save(self, change: Change) -> None:
         """Write what the origin has answered; what is newer in the cache stays."""

@@ -8,10 +8,10 @@ import json
 import os
 import socket
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, TypeVar
+from itertools import chain, islice
+from typing import Any, NamedTuple, TypeVar
 
 from .codec import Key, dumps, key_text, rows_text
 from .tables import TableInfo
@@ -52,6 +52,19 @@ SCHEMA = (
 )
 
 
+class FoundSets(NamedTuple):
+    """Sets: their keys, the time of each, and the keys of its members, as the cache holds them.
+
+    `texts` are times and texts of the rows in them. A text is a row or several, with commas between
+    them; others may be among them.
+    """
+
+    keys: Sequence[int | str]
+    times: Sequence[float]
+    members: Sequence[Sequence[int | str]]
+    texts: Sequence[tuple[float, str]]
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How lists are passed: as JSON, of which both databases make rows."""
@@ -62,9 +75,10 @@ class Dialect:
     pairs: str
     first: str
     second: str
-    #: The members of the set `s`, as `m`, and what orders them.
+    #: The members of the set `s`, as `m`.
     members: str
-    order: str
+    #: Time and text of the rows of a shape with these keys, as a cache holds them.
+    texts: "Callable[[int, Sequence[int | str]], Steps[list[Any]]]"
 
 
 @dataclass
@@ -160,17 +174,17 @@ class Statements:
         sql = f"SELECT key, at, row FROM rows WHERE shape = ?1 AND key IN {self._key_list(2)}"
         return (yield sql, (shape, _key_texts(keys)))
 
-    def sets(self, shape: int, relation: str, keys: Sequence[Key]) -> Steps[list[Any]]:
-        """Key and time of the set with key, time and text of a row, for each row, or once."""
-        dialect = self._dialect
+    def sets(self, shape: int, relation: str, keys: Sequence[Key]) -> Steps[FoundSets]:
+        """See FoundSets."""
         sql = (
-            "SELECT s.key, s.at, m.value, r.at, r.row "
-            f"FROM sets s LEFT JOIN {dialect.members} "
-            "LEFT JOIN rows r ON r.shape = s.shape AND r.key = m.value "
-            f"WHERE s.shape = ?1 AND s.relation = ?2 AND s.key IN {self._key_list(3)}"
-            f"{dialect.order}"
+            "SELECT key, at, members FROM sets "
+            f"WHERE shape = ?1 AND relation = ?2 AND key IN {self._key_list(3)}"
         )
-        return (yield sql, (shape, relation, _key_texts(keys)))
+        found = yield sql, (shape, relation, _key_texts(keys))
+        members = _loads(f"[{','.join(one[2] for one in found)}]")
+        wanted = list(dict.fromkeys(chain.from_iterable(members)))
+        texts = (yield from self._dialect.texts(shape, wanted)) if wanted else []
+        return FoundSets([one[0] for one in found], [one[1] for one in found], members, texts)
 
     def everything(self, shape: int, relation: str | None) -> Steps[list[Any]]:
         """Key, time and content of all rows, or of all sets of a relation."""

@@ -1,6 +1,7 @@
 """A cache in a PostgreSQL database, in the schema dalkit_view."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
@@ -12,6 +13,7 @@ from ..data.engine import create_engine
 from ..data.faults import address
 from ..errors import is_collision
 from .cache_sql import FORMAT, SCHEMA, Dialect, Steps
+from .codec import dumps
 from .errors import CacheError
 
 T = TypeVar("T")
@@ -21,14 +23,21 @@ LOCK = 0x64616C76
 #: How often a write is tried again: two processes may have the same keys in another order.
 MOST_DEADLOCKS = 5
 
+
+def texts(shape: int, keys: Sequence[int | str]) -> Steps[list[Any]]:
+    """Time and text of these rows."""
+    some = "SELECT value FROM json_array_elements_text(CAST($2 AS json)) AS keys(value)"
+    sql = f"SELECT at, row FROM rows WHERE shape = $1 AND row IS NOT NULL AND key IN ({some})"
+    return (yield sql, (shape, dumps(keys)))
+
+
 DIALECT = Dialect(
     keys="json_array_elements_text(CAST(? AS json)) AS keys(value)",
     pairs="json_array_elements(CAST(?list AS json)) AS e(value)",
     first="e.value ->> 0",
     second="e.value ->> 1",
-    members="LATERAL json_array_elements_text(CAST(s.members AS json)) "
-    "WITH ORDINALITY AS m(value, position) ON true",
-    order=" ORDER BY s.key, m.position",
+    members="LATERAL json_array_elements_text(CAST(s.members AS json)) AS m(value) ON true",
+    texts=texts,
 )
 
 
@@ -42,26 +51,25 @@ class PostgresCache:
 
     def __init__(self, given: AsyncEngine | URL | str) -> None:
         self._own = None if isinstance(given, AsyncEngine) else create_engine(given, pool_size=3)
-        self._engine = given if isinstance(given, AsyncEngine) else self._own
-        self._is_open = False
+        self._engine: AsyncEngine = self._own or given  # type: ignore[assignment]
 
     async def open(self) -> None:
         """Make the schema when there is none; raises CacheError."""
         try:
-            async with self._begun() as conn:
+            async with self._begun("READ COMMITTED") as conn:
                 await _prepare(await _driver(conn))
         except self.errors as error:
             raise CacheError(self.sentence(error)) from error
-        self._is_open = True
 
-    def _begun(self) -> Any:
-        if self._engine is None:
-            raise OSError("it is closed")
-        return self._engine.begin()
+    @asynccontextmanager
+    async def _begun(self, isolation: str) -> AsyncIterator[AsyncConnection]:
+        async with self._engine.connect() as conn:
+            _ = await conn.execution_options(isolation_level=isolation)
+            async with conn.begin():
+                yield conn
 
     async def close(self) -> None:
         """Close the connections, unless the engine is another's."""
-        self._is_open = False
         if self._own is not None:
             await self._own.dispose()
 
@@ -70,21 +78,21 @@ class PostgresCache:
         return ()
 
     async def read(self, steps: Steps[T], size: int) -> T:
-        """Run what only reads."""
-        return await self._run(steps)
+        """Run what only reads, as of one moment."""
+        return await self._run(steps, "REPEATABLE READ")
 
     async def write(self, steps: Callable[[], Steps[T]]) -> T:
         """Run it in one transaction, and again after a deadlock with another process."""
         for _ in range(MOST_DEADLOCKS):
             try:
-                return await self._run(steps())
+                return await self._run(steps(), "READ COMMITTED")
             except self.errors as error:
                 if not is_collision(error):
                     raise
-        return await self._run(steps())
+        return await self._run(steps(), "READ COMMITTED")
 
-    async def _run(self, made: Steps[T]) -> T:
-        async with self._begun() as conn:
+    async def _run(self, made: Steps[T], isolation: str) -> T:
+        async with self._begun(isolation) as conn:
             driver = await _driver(conn)
             await driver.execute(f"SET LOCAL search_path TO {NAME}")
             try:
@@ -98,7 +106,7 @@ class PostgresCache:
 
     def sentence(self, error: BaseException) -> str:
         """What is wrong with the database; it names no password."""
-        where = address(self._engine.url) if self._engine is not None else NAME
+        where = address(self._engine.url)
         orig = getattr(error, "orig", None) or error
         return f"The cache in PostgreSQL at {where} cannot be used ({str(orig).splitlines()[0]})."
 

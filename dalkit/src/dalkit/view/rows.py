@@ -51,6 +51,8 @@ class Rows(Things["O | None"], Generic[O]):
         self.sets: list[KnownSets[Any]] = []
         self.results: Results[Any]
         self.number = 0
+        #: The time of the newest row that the view has had.
+        self.newest = 0.0
         self._cached_at: Loaded | None = None  # that of the last row from a file
         places = [entity.fields.index(name) for name in key]
         self.key_of_row: Any = itemgetter(*places)
@@ -128,6 +130,7 @@ class Rows(Things["O | None"], Generic[O]):
                     loaded = self._cached_at
                     if loaded is None or loaded.at != at:
                         loaded = self._cached_at = Loaded(self, at, is_from_origin=False)
+                        self.newest = max(self.newest, at)
                     return self._make(key, scan(row, 0)[0], loaded)
         except cache.errors as error:
             cache.broke(error)
@@ -138,24 +141,24 @@ class Rows(Things["O | None"], Generic[O]):
         by_text = {str(key_text(key)): key for key in keys}
         found = await self.space.cache.rows(self.number, keys)
         there = [(at, row) for _, at, row in found if row is not None]
-        self.adopt_cached(there, is_stale=is_stale)
+        with collector_paused():
+            self.adopt_cached(there, is_stale=is_stale)
         for text, at, row in found:
             if row is None:
                 loaded = Loaded(self, at, is_from_origin=False, is_stale=is_stale)
                 self._adopt_absent(by_text[str(text)], loaded)
 
-    def adopt_cached(self, found: Sequence[tuple[float, str]], *, is_stale: bool) -> list[O]:
-        """The objects of rows of the cache: the time and the text of each."""
-        by_time = {
-            at: Loaded(self, at, is_from_origin=False, is_stale=is_stale)
-            for at in {at for at, _ in found}
-        }
+    def adopt_cached(self, found: Iterable[tuple[float, str]], *, is_stale: bool) -> None:
+        """Make known rows of the cache: times, and texts of one row or of several."""
+        by_time: dict[float, list[str]] = {}
+        for at, text in found:
+            by_time.setdefault(at, []).append(text)
         try:
-            rows = loads(f"[{','.join(text for _, text in found)}]")
-            return self._adopt_many(rows, [by_time[at] for at, _ in found])
+            for at, texts in by_time.items():
+                loaded = Loaded(self, at, is_from_origin=False, is_stale=is_stale)
+                self._adopt_many(loads(f"[{','.join(texts)}]"), loaded)
         except DAMAGED as error:
             self.space.cache.broke(error)
-            return []
 
     def _adopt_one(self, row: Row, loaded: Loaded) -> O:
         """The object of a row, which is changed when the row is newer than what it was made of."""
@@ -205,18 +208,19 @@ class Rows(Things["O | None"], Generic[O]):
     def adopt(self, rows: Sequence[Row], at: float) -> list[O]:
         """The objects of rows that have come from the origin."""
         rows = self.cut(rows)
-        return self._adopt_many(rows, [Loaded(self, at, is_from_origin=True)] * len(rows))
+        return self._adopt_many(rows, Loaded(self, at, is_from_origin=True))
 
-    def _adopt_many(self, rows: Sequence[Row], loaded: Sequence[Loaded]) -> list[O]:
+    def _adopt_many(self, rows: Sequence[Row], loaded: Loaded) -> list[O]:
         """The objects of rows; those that are all new are made column by column."""
+        self.newest = max(self.newest, loaded.at)
         keys = list(map(self.key_of_row, rows))
         objects = self.objects
         if len(set(keys)) < len(keys) or not objects.keys().isdisjoint(keys):
-            return list(map(self._adopt_one, rows, loaded))
+            return [self._adopt_one(row, loaded) for row in rows]
         made = list(map(new_object, repeat(self.entity, len(rows))))
         for place, put in enumerate(self._setters):
             deque(map(put, made, map(itemgetter(place), rows)), 0)
-        deque(map(self._set_loaded, made, loaded), 0)
+        deque(map(self._set_loaded, made, repeat(loaded)), 0)
         objects.update(zip(keys, made, strict=True))
         if self.absent:
             for key in keys:

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, groupby, islice
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any, Generic, TypeVar
 
 from ..reflection.reflection import collector_paused
 from .cache_sql import RESULTS, Change
-from .codec import Key, dumps, key_text, tagged
+from .codec import DAMAGED, Key, dumps, key_text, loads, tagged
 from .errors import Missing, NeverLoaded
 from .links import Link
 from .loader import Things
@@ -75,35 +75,42 @@ class KnownSets(Things["Members[O]"], Generic[O]):
         by_text = {str(key_text(key)): key for key in keys}
         found = await self.space.cache.sets(self.shape, self.relation, keys)
         with collector_paused():
-            whole: list[tuple[Key, float, list[tuple[float, str]]]] = []
-            for text, some in groupby(found, itemgetter(0)):
-                members = list(some)
-                at = members[0][1]
-                there = [(one[3], one[4]) for one in members if one[4] is not None]
-                # An empty set is one line without a member; a row that is NULL is known to be gone.
-                if all(one[2] is None or one[3] is not None for one in members):
-                    whole.append((by_text[str(text)], at, there))
-            objects = self.rows.adopt_cached(
-                list(chain(*(one[2] for one in whole))), is_stale=is_stale
-            )
-            self._adopt_whole(whole, iter(objects), is_stale)
+            self.rows.adopt_cached(found.texts, is_stale=is_stale)
+            members = self._keys_of(found.members)
+            others = {*chain.from_iterable(members)} - self.rows.objects.keys()
+        if others:  # lost, or known to be gone
+            await self.rows.find_cached(list(others), is_stale=is_stale)
+        with collector_paused():
+            loaded: Loaded | None = None
+            for text, at, some in zip(found.keys, found.times, members, strict=False):
+                if loaded is None or loaded.at != at:
+                    loaded = Loaded(self.rows, at, is_from_origin=False, is_stale=is_stale)
+                self._adopt_cached(by_text[str(text)], some, loaded)
 
-    def _adopt_whole(
-        self,
-        whole: Sequence[tuple[Key, float, list[tuple[float, str]]]],
-        objects: Iterator[O],
-        is_stale: bool,
-    ) -> None:
-        loaded: Loaded | None = None
-        for key, at, there in whole:
-            members = tuple(islice(objects, len(there)))
-            if any(row_at > at for row_at, _ in there):
-                members = tuple(one for one in members if self.belongs(one, key))
-            if loaded is None or loaded.at != at:
-                loaded = Loaded(self.rows, at, is_from_origin=False, is_stale=is_stale)
-            known = self.sets.get(key)
-            if known is None or known[1].at < at or not known[1].is_from_origin:
-                self.sets[key] = members, loaded
+    def _keys_of(self, members: Sequence[Sequence[int | str]]) -> Sequence[Sequence[Key]]:
+        """What the cache holds an integer for is the key; what is text has to be read."""
+        if str not in set(map(type, chain.from_iterable(members))):
+            return members
+        try:
+            return [[loads(str(one)) for one in some] for some in members]
+        except DAMAGED as error:
+            self.space.cache.broke(error)
+            return ()
+
+    def _adopt_cached(self, key: Key, keys: Sequence[Key], loaded: Loaded) -> None:
+        rows = self.rows
+        members: Any = tuple(map(rows.objects.get, keys))
+        if None in members:
+            if any(one not in rows.objects and one not in rows.absent for one in keys):
+                return
+            members = tuple(filter(None, members))
+        if rows.newest > loaded.at:
+            members = tuple(
+                one for one in members if one._loaded.at <= loaded.at or self.belongs(one, key)
+            )
+        known = self.sets.get(key)
+        if known is None or known[1].at < loaded.at or not known[1].is_from_origin:
+            self.sets[key] = members, loaded
 
 
 class Sets(KnownSets[O]):
