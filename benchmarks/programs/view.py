@@ -156,6 +156,9 @@ class Measuring:
         async with Library(self._url, cache=fresh) as view:
             await view.find(Author, 0)  # it is connected, as the others are
             await self._preloaded("preload", view)
+        async with Library(self._url) as view:
+            await view.find(Author, 0)
+            await self._preloaded("preload without cache", view)
         async with Library(None, cache=self._cache, mode=Mode.OFFLINE) as view:
             await self._preloaded("preload of a file", view)
         async with self._session() as session:

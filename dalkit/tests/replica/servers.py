@@ -74,12 +74,17 @@ class Server:
 
     def start(self, **settings: str) -> None:
         """Start it and wait until it answers; a standby, until it can be read."""
+        process = self.launch(**settings)
+        assert is_ready(process, self.data_dir), self.data_dir.with_suffix(".log").read_text()
+
+    def launch(self, **settings: str) -> "subprocess.Popen[str]":
+        """Start it."""
         options = [f"--{name}={value}" for name, value in (TEMPORARY_SETTINGS | settings).items()]
         command = [str(self._programs / "postgres"), "-D", str(self.data_dir), "-p", str(self.port)]
         command += ["--listen_addresses=127.0.0.1", "--unix_socket_directories=", *options]
         with self.data_dir.with_suffix(".log").open("a") as log:
             self._process = self._account.popen(command, log)
-        assert is_ready(self._process, self.data_dir), self.data_dir.with_suffix(".log").read_text()
+        return self._process
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT sends all of the log to the standby before, SIGQUIT does not."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from datetime import UTC, date, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dalkit import DataAccessLayer
 from dalkit.data.engine import create_engine
-from dalkit.view import CacheError, Mode, NeverLoaded, View, ViewMismatch, ViewObject
+from dalkit.view import CacheError, Mode, NeverLoaded, View, ViewMismatch, ViewObject, sqlite
 from dalkit.view.cache import Cache
 from dalkit.view.cache_sql import Change, Steps
 from dalkit.view.codec import dumps, encode_rows, loads
@@ -250,7 +250,7 @@ def older(path: Path) -> str:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    return "has format 99, and this dalkit reads 1: delete it"
+    return "has format 99, and this dalkit reads 2: delete it"
 
 
 def folder(path: Path) -> str:
@@ -508,3 +508,57 @@ async def test_custom_statements_are_cached_by_text_and_values(
             await view.fetch(by_text, Author, {"name": "Ballard"})
         with pytest.raises(ValueError, match="no origin that could execute"):
             await view.execute(by_text)
+
+
+async def test_many_sets_come_out_of_the_cache_as_they_went_in(
+    origin: AsyncEngine,
+    db_of_library: asyncpg.Connection,
+    cache: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows of several times, neighbours that nobody asked for, gaps, and rows that are gone."""
+    monkeypatch.setattr(sqlite, "MOST_IN_A_TEXT", 7)
+    for statement in (
+        "INSERT INTO author SELECT i, 'Author ' || i, NULL FROM generate_series(101, 160) i",
+        "INSERT INTO book SELECT 3 * i, 'B', 101 + i % 50, NULL FROM generate_series(100, 220) i",
+        "INSERT INTO book SELECT 50000 * i, 'F', 150 + i % 2, NULL FROM generate_series(1, 9) i",
+    ):
+        await db_of_library.execute(statement)
+    async with Library(origin, cache=cache) as view:
+        await view.load(Author, include=(Author.books,))
+    await db_of_library.execute("UPDATE book SET title = title || '!' WHERE id % 4 = 0")
+    await db_of_library.execute("DELETE FROM book WHERE id % 5 = 1 AND id > 4")
+    between = datetime.now(UTC)
+    async with Library(origin, cache=cache) as view:
+        await asyncio.gather(*[view.find(Book, i) for i in range(300, 661) if i % 20 in (0, 1)])
+    rows = await db_of_library.fetch("SELECT id, title, author_id FROM book")
+    now = {row["id"]: (row["title"], row["author_id"]) for row in rows}
+    asked = {i for i in range(300, 661) if i % 20 in (0, 1)}
+    async with Library(None, cache=cache, mode=Mode.OFFLINE) as view:
+        authors = await view.load(Author, include=(Author.books,))
+        found = {book.id: (book, one.id) for one in authors for book in await one.books}
+        for key, (book, _) in found.items():
+            assert (view.age(book).at > between) == (key in asked)
+    assert not {i for i in asked & found.keys() if i not in now}
+    assert found.keys() - now.keys() == {i for i in range(300, 661, 3) if i % 5 == 1} - asked
+    for key, (book, author) in found.items():
+        assert book.author_id == author
+        if key in now:
+            title = now[key][0] if key in asked or key % 4 else now[key][0].rstrip("!")
+            assert book.title == title
+
+
+@pytest.mark.parametrize("members", ["[1, 2", "5", '["x"]', "[[1]]"])
+async def test_damaged_members_are_a_warning(
+    origin: AsyncEngine, tmp_path: Path, members: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "library.cache"
+    async with Library(origin, cache=path) as view:
+        await (await view.Author(1)).books
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE sets SET members = ?", (members,))
+    connection.commit()
+    connection.close()
+    async with Library(origin, cache=path, mode=Mode.PREFER_CACHE) as view:
+        assert [one.id for one in await (await view.Author(1)).books] == [1, 2, 3]
+    assert "cannot be used" in caplog.text

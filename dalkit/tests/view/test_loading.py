@@ -94,8 +94,9 @@ async def waiting_for_a_lock(conn: asyncpg.Connection, number: int = 1) -> None:
         "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
         "WHERE NOT granted AND datname = current_database()"
     )
-    while await conn.fetchval(query) < number:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while await conn.fetchval(query) < number:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_load_that_nobody_waits_for_any_more_is_finished(
@@ -207,8 +208,9 @@ async def test_closing_cancels_loads_and_leaves_nothing(
             await waiting
     assert (asyncio.all_tasks(), threading.active_count()) == before
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dalkit.view'"
-    while await db_of_library.fetchval(query):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while await db_of_library.fetchval(query):
+            await asyncio.sleep(0.01)
 
 
 async def test_closing_does_not_wait_for_an_origin_that_is_silent(library_url: str) -> None:
@@ -231,6 +233,43 @@ async def test_the_engine_of_others_stays_open(origin: AsyncEngine) -> None:
     assert origin.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
-async def test_a_view_without_origin_is_offline() -> None:
-    with pytest.raises(ValueError, match=r"Mode.ONLINE needs an origin: .* mode=Mode.OFFLINE"):
+async def test_a_view_without_origin_is_offline(origin: AsyncEngine, file: str) -> None:
+    needs = pytest.raises(ValueError, match=r"Mode.\w+ needs an origin: .* mode=Mode.OFFLINE")
+    with needs:
         Library(None)
+    async with Library(origin, cache=file) as view:
+        await (await view.Author(1)).books
+    async with Library(None, cache=file, mode=Mode.OFFLINE) as view:
+        author = await view.Author(1)
+        with needs:
+            await view.Author(1, mode=Mode.ONLINE)
+        with needs:
+            await view.load(Author, mode=Mode.FALLBACK)
+        with needs:
+            _ = author.books(mode=Mode.PREFER_CACHE)
+        with needs:
+            view.mode = Mode.ONLINE
+        assert len(await author.books(mode=Mode.OFFLINE)) == 3
+
+
+async def test_what_is_no_mode_is_an_error_at_once(origin: AsyncEngine) -> None:
+    wrong: Any = "offline"
+    error = r"mode='offline' is no mode: use one of Mode.ONLINE, Mode.PREFER_CACHE"
+    with pytest.raises(TypeError, match=error):
+        Library(origin, mode=wrong)
+    async with Library(origin) as view:
+        author = await view.Author(1)
+        await author.books
+        attempts: list[Any] = [
+            lambda: view.Author(1, mode=wrong),
+            lambda: view.find(Author, 1, mode=wrong),
+            lambda: view.load(Author, mode=wrong),
+            lambda: view.fetch(text("SELECT 1"), Author, mode=wrong),
+        ]
+        for attempt in attempts:
+            with pytest.raises(TypeError, match=error):
+                await attempt()
+        with pytest.raises(TypeError, match=error):
+            _ = author.books(mode=wrong)  # before it is awaited
+        with pytest.raises(TypeError, match=error):
+            view.mode = wrong

@@ -14,6 +14,7 @@ from dalkit.view.cache_sql import Statements as CacheStatements
 
 from tests.view.fixtures import Statements
 from tests.view.library import Author, Book, Library
+from tests.view.test_loading import waiting_for_a_lock
 
 
 async def test_refresh_changes_the_object_and_its_known_relations(
@@ -172,9 +173,7 @@ async def test_a_cancelled_refresh_all_changes_nothing(
             )
             await db_of_library.execute("LOCK TABLE book")
             refreshing = asyncio.ensure_future(view.refresh_all())
-            while not origin.pool.checkedout():  # type: ignore[attr-defined]
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
+            await waiting_for_a_lock(db_of_library)
             refreshing.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await refreshing

@@ -20,7 +20,7 @@ T = TypeVar("T")
 #: Statements with their values; each is answered with its rows.
 Steps = Generator[tuple[str, Sequence[Any]], list[Any], T]
 #: Raised to a new number when what follows changes: a cache of another format is not read.
-FORMAT = 1
+FORMAT = 2
 #: Seconds after which what a process has claimed may be loaded by others, should it hang.
 LEASE = 40.0
 #: Rows and sets that are written in one transaction, so that others need not wait long.
@@ -34,7 +34,8 @@ SCHEMA = (
         "CREATE TABLE shapes (id {counter}, name text NOT NULL, fields text NOT NULL,"
         " UNIQUE (name, fields))"
     ),
-    # A row that is NULL: the origin has none with this key.
+    # The values of a row are JSON without brackets, so that those of many are joined by commas, and
+    # read as one list. NULL: the origin has none with this key.
     (
         "CREATE TABLE rows (shape bigint NOT NULL, key {key} NOT NULL,"
         " at double precision NOT NULL, row text, PRIMARY KEY (shape, key)){option}"
@@ -55,8 +56,8 @@ SCHEMA = (
 class FoundSets(NamedTuple):
     """Sets: their keys, the time of each, and the keys of its members, as the cache holds them.
 
-    `texts` are times and texts of the rows in them. A text is a row or several, with commas between
-    them; others may be among them.
+    `texts` are times, and the values of one row or of several of that time one after the other;
+    rows that are in none of the sets may be among them.
     """
 
     keys: Sequence[int | str]
@@ -77,7 +78,7 @@ class Dialect:
     second: str
     #: The members of the set `s`, as `m`.
     members: str
-    #: Time and text of the rows of a shape with these keys, as a cache holds them.
+    #: What FoundSets calls texts, of the rows of a shape with these keys.
     texts: "Callable[[int, Sequence[int | str]], Steps[list[Any]]]"
 
 
@@ -215,7 +216,8 @@ class Statements:
         sql = (
             "INSERT INTO rows (shape, key, at, row) "
             f"SELECT CAST(?1 AS bigint), {dialect.first}, CAST(?2 AS double precision), "
-            f"{dialect.second} FROM {dialect.pairs} WHERE true "
+            f"substr({dialect.second}, 2, length({dialect.second}) - 2) "
+            f"FROM {dialect.pairs} WHERE true "
             "ON CONFLICT (shape, key) DO UPDATE SET at = excluded.at, row = excluded.row "
             "WHERE excluded.at >= rows.at"
         ).replace("?list", "?3")

@@ -10,7 +10,7 @@ from .cache import Cache
 from .cache_sql import Change
 from .codec import Key
 from .errors import CacheError, NeverLoaded, NotLive
-from .modes import Loaded, Mode
+from .modes import Loaded, Mode, checked_mode
 from .origin import Origin, is_unreachable
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class Space:
         """Raise NotLive unless the view is open."""
         if not self.is_live:
             raise NotLive("The view is not open: use it within its `async with`.")
+
+    def checked(self, mode: Mode) -> Mode:
+        """The mode of a call; raises TypeError when it is none, ValueError without an origin."""
+        return checked_mode(mode, has_origin=self.origin is not None)
 
     def accepts(self, loaded: Loaded, mode: Mode) -> bool:
         """Whether what is known will do in this mode, or has to be asked for again."""
@@ -181,7 +185,7 @@ class Things(Generic[T]):
         space = self.space
         if not space.is_live:
             space.check()
-        mode = mode or space.mode
+        mode = space.mode if mode is None else space.checked(mode)
         found = self.known(key)
         if found is None or not space.accepts(found[1], mode):
             if mode is OFFLINE or mode is PREFER_CACHE:
@@ -216,7 +220,7 @@ class Things(Generic[T]):
         """The things of these keys; None for what nobody has. Raises what `get` does."""
         space = self.space
         space.check()
-        mode, keys = mode or space.mode, list(keys)
+        mode, keys = space.mode if mode is None else space.checked(mode), list(keys)
         wanted = self._not_known(keys, mode)
         if wanted and mode in (OFFLINE, PREFER_CACHE):
             await self.find_cached(wanted, is_stale=False)

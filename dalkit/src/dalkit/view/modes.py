@@ -21,6 +21,16 @@ class Mode(Enum):
     """As ONLINE, and the cache while the origin cannot be reached."""
 
 
+def checked_mode(given: object, *, has_origin: bool) -> Mode:
+    """The mode; raises TypeError when it is none, ValueError when it needs an origin."""
+    if not isinstance(given, Mode):
+        known = ", ".join(map(str, Mode))
+        raise TypeError(f"mode={given!r} is no mode: use one of {known}.")
+    if given is not Mode.OFFLINE and not has_origin:
+        raise ValueError(f"{given} needs an origin: without one use mode=Mode.OFFLINE.")
+    return given
+
+
 class Age(NamedTuple):
     """When and from where an object, or what a relation leads to, was loaded."""
 

@@ -51,7 +51,12 @@ class Related(Generic[T_co]):
         return link.follow(self._object, self._mode, self._default).__await__()
 
     def __call__(self, *, mode: "Mode | None" = None, default: Any = NOTHING) -> "Related[T_co]":
-        """The same, asked in this mode; `default` in place of NeverLoaded."""
+        """The same, asked in this mode; `default` in place of NeverLoaded.
+
+        Raises TypeError for what is no mode, ValueError for one that needs an origin without one.
+        """
+        if mode is not None:
+            self._object._loaded.rows.space.checked(mode)
         return Related(self._relation, self._object, mode, default)
 
 

@@ -121,23 +121,55 @@ class Origin:
             self._readers.clear()  # the schema has changed: a prepared statement is stale
         return await self._read_once(query, values)
 
-    async def _read_once(self, query: Query, values: Values) -> Rows:
-        lease = self.dal.new_lease(True)
-        is_open = is_done = False
+    async def _read_once(self, query: Query, values: Values, *, asks_replica: bool = True) -> Rows:
+        lease: Lease | None = None
+        is_done = is_replicas = False
         try:
             async with asyncio.timeout(self._timeout):
-                await lease.open()
-                is_open = True
-                if self._own is None:
-                    await lease.begin(isolation=None, readonly=True)
+                if asks_replica:
+                    lease = await self._replica_lease(None)
+                is_replicas = lease is not None
+                if lease is None:
+                    lease = await self._lease(None)
                 rows = await self._fetch(lease, query, values)
             is_done = True
             return rows
+        except Exception as error:
+            if not (is_replicas and self._has_failed(error)):
+                raise
         finally:
-            if is_open:
+            if lease is not None:
                 if not is_done:
                     lease.close_at_end()
                 self._end_later(lease)
+        return await self._read_once(query, values, asks_replica=False)
+
+    async def _lease(self, isolation: str | None) -> Lease:
+        """A connection of the primary, in a transaction that cannot write."""
+        lease = self.dal.new_lease(False)
+        await lease.open()
+        if self._own is None or isolation is not None:
+            await _begin(lease, isolation)
+        return lease
+
+    async def _replica_lease(self, isolation: str | None) -> Lease | None:
+        """The same of the replica; None without one, and when it cannot be used now."""
+        lease = await self.dal.replica_lease(None, isolation=isolation, readonly=True)
+        if lease is not None and lease.may_defer_begin:  # else it has begun
+            try:
+                await _begin(lease, isolation)
+            except Exception as error:
+                if not self._has_failed(error):
+                    raise
+                return None
+        return lease
+
+    def _has_failed(self, error: Exception) -> bool:
+        """Whether a read of the replica is one for the primary, as it is out of reach."""
+        if self.dal.replica is None or not is_unreachable(error):
+            return False
+        self.dal.replica.failed(error)
+        return True
 
     def _end_later(self, lease: Lease) -> None:
         """Send ROLLBACK and give the connection back, while the rows are on their way."""
@@ -164,10 +196,8 @@ class Origin:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Read]:
         """Reads of one moment: what one yields raises as `read` does, and others may go on."""
-        lease = self.dal.new_lease(True)
-        await lease.open()
+        lease = await self._replica_lease("REPEATABLE READ") or await self._lease("REPEATABLE READ")
         try:
-            await lease.begin(isolation="REPEATABLE READ", readonly=True)
 
             async def read(query: Query, values: Values) -> Rows:
                 async with asyncio.timeout(self._timeout):
@@ -224,6 +254,15 @@ class Reader:
             for place, process in self._processors:
                 columns[place] = [process(value) for value in columns[place]]
             return list(zip(*columns, strict=True))
+
+
+async def _begin(lease: Lease, isolation: str | None) -> None:
+    try:
+        await lease.begin(isolation=isolation, readonly=True)
+    except BaseException:
+        lease.close_at_end()
+        await lease.rollback()
+        raise
 
 
 async def _default_schema(engine: AsyncEngine) -> str:

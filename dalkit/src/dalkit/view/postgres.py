@@ -25,7 +25,7 @@ MOST_DEADLOCKS = 5
 
 
 def texts(shape: int, keys: Sequence[int | str]) -> Steps[list[Any]]:
-    """Time and text of these rows."""
+    """Times and values of these rows."""
     some = "SELECT value FROM json_array_elements_text(CAST($2 AS json)) AS keys(value)"
     sql = f"SELECT at, row FROM rows WHERE shape = $1 AND row IS NOT NULL AND key IN ({some})"
     return (yield sql, (shape, dumps(keys)))

@@ -131,4 +131,4 @@ def _pieces(keys: Iterable[Key]) -> Iterator[list[Key]]:
 
 
 def _text(row: Sequence[Any]) -> str:
-    return dumps(encode_rows([row])[0])
+    return dumps(encode_rows([row])[0])[1:-1]

@@ -54,8 +54,9 @@ class Rows(Things["O | None"], Generic[O]):
         #: The time of the newest row that the view has had.
         self.newest = 0.0
         self._cached_at: Loaded | None = None  # that of the last row from a file
-        places = [entity.fields.index(name) for name in key]
-        self.key_of_row: Any = itemgetter(*places)
+        self._width = len(entity.fields)
+        self._places = [entity.fields.index(name) for name in key]
+        self.key_of_row: Any = itemgetter(*self._places)
         slots = [getattr(entity, name) for name in entity.fields]
         self._setters = [slot.__set__ for slot in slots]
         self._set_loaded = ViewObject._loaded.__set__  # type: ignore[attr-defined]
@@ -114,7 +115,7 @@ class Rows(Things["O | None"], Generic[O]):
     def now(self, key: Key, mode: Mode | None) -> O | None:
         """The object, when it is known or in a local file; else None, and `get` finds it."""
         space = self.space
-        wanted = mode or space.mode
+        wanted = space.mode if mode is None else space.checked(mode)
         if not space.is_live:
             return None
         known = self.objects.get(key)
@@ -131,7 +132,7 @@ class Rows(Things["O | None"], Generic[O]):
                     if loaded is None or loaded.at != at:
                         loaded = self._cached_at = Loaded(self, at, is_from_origin=False)
                         self.newest = max(self.newest, at)
-                    return self._make(key, scan(row, 0)[0], loaded)
+                    return self._make(key, scan(f"[{row}]", 0)[0], loaded)
         except cache.errors as error:
             cache.broke(error)
         return None
@@ -149,14 +150,19 @@ class Rows(Things["O | None"], Generic[O]):
                 self._adopt_absent(by_text[str(text)], loaded)
 
     def adopt_cached(self, found: Iterable[tuple[float, str]], *, is_stale: bool) -> None:
-        """Make known rows of the cache: times, and texts of one row or of several."""
+        """Make known rows of the cache: times, and the values of one row or of several."""
         by_time: dict[float, list[str]] = {}
         for at, text in found:
             by_time.setdefault(at, []).append(text)
         try:
             for at, texts in by_time.items():
                 loaded = Loaded(self, at, is_from_origin=False, is_stale=is_stale)
-                self._adopt_many(loads(f"[{','.join(texts)}]"), loaded)
+                values = loads(f"[{','.join(texts)}]")
+                columns = [values[place :: self._width] for place in range(self._width)]
+                keys = columns[self._places[0]]
+                if len(self._places) > 1:
+                    keys = list(zip(*(columns[place] for place in self._places), strict=True))
+                self._adopt_many(keys, columns, zip(*columns, strict=True), loaded)
         except DAMAGED as error:
             self.space.cache.broke(error)
 
@@ -208,18 +214,25 @@ class Rows(Things["O | None"], Generic[O]):
     def adopt(self, rows: Sequence[Row], at: float) -> list[O]:
         """The objects of rows that have come from the origin."""
         rows = self.cut(rows)
-        return self._adopt_many(rows, Loaded(self, at, is_from_origin=True))
+        keys = list(map(self.key_of_row, rows))
+        columns = [map(itemgetter(place), rows) for place in range(self._width)]
+        return self._adopt_many(keys, columns, rows, Loaded(self, at, is_from_origin=True))
 
-    def _adopt_many(self, rows: Sequence[Row], loaded: Loaded) -> list[O]:
+    def _adopt_many(
+        self,
+        keys: list[Key],
+        columns: Sequence[Iterable[Any]],
+        rows: Iterable[Row],
+        loaded: Loaded,
+    ) -> list[O]:
         """The objects of rows; those that are all new are made column by column."""
         self.newest = max(self.newest, loaded.at)
-        keys = list(map(self.key_of_row, rows))
         objects = self.objects
         if len(set(keys)) < len(keys) or not objects.keys().isdisjoint(keys):
             return [self._adopt_one(row, loaded) for row in rows]
-        made = list(map(new_object, repeat(self.entity, len(rows))))
-        for place, put in enumerate(self._setters):
-            deque(map(put, made, map(itemgetter(place), rows)), 0)
+        made = list(map(new_object, repeat(self.entity, len(keys))))
+        for put, column in zip(self._setters, columns, strict=True):
+            deque(map(put, made, column), 0)
         deque(map(self._set_loaded, made, repeat(loaded)), 0)
         objects.update(zip(keys, made, strict=True))
         if self.absent:

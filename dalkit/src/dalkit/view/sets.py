@@ -72,20 +72,21 @@ class KnownSets(Things["Members[O]"], Generic[O]):
 
     async def find_cached(self, keys: Sequence[Key], *, is_stale: bool) -> None:
         """See Things. A set of which a row was lost is none."""
-        by_text = {str(key_text(key)): key for key in keys}
         found = await self.space.cache.sets(self.shape, self.relation, keys)
         with collector_paused():
             self.rows.adopt_cached(found.texts, is_stale=is_stale)
-            members = self._keys_of(found.members)
-            others = {*chain.from_iterable(members)} - self.rows.objects.keys()
-        if others:  # lost, or known to be gone
-            await self.rows.find_cached(list(others), is_stale=is_stale)
-        with collector_paused():
-            loaded: Loaded | None = None
-            for text, at, some in zip(found.keys, found.times, members, strict=False):
-                if loaded is None or loaded.at != at:
-                    loaded = Loaded(self.rows, at, is_from_origin=False, is_stale=is_stale)
-                self._adopt_cached(by_text[str(text)], some, loaded)
+            by_text = {str(key_text(key)): key for key in keys}
+            of = [by_text[str(text)] for text in found.keys]
+            sets = list(zip(of, found.times, self._keys_of(found.members), strict=False))
+            rest = self._adopt_whole(sets, is_stale=is_stale)
+        if rest:  # of some rows nothing is known: they are gone, or were lost
+            unknown = {*chain(*(one[2] for one in rest))} - self.rows.objects.keys()
+            await self.rows.find_cached(list(unknown), is_stale=is_stale)
+            absent = self.rows.absent
+            there = [
+                (key, at, [one for one in some if one not in absent]) for key, at, some in rest
+            ]
+            self._adopt_whole(there, is_stale=is_stale)
 
     def _keys_of(self, members: Sequence[Sequence[int | str]]) -> Sequence[Sequence[Key]]:
         """What the cache holds an integer for is the key; what is text has to be read."""
@@ -97,20 +98,29 @@ class KnownSets(Things["Members[O]"], Generic[O]):
             self.space.cache.broke(error)
             return ()
 
-    def _adopt_cached(self, key: Key, keys: Sequence[Key], loaded: Loaded) -> None:
-        rows = self.rows
-        members: Any = tuple(map(rows.objects.get, keys))
-        if None in members:
-            if any(one not in rows.objects and one not in rows.absent for one in keys):
-                return
-            members = tuple(filter(None, members))
-        if rows.newest > loaded.at:
-            members = tuple(
-                one for one in members if one._loaded.at <= loaded.at or self.belongs(one, key)
-            )
-        known = self.sets.get(key)
-        if known is None or known[1].at < loaded.at or not known[1].is_from_origin:
-            self.sets[key] = members, loaded
+    def _adopt_whole(
+        self, sets: Iterable[tuple[Key, float, Sequence[Key]]], *, is_stale: bool
+    ) -> list[tuple[Key, float, Sequence[Key]]]:
+        """Make known these sets, and return those that have a row of which nothing is known."""
+        rest = []
+        object_of, newest = self.rows.objects.__getitem__, self.rows.newest
+        loaded: Loaded | None = None
+        for key, at, keys in sets:
+            try:
+                members = tuple(map(object_of, keys))
+            except KeyError:
+                rest.append((key, at, keys))
+                continue
+            if newest > at:
+                members = tuple(
+                    one for one in members if one._loaded.at <= at or self.belongs(one, key)
+                )
+            if loaded is None or loaded.at != at:
+                loaded = Loaded(self.rows, at, is_from_origin=False, is_stale=is_stale)
+            known = self.sets.get(key)
+            if known is None or known[1].at < at or not known[1].is_from_origin:
+                self.sets[key] = members, loaded
+        return rest
 
 
 class Sets(KnownSets[O]):

@@ -26,12 +26,12 @@ MOST_IN_THE_LOOP = 200
 
 
 def texts(shape: int, keys: Sequence[int | str]) -> Steps[list[Any]]:
-    """Time and text of these rows: neighbours of one time as one text.
+    """Times and values of these rows: those of neighbours of one time as one text.
 
     A row that comes alone costs Python three times what SQLite takes to join it to the others.
     """
     found: list[Any] = []
-    is_number = all(type(key) is int for key in keys)
+    is_number = set(map(type, keys)) == {int}
     wanted = sorted(keys) if is_number else keys
     for start in range(0, len(wanted), MOST_IN_A_TEXT):
         some = wanted[start : start + MOST_IN_A_TEXT]

@@ -23,7 +23,7 @@ from .codec import Key
 from .errors import Missing, NeverLoaded, NotLive, ViewMismatch
 from .links import Link, Tables, find_links, hints_of, key_of, through_tables
 from .loader import Space
-from .modes import Age, Mode
+from .modes import Age, Mode, checked_mode
 from .objects import NOTHING, Relation, ViewClass, ViewObject
 from .origin import TIMEOUT, Given, Origin, is_unreachable
 from .postgres import PostgresCache
@@ -74,8 +74,7 @@ class View:
         retry_after: float = 5.0,
         timeout: float = TIMEOUT,
     ) -> None:
-        if origin is None and mode is not Mode.OFFLINE:
-            raise ValueError(f"{mode} needs an origin: without one use mode=Mode.OFFLINE.")
+        mode = checked_mode(mode, has_origin=origin is not None)
         self._origin = None if origin is None else Origin(origin, timeout)
         self._cache = Cache(_driver(cache), is_required=origin is None)
         self._space = Space(self, self._origin, self._cache, mode, fresh_for, retry_after)
@@ -131,13 +130,8 @@ class View:
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
-        """Raise ValueError for a mode that needs an origin when there is none."""
-        self._space.mode = self._checked(mode) or mode
-
-    def _checked(self, mode: Mode | None) -> Mode | None:
-        if self._origin is None and mode not in (None, Mode.OFFLINE):
-            raise ValueError(f"{mode} needs an origin, and this view has none.")
-        return mode
+        """Raise ValueError for a mode that needs an origin when there is none; TypeError."""
+        self._space.mode = self._space.checked(mode)
 
     def by_key(self, entity: Class[T]) -> "ByKey[T]":
         """What `view.Author` is: call it with a key. Raises NotLive, LookupError."""
@@ -153,7 +147,7 @@ class View:
         """
         rows = self._rows(entity)
         try:
-            return await rows.get(rows.key_from(key), self._checked(mode))
+            return await rows.get(rows.key_from(key), mode)
         except NeverLoaded:
             if default is NOTHING:
                 raise
@@ -208,7 +202,7 @@ class View:
         wanted = canonical(statement, parameters)
         results.statements[wanted.key] = wanted
         try:
-            found = await results.get(wanted.key, self._checked(mode))
+            found = await results.get(wanted.key, mode)
         except NeverLoaded:
             if default is NOTHING:
                 raise
