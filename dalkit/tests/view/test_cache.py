@@ -401,9 +401,15 @@ async def test_a_read_only_folder_is_one_sentence(origin: AsyncEngine, tmp_path:
 
 
 async def test_a_file_that_breaks_later_is_given_up(
-    origin: AsyncEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    origin: AsyncEngine,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "library.cache"
+    calls: dict[str, list[SqliteFile]] = {"open": [], "close": []}
+    for name, drivers in calls.items():
+        monkeypatch.setattr(SqliteFile, name, noting(drivers, getattr(SqliteFile, name)))
     async with Library(origin, cache=path) as view:
         await view.load(Book, include=(Book.author,))
     connection = sqlite3.connect(path)
@@ -417,6 +423,18 @@ async def test_a_file_that_breaks_later_is_given_up(
         assert (await view.Author(1)).name == "Lem"
         assert len(await view.load(Book)) == 4
     assert len(caplog.messages) == 1
+    assert len(calls["open"]) == 3
+    assert all(driver in calls["close"] for driver in calls["open"])
+
+
+def noting(drivers: list[SqliteFile], method: Any) -> Any:
+    """The method, which notes whose it is."""
+
+    async def call(self: SqliteFile) -> None:
+        drivers.append(self)
+        await method(self)
+
+    return call
 
 
 async def test_a_full_disk_costs_the_cache_and_nothing_else(

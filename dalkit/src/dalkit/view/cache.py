@@ -80,6 +80,7 @@ class Cache:
 
     def __init__(self, driver: Driver | None, *, is_required: bool) -> None:
         self._driver = driver
+        self._broken_driver: Driver | None = None
         self._is_required = is_required
         self._owner = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
         self._has_claimed = False
@@ -113,13 +114,12 @@ class Cache:
     async def close(self) -> None:
         """Release what was claimed, and leave nothing open."""
         self.row_now = _nothing
-        if self._driver is None:
-            return
         owner = self._owner
         if self._has_claimed:
             await self._write(lambda to: to.forget(owner), None)
-        if self._driver is not None:
-            await self._driver.close()
+        for driver in (self._driver, self._broken_driver):
+            if driver is not None:
+                await driver.close()
 
     def broke(self, error: BaseException) -> None:
         """Note an error of the driver; raises CacheError when there is no origin."""
@@ -131,6 +131,7 @@ class Cache:
             raise CacheError(sentence) from error
         if self._driver is not None:
             log.warning("%s The view goes on without its cache.", sentence)
+            self._broken_driver = self._driver
         self._driver = None
         self.row_now = _nothing
 
