@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import asyncpg
@@ -12,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from fastapi import BackgroundTasks, Depends, FastAPI, Form, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Form, Header, Request, Response
 from fastapi.middleware import Middleware
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from sqlalchemy import make_url
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,7 +28,9 @@ from dalkit import (
     Transaction,
     TransactionMiddleware,
 )
+from dalkit.auth import AuthMiddleware, CurrentUser
 from dalkit.data.engine import create_engine
+from dalkit.dev.issuer import Issuer
 from dalkit.schema import create_idempotency_table
 from dalkit.web import (
     document,
@@ -38,6 +41,7 @@ from dalkit.web import (
 )
 from dalkit.web.idempotency import LARGEST_ANSWER
 
+from tests.auth.conftest import accepting, serving
 from tests.serving import Cutter
 from tests.soak import rounds
 from tests.web.apps import calling
@@ -45,6 +49,7 @@ from tests.web.request_path import TABLES
 
 KEY = "Idempotency-Key"
 REPLAYED = "idempotent-replayed"
+OWN = Path(__file__).read_bytes()
 
 
 @pytest.fixture
@@ -444,6 +449,184 @@ async def test_a_commit_whose_answer_is_lost_is_settled_by_the_next_try(
     rows = await observer.fetch("SELECT n, count(*) AS times FROM thing GROUP BY n ORDER BY n")
     assert [(row["n"], row["times"]) for row in rows] == [(number, 1) for number in range(total)]
     assert await count(observer, "idempotency_key") == total
+
+
+class Shop:
+    """An application whose guards are declared after the key, and what they are told to do."""
+
+    def __init__(
+        self, dal: DataAccessLayer, issuer: Issuer, *, compiled: bool, **options: Any
+    ) -> None:
+        self.runs = 0
+        self.banned: set[str] = set()
+        auth0 = accepting(issuer)
+
+        async def permitted(
+            user: CurrentUser, request: Request, version: Annotated[int, Header()]
+        ) -> None:
+            request.state.shop = f"of {user.sub}"
+            if user.sub in self.banned:
+                raise Problem(403)
+
+        async def counted(tx: Transaction) -> None:
+            await tx.execute(sa.insert(tx.get_table("thing")).values(id=sa.func.nextval("ids")))
+
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            async with auth0:
+                yield
+
+        router = APIRouter(dependencies=[Depends(idempotent_transaction)])
+
+        @router.post("/orders", dependencies=[Depends(counted)])
+        async def order(user: CurrentUser, permission: Annotated[None, Depends(permitted)]) -> str:
+            self.runs += 1
+            return user.sub
+
+        @router.post("/quick", dependencies=[Depends(counted), Depends(permitted)])
+        def order_quickly(request: Request) -> str:
+            self.runs += 1
+            return str(request.state.user_sub)
+
+        self.app = FastAPI(
+            lifespan=lifespan,
+            middleware=[
+                Middleware(AuthMiddleware, auth0=auth0),
+                Middleware(TransactionMiddleware, dal=dal, **options),
+            ],
+            exception_handlers=problem_handlers,
+        )
+        self.app.include_router(router)
+        if compiled:
+            index_routes(self.app)
+        self._issuer = issuer
+
+    def sent_by(self, name: str, **more: str) -> dict[str, str]:
+        """The headers of somebody's request; the key is always the same."""
+        token = self._issuer.token(sub=name)
+        return of("a", version="1", authorization=f"Bearer {token}", **more)
+
+
+@pytest.fixture(params=[True, False], ids=["compiled", "by FastAPI"])
+def shop(request: pytest.FixtureRequest, dal: DataAccessLayer, issuer: Issuer) -> Shop:
+    """The application, on both paths."""
+    return Shop(dal, issuer, compiled=request.param)
+
+
+@pytest.mark.parametrize("path", ["/orders", "/quick"])
+async def test_two_users_with_one_key_never_get_the_answer_of_the_other(
+    shop: Shop, path: str
+) -> None:
+    async with serving(shop.app) as client:
+        for number in range(2):
+            for name in ("ada", "bob"):
+                answer = await client.post(path, headers=shop.sent_by(name))
+                assert (answer.status_code, answer.json()) == (200, name)
+                assert (REPLAYED in answer.headers) is (number == 1)
+    assert shop.runs == 2
+
+
+async def test_whose_a_key_is_may_be_what_a_later_dependency_has_found_out(
+    dal: DataAccessLayer, issuer: Issuer, observer: asyncpg.Connection
+) -> None:
+    shop = Shop(dal, issuer, compiled=True, principal=lambda request: request.state.shop)
+    async with serving(shop.app) as client:
+        answer = await client.post("/orders", headers=shop.sent_by("ada"))
+        assert answer.status_code == 200
+    assert await observer.fetchval("SELECT principal FROM idempotency_key") == "of ada"
+
+
+@pytest.mark.parametrize("path", ["/orders", "/quick"])
+async def test_a_kept_answer_is_for_those_only_who_may_send_the_request_now(
+    shop: Shop, path: str
+) -> None:
+    """Whatever is declared after the key, and in whatever order."""
+    async with serving(shop.app) as client:
+        headers = shop.sent_by("ada")
+        assert (await client.post(path, headers=headers)).status_code == 200
+        shop.banned.add("ada")
+        assert (await client.post(path, headers=headers)).status_code == 403
+        del headers["authorization"]
+        assert (await client.post(path, headers=headers)).status_code == 401
+        shop.banned.clear()
+        again = await client.post(path, headers=shop.sent_by("ada"))
+        assert (again.status_code, again.headers[REPLAYED]) == (200, "true")
+
+
+async def test_a_parameter_that_is_not_valid_gets_no_kept_answer(shop: Shop) -> None:
+    """FastAPI does not call the dependency that it is for, which here is the guard."""
+    async with serving(shop.app) as client:
+        headers = shop.sent_by("ada")
+        assert (await client.post("/orders", headers=headers)).status_code == 200
+        shop.banned.add("ada")
+        assert (await client.post("/orders", headers=headers | {"version": "x"})).status_code == 422
+
+
+async def test_what_dependencies_write_while_an_answer_is_repeated_is_undone(
+    shop: Shop, observer: asyncpg.Connection
+) -> None:
+    async with serving(shop.app) as client:
+        for _ in range(3):
+            assert (await client.post("/orders", headers=shop.sent_by("ada"))).status_code == 200
+    assert (await count(observer), await count(observer, "idempotency_key")) == (1, 1)
+
+
+@pytest.fixture
+async def files(dal: DataAccessLayer) -> AsyncIterator[httpx.AsyncClient]:
+    """Of an application that answers with files, behind a server that sends them by their path."""
+
+    class PathsendMiddleware:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            scope["extensions"] = {"http.response.pathsend": {}}
+            await self.app(scope, receive, send)
+
+    middleware = [Middleware(PathsendMiddleware), Middleware(TransactionMiddleware, dal=dal)]
+    app = FastAPI(middleware=middleware, exception_handlers=problem_handlers)
+
+    async def insert(tx: Transaction) -> None:
+        await tx.execute(sa.insert(tx.get_table("thing")).values(id=sa.func.nextval("ids")))
+
+    @app.post("/file", dependencies=[Depends(insert), Depends(idempotent_transaction)])
+    async def answer_with_a_file() -> FileResponse:
+        return FileResponse(__file__)
+
+    class ByPath(Response):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.pathsend", "path": __file__})
+
+    @app.post("/path", dependencies=[Depends(insert), Depends(idempotent_transaction)])
+    async def answer_with_a_path() -> ByPath:
+        return ByPath()
+
+    @app.post("/rows", dependencies=[Depends(insert), Depends(idempotent_transaction)])
+    async def answer_with_rows() -> AsyncIterator[int]:
+        yield 1
+
+    async with calling(app) as client:
+        yield client
+
+
+async def test_a_file_is_kept_whole(files: httpx.AsyncClient) -> None:
+    for number in range(2):
+        answer = await files.post("/file", headers=of("a"))
+        assert (answer.status_code, answer.content) == (200, OWN)
+        assert (REPLAYED in answer.headers) is (number == 1)
+
+
+@pytest.mark.parametrize("path", ["/path", "/rows"])
+async def test_an_answer_that_cannot_be_kept_is_a_defect_and_undone(
+    files: httpx.AsyncClient, observer: asyncpg.Connection, path: str
+) -> None:
+    for _ in range(2):
+        assert (await files.post(path, headers=of("a"))).status_code == 500
+    assert (await count(observer), await count(observer, "idempotency_key")) == (0, 0)
+    if path == "/rows":
+        assert (await files.post(path)).status_code == 200
+        assert await count(observer) == 1
 
 
 async def test_old_answers_are_swept(

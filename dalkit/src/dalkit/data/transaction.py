@@ -382,6 +382,16 @@ class TransactionManager:
         """Whether a client is told how far the log has come."""
         return False
 
+    async def locate(self) -> None:
+        """Note where the primary is now, when a client is told of it; before a rollback only."""
+        if self._is_located:
+            async with self._lock:
+                lease = await self._open()
+                try:
+                    await self._locate(lease.driver)
+                except Exception:  # noqa: BLE001 - it is worth less than the answer
+                    lease.close_at_end()
+
     async def _locate(self, driver: asyncpg.Connection) -> None:
         self.position = await written(driver)
         if self.dal.replica:

@@ -126,10 +126,11 @@ class CompiledRoute:
                 places[place] = values[name]
         for place, scopes in plan.security_scopes:
             places[place] = SecurityScopes(scopes=[*scopes])
-        result: Any = None
-        for function, arguments, place in plan.calls:
-            result = await function(**{name: places[at] for name, at in arguments})
-            places[place] = result
+        for function, arguments, place in plan.calls[:-1]:
+            places[place] = await function(**{name: places[at] for name, at in arguments})
+        # Asked for now: what has just been called may have wrapped it, as an Idempotency-Key does.
+        handler, arguments = self._route.dependant.call, plan.calls[-1].arguments
+        result: Any = await handler(**{name: places[at] for name, at in arguments})
         if isinstance(result, Response):
             return result
         content = await self._serialized(request, result)

@@ -8,11 +8,17 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import timedelta
+from functools import wraps
 from typing import Annotated, Any, NamedTuple
+from weakref import WeakSet
 
 import sqlalchemy as sa
+from anyio import from_thread
 from fastapi import Depends, Header
+from fastapi.dependencies import models
+from fastapi.dependencies.models import Dependant
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
@@ -51,6 +57,8 @@ _ROWS = sa.table(
 _FIND = sa.select(_ROWS).where(
     _ROWS.c.principal == sa.bindparam("principal"), _ROWS.c.key == sa.bindparam("key")
 )
+#: Ways of a server to send what is not in the messages of the body, and would not be kept.
+_PAST_THE_BODY = {"http.response.pathsend", "http.response.zerocopysend", "http.response.trailers"}
 _LOCK = sa.select(sa.func.pg_try_advisory_xact_lock(sa.bindparam("number", type_=sa.BigInteger)))
 
 
@@ -62,6 +70,12 @@ def subject_of(request: Request) -> str:
 def is_keyed(scope: Scope) -> bool:
     """Whether the request has an Idempotency-Key."""
     return any(name == b"idempotency-key" for name, _ in scope["headers"])
+
+
+def answer_in_messages(scope: Scope) -> None:
+    """Let the whole answer pass as messages: a file, for example, not as its path."""
+    extensions = scope.get("extensions") or {}
+    scope["extensions"] = {k: v for k, v in extensions.items() if k not in _PAST_THE_BODY}
 
 
 class Idempotency(NamedTuple):
@@ -155,7 +169,15 @@ class Answer:
         return cls(start["status"], [(bytes(n), bytes(v)) for n, v in start.get("headers", ())])
 
     def add(self, message: Message) -> bool:
-        """Take a part of the body; whether it was the last. Raises RuntimeError for a large one."""
+        """Take a part of the body; whether it was the last.
+
+        Raises RuntimeError for a body that is too large, and for what is none.
+        """
+        if message["type"] != "http.response.body":
+            raise RuntimeError(
+                f"A {message['type']} in the answer to a request with an Idempotency-Key cannot be "
+                "kept: send the body in messages, or depend on Transaction there."
+            )
         self.body += message.get("body", b"")
         if len(self.body) > LARGEST_ANSWER:
             raise RuntimeError(
@@ -178,6 +200,12 @@ class Answer:
         ]
 
 
+#: A request with a key that is looked at when its handler is about to be called.
+_current: ContextVar[Request | None] = ContextVar("dalkit_keyed_request", default=None)
+#: The handlers before which this is done.
+_first_asked: WeakSet[Callable[..., Any]] = WeakSet()
+
+
 async def idempotent_transaction(
     request: Request,
     idempotency_key: Annotated[
@@ -185,34 +213,88 @@ async def idempotent_transaction(
         Header(description="A new one, such as a UUID, for each request that you may repeat."),
     ] = None,
 ) -> RequestTransaction:
-    """The request's transaction, for reading and writing; a repeated request is not done again."""
+    """The request's transaction, for reading and writing; a repeated request is not done again.
+
+    The key is looked at when all dependencies have had their say, whatever their order: a kept
+    answer is for those only who may send the request now.
+    """
     transaction = of_request(request)
-    if request.method in SAFE_METHODS:
-        transaction.require(write=False)
+    is_safe = request.method in SAFE_METHODS
+    transaction.require(write=not is_safe)
+    _ = _current.set(None)
+    if is_safe or idempotency_key is None:
         return transaction
-    transaction.require(write=True)
-    if idempotency_key is None or transaction.keyed is not None:
-        return transaction
-    if len(request.headers.getlist("idempotency-key")) > 1 or not (
-        match := _KEY.fullmatch(idempotency_key)
-    ):
+    if len(request.headers.getlist("idempotency-key")) > 1 or not _KEY.fullmatch(idempotency_key):
         raise Problem(400, "Send one Idempotency-Key of 1 to 255 visible ASCII characters.")
+    _ask_before_handler(_dependant_of(request.scope))
+    _ = _current.set(request)
+    return transaction
+
+
+def _dependant_of(scope: Scope) -> Dependant:
+    # Where FastAPI 0.165 keeps the matched route with its routers' dependencies.
+    route = scope["route"]
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    found = context if context is not None and context.original_route is route else route
+    return found.dependant  # type: ignore[no-any-return]
+
+
+def _ask_before_handler(dependant: Dependant) -> None:
+    """Have the key of a request looked at in the moment in which FastAPI calls the handler.
+
+    By then every dependency was called and every parameter is valid, which a dependency, of which
+    another one may come later, cannot know. FastAPI lets integrations wrap `dependant.call`.
+    Raises RuntimeError for a handler that is a generator.
+    """
+    handler: Any = dependant.call
+    if handler in _first_asked:
+        return
+    if models._is_gen_callable(handler) or models._is_async_gen_callable(handler):
+        raise RuntimeError(
+            f"{handler!r} streams, and a request with an Idempotency-Key does not: depend on "
+            "Transaction there."
+        )
+    if models._is_coroutine_callable(handler):
+
+        @wraps(handler)
+        async def ask_first(**values: Any) -> Any:
+            await _begin()
+            return await handler(**values)
+
+    else:
+
+        @wraps(handler)
+        def ask_first(**values: Any) -> Any:
+            from_thread.run(_begin)
+            return handler(**values)
+
+    _first_asked.add(ask_first)
+    dependant.call = ask_first
+
+
+async def _begin() -> None:
+    """Raise Unwind for a request that was done already, and Problem as `KeyedRequest.begin`."""
+    request = _current.get()
+    if request is None or of_request(request).is_over:
+        return
+    _ = _current.set(None)
+    transaction = of_request(request)
     using: Idempotency
     body: Any
     using, body = request.scope[SCOPE_KEY]
     if not body.is_whole:  # nobody has read it yet; the handler gets it from the same request
-        _ = await request.body()  # a guarded route verifies its token at the latest here
+        _ = await request.body()
+    key = request.headers["idempotency-key"].strip('"')
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     described = f"{request.method} {path} {request.headers.get('content-type', '')}\n".encode()
     fingerprint = hashlib.sha256(described + body.digest()).digest()
-    keyed = KeyedRequest(
-        using.principal(request), match[1], request.method, request.url.path, fingerprint
-    )
+    principal = using.principal(request)
+    keyed = KeyedRequest(principal, key, request.method, request.url.path, fingerprint)
     if (answer := await keyed.begin(transaction, using.wait)) is not None:
+        await transaction.locate()  # so that what was written is found on a replica
         transaction.answer = answer
         raise Unwind
     transaction.keyed = keyed
-    return transaction
 
 
 IdempotentTransaction = Annotated[RequestTransaction, Depends(idempotent_transaction)]

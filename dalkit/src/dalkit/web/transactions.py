@@ -12,7 +12,15 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..data.dal import DataAccessLayer
-from .idempotency import REPLAYED, SAFE_METHODS, Answer, Idempotency, is_keyed, subject_of
+from .idempotency import (
+    REPLAYED,
+    SAFE_METHODS,
+    Answer,
+    Idempotency,
+    answer_in_messages,
+    is_keyed,
+    subject_of,
+)
 from .idempotency import SCOPE_KEY as IDEMPOTENCY
 from .positions import check_cookie, position_headers, position_of
 from .request import CLIENT_TIMEOUT, SCOPE_KEY, RequestTransaction, Unwind
@@ -76,6 +84,8 @@ class TransactionMiddleware:
             await self.app(scope, receive, send)
             return
         body = ReplayableBody(receive, digested=is_keyed(scope))
+        if is_keyed(scope):
+            answer_in_messages(scope)
         scope[IDEMPOTENCY] = self.idempotency, body
         untouched = dict(scope)
         turn: asyncio.Lock | None = None
@@ -236,12 +246,8 @@ class _Attempt:
             await self._send(each)
 
     async def _repeat(self, answer: Answer) -> None:
-        """Send what was kept; the position is of now, so that what was written is found."""
-        try:
-            await self.transaction.finish(commit=True, over=OVER)
-        except Exception as error:  # noqa: BLE001 - answered by the handlers
-            self._failure = error
-            return
+        """Send what was kept; what dependencies have written meanwhile is undone."""
+        await self.transaction.finish(commit=False, over=OVER)
         for each in answer.messages((REPLAYED.lower().encode(), b"true"), *self._position):
             await self._send(each)
 
