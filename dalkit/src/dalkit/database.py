@@ -99,6 +99,8 @@ class Database:
             replica = engine_from(settings, url=settings.database_read_url.get_secret_value())
             stack.push_async_callback(replica.dispose)
         self.dal.use(engine, replica=replica, schemas=settings.database_schemas or None)
+        if self.dal.replica is not None:
+            stack.push_async_callback(self.dal.replica.stop)
 
     async def problem(self) -> str:
         """Return why the service cannot work with its database; empty when it can.

@@ -36,7 +36,7 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
-        self._links: set[Link] = set()
+        self.links: set[Link] = set()
         self.is_silent = False
         #: Awaited before a piece is forwarded, when there is one.
         self.watch: Callable[[Link], Awaitable[object]] | None = None
@@ -45,13 +45,13 @@ class Proxy:
         """Forward in both directions until one side closes."""
         there = await asyncio.open_connection(*self._target)
         link = Link((writer, there[1]))
-        self._links.add(link)
+        self.links.add(link)
         try:
             await asyncio.gather(
                 self._forward(reader, there[1], link), self._forward(there[0], writer, link)
             )
         finally:
-            self._links.discard(link)
+            self.links.discard(link)
 
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: Link
@@ -70,8 +70,8 @@ class Proxy:
 
     async def stop(self) -> None:
         """Close all connections."""
-        while self._links:
-            for link in self._links:
+        while self.links:
+            for link in self.links:
                 link.cut()
             await asyncio.sleep(0.01)
 

@@ -1,7 +1,7 @@
 """A service with a replica."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from dalkit import (
     Transaction,
     TransactionMiddleware,
 )
+from dalkit.data import position, replica
 from dalkit.data.engine import create_engine
 from dalkit.web import problem_handlers
 
@@ -26,6 +27,18 @@ from tests.replica.servers import Pair, pair
 from tests.web.apps import calling
 
 SLEEP = "SELECT count(*), pg_sleep(30) FROM thing"
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Wait long for what a server says of itself; returns a function that sets how long."""
+
+    def wait(seconds: float) -> None:
+        for module in (position, replica):
+            monkeypatch.setattr(module, "PATIENCE", seconds)
+
+    wait(30)
+    return wait
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +58,16 @@ async def both(lasting: Pair) -> AsyncIterator[Pair]:
 
 
 @asynccontextmanager
-async def using(primary: str, replica: str, **options: Any) -> AsyncIterator[DataAccessLayer]:
+async def using(primary: str, standby: str, **options: Any) -> AsyncIterator[DataAccessLayer]:
     """The data access layer on both."""
     async with AsyncExitStack() as stack:
-        engines = [create_engine(url, pool_size=5, **options) for url in (primary, replica)]
+        engines = [create_engine(url, pool_size=5, **options) for url in (primary, standby)]
         for engine in engines:
             stack.push_async_callback(engine.dispose)
         dal = DataAccessLayer()
         dal.use(engines[0], replica=engines[1])
+        if dal.replica is not None:
+            stack.push_async_callback(dal.replica.stop)
         await dal.refresh()
         yield dal
 

@@ -3,21 +3,32 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
 from dalkit import DatabaseUnreachable
+from dalkit.data import replica
 from dalkit.data.engine import create_engine
 from dalkit.data.urls import async_url
 from dalkit.database import _ask_revision
+from dalkit.fast import wire
 
 from tests.data.proxy import proxied
 from tests.replica.conftest import served, sleeping, using
 from tests.replica.servers import Pair, pair
 from tests.replica.test_read_your_writes import HEADER, read, write
+
+
+async def until_back(client: httpx.AsyncClient) -> None:
+    """Read until the replica answers."""
+    async with asyncio.timeout(30):
+        while not (await read(client, "/things/1"))[1]:
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -42,29 +53,92 @@ async def test_a_replica_that_is_gone_is_asked_now_and_then_until_it_is_back(
                 assert (response.status_code, response.json()["standby"]) == (200, False)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         own.standby.start()
-        assert await read(client, "/things/1") == (True, False)  # it is not asked so soon
+        assert await read(client, "/things/1") == (True, False)
+        monkeypatch.setattr(replica, "PAUSE", 0.0)
         monkeypatch.setattr(dal.replica, "_next_try", 0.0)
-        assert await read(client, "/things/1") == (True, True)
+        await until_back(client)
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-async def test_one_request_tries_a_replica_that_is_gone_and_the_others_do_not_wait(
-    own: Pair, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def black_hole(*, is_full: bool) -> Iterator[socket.socket]:
+    """Listens and never answers; when it `is_full`, the kernel drops what would connect."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        listener.setblocking(False)
+        for _ in range(8 if is_full else 0):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["silent", "full"])
+async def test_no_request_waits_for_a_replica_that_is_known_to_be_away(
+    both: Pair, is_full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with using(own.primary.url, own.standby.url) as dal, served(dal) as client:
-        own.standby.stop(signal.SIGQUIT)
-        await read(client, "/things/1")
+    """One task at a time looks for it, as long as that takes."""
+    with black_hole(is_full=is_full) as listener:
+        port = listener.getsockname()[1]
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+        async with using(both.primary.url, url, connect_timeout=600) as dal, served(dal) as client:
+            assert dal.replica is not None
+            dal.replica.failed(DatabaseUnreachable("It is away."))
+            monkeypatch.setattr(dal.replica, "_next_try", 0.0)
+            trials = set()
+            async with asyncio.timeout(30):
+                for _ in range(20):
+                    assert await read(client, "/things/1") == (False, False)
+                    trials.add(dal.replica._trial)
+            [trial] = trials
+            assert trial is not None
+            assert not trial.done()
+        assert trial.cancelled()
+
+
+async def test_connections_from_before_an_outage_are_not_taken_again(
+    both: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be dead without knowing it, and each would cost a request its deadline."""
+    async with (
+        proxied(both.standby.url) as (proxy, through),
+        using(both.primary.url, through + "&command_timeout=600") as dal,
+        served(dal) as client,
+    ):
         assert dal.replica is not None
-        take, tried = dal.replica.checkout.take, []
-
-        async def counted() -> Any:
-            tried.append(1)
-            return await take()
-
-        monkeypatch.setattr(dal.replica.checkout, "take", counted)
+        taken = [await dal.replica.checkout.take() for _ in range(5)]
+        for one in taken:
+            dal.replica.checkout.put_back(one)
+        for link in proxy.links:
+            link.is_lost = True
+        dal.replica.failed(DatabaseUnreachable("It is away."))
         monkeypatch.setattr(dal.replica, "_next_try", 0.0)
-        await asyncio.gather(*(read(client, "/things/1") for _ in range(20)))
-        assert len(tried) == 1
+        await until_back(client)
+        async with asyncio.timeout(30):
+            reads = await asyncio.gather(*(read(client, "/things/1") for _ in range(5)))
+        assert reads == [(False, True)] * 5
+
+
+async def test_a_read_takes_a_free_connection_of_the_primary_when_the_replica_has_none(
+    both: Pair,
+) -> None:
+    """But never one that others wait for."""
+    async with using(both.primary.url, both.standby.url, pool_timeout=0.2) as dal:
+        assert dal.replica is not None
+        replicas, primarys = dal.replica.checkout, dal.replica._primary
+        taken = [await replicas.take() for _ in range(5)]
+        async with served(dal) as client, asyncio.timeout(30):
+            assert await read(client, "/things/1") == (False, False)
+            held = [await primarys.take() for _ in range(5)]
+            assert (await client.get("/things/1")).status_code == 503
+            reading = asyncio.create_task(read(client, "/things/1"))
+            while not replicas._slots or not replicas._slots._waiters:
+                await asyncio.sleep(0)
+            replicas.put_back(taken.pop())
+            assert await reading == (False, True)
+        for checkout, some in ((replicas, taken), (primarys, held)):
+            for one in some:
+                checkout.put_back(one)
 
 
 @pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGINT])
@@ -120,39 +194,47 @@ async def test_an_old_branch_has_not_what_is_written_on_the_new_one(own: Pair) -
 
 @pytest.mark.parametrize("with_header", [True, False])
 async def test_a_silent_replica_leaves_the_request_to_the_primary(
-    both: Pair, with_header: bool
+    both: Pair, with_header: bool, patience: Callable[[float], None]
 ) -> None:
+    """So that the next request need not find out, too."""
     async with (
         proxied(both.standby.url) as (proxy, through),
-        using(both.primary.url, through + "&command_timeout=0.5") as dal,
+        using(both.primary.url, through + "&command_timeout=60") as dal,
         served(dal) as client,
     ):
         headers = await write(client, 1)
         await both.catch_up()
         assert await read(client, "/things/1") == (True, True)
         proxy.is_silent = True
+        patience(0.1)
+        assert dal.replica is not None
+        taken: Any = await dal.replica.checkout.take()
+        wire.set_deadline(taken.driver_connection, 0.1)
+        dal.replica.checkout.put_back(taken)
         more = headers if with_header else {}
         assert await read(client, "/things/1", headers=more) == (True, False)
-        assert dal.replica is not None
-        assert dal.replica._is_away  # so that the next request need not find out, too
+        assert dal.replica._is_away
 
 
 async def test_a_silent_replica_is_not_back_because_it_has_idle_connections(
-    both: Pair, monkeypatch: pytest.MonkeyPatch
+    both: Pair, monkeypatch: pytest.MonkeyPatch, patience: Callable[[float], None]
 ) -> None:
     async with (
         proxied(both.standby.url) as (proxy, through),
-        using(both.primary.url, through + "&command_timeout=5") as dal,
+        using(both.primary.url, through + "&command_timeout=60", connect_timeout=1) as dal,
         served(dal) as client,
     ):
-        headers = await write(client, 1)
-        await both.catch_up()
-        await asyncio.gather(*(read(client, "/things/1") for _ in range(5)))
-        proxy.is_silent = True
-        assert await read(client, "/things/1", headers=headers) == (True, False)
-        monkeypatch.setattr(dal.replica, "_next_try", 0.0)
-        assert await read(client, "/things/1") == (True, False)
         assert dal.replica is not None
+        taken = [await dal.replica.checkout.take() for _ in range(2)]
+        for one in taken:
+            dal.replica.checkout.put_back(one)
+        proxy.is_silent = True
+        patience(0.1)
+        dal.replica.failed(DatabaseUnreachable("It is away."))
+        monkeypatch.setattr(dal.replica, "_next_try", 0.0)
+        assert await read(client, "/things/1") == (False, False)
+        assert dal.replica._trial is not None
+        await asyncio.wait([dal.replica._trial])
         assert dal.replica._is_away
 
 

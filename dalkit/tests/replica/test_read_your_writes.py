@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from dalkit import DataAccessLayer, TransactionMiddleware
 from dalkit.data import replica
-from dalkit.data.position import Position
+from dalkit.data.position import Position, written
 from dalkit.web import CorsMiddleware
 
 from tests.replica.conftest import served, using
@@ -120,6 +120,43 @@ async def test_a_position_that_is_none_is_ignored(
     monkeypatch.setattr(replica.Replica, "_replays", wait)
     headers = httpx.Headers([(HEADER, text.strip("\n"))], encoding="latin-1")
     assert await read(client, "/things/1", headers=headers) == (False, True)
+
+
+async def test_positions_that_somebody_makes_up_cost_the_primary_few_questions(
+    both: Pair, dal: DataAccessLayer, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is for all who came before it was asked, and there is a pause between two."""
+    assert dal.replica is not None
+    ask, asked = dal.replica._ask, []
+
+    async def counted() -> bool:
+        asked.append(time.monotonic())
+        return await ask()
+
+    monkeypatch.setattr(dal.replica, "_ask", counted)
+    await both.stand_still()
+    right = Position.parse((await write(client, 1))[HEADER])
+    assert right is not None
+    headers = {HEADER: str(right._replace(place=right.place + 2**40))}
+    began = time.monotonic()
+    for _ in range(10):
+        await asyncio.gather(*(read(client, "/things/1", headers=headers) for _ in range(20)))
+    assert len(asked) < 100
+    assert (len(asked) - 1) * replica.INTERVAL * 0.9 <= asked[-1] - began
+
+
+async def test_what_another_process_writes_between_two_questions_is_found(
+    both: Pair, client: httpx.AsyncClient
+) -> None:
+    await both.stand_still()
+    right = Position.parse((await write(client, 0))[HEADER])
+    assert right is not None
+    future = {HEADER: str(right._replace(place=right.place + 2**40))}
+    for number in range(1, 6):
+        assert await read(client, "/things/0", headers=future) == (False, True)
+        await both.primary.ask(f"INSERT INTO thing VALUES ({number}) RETURNING 1")
+        after = {HEADER: str(await _written(both))}
+        assert await read(client, f"/things/{number}", headers=after) == (True, False)
 
 
 async def test_two_positions_are_none(both: Pair, client: httpx.AsyncClient) -> None:
@@ -247,10 +284,13 @@ async def test_browsers_of_other_origins_may_send_and_read_it() -> None:
 
 
 async def _position(both: Pair) -> Position:
-    from dalkit.data.position import written
+    position = await _written(both)
+    await both.catch_up()
+    return position
 
+
+async def _written(both: Pair) -> Position:
     conn = await asyncpg.connect(both.primary.url)
     position = await written(conn)
     await conn.close()
-    await both.catch_up()
     return position

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextvars import Context
 from typing import Any
 from weakref import WeakSet
 
@@ -13,12 +14,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from ..fast.checkout import Checkout
 from ..fast.lease import PoolLease
 from .faults import fault_of, unreachable
-from .position import Position, lsn_of, replayed, written
+from .position import PATIENCE, Position, lsn_of, replayed, written
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a replica is not asked again after it could not be used; then one asks.
+#: Seconds between two attempts to find a replica back that could not be used.
 PAUSE = 1.0
+#: Seconds between two questions to the primary, for all who want to know what exists.
+INTERVAL = 0.02
 #: Seconds that a read waits for what its client has seen to be replayed, before it goes elsewhere.
 LONGEST_WAIT = 0.1
 #: The first pause between two questions, in seconds; each is twice as long as the one before.
@@ -39,8 +42,12 @@ class Replica:
         self.checkout = checkout
         self._primary = primary
         self._newest: Position | None = None  # that the primary is known to have reached
+        self._asking = asyncio.Lock()
+        self._asked_at = -INTERVAL
+        self._is_answered = False
         self._is_away = False
         self._next_try = 0.0
+        self._trial: asyncio.Task[None] | None = None
         self._has_standby = False
         self._standbys: WeakSet[asyncpg.Connection] = WeakSet()
 
@@ -51,11 +58,15 @@ class Replica:
     async def lease(self, after: Position | None, **begin: Any) -> PoolLease | None:
         """A connection that has replayed what was written until `after`, or None: the primary.
 
-        It waits for at most LONGEST_WAIT. A position that is not of this cluster, or that was never
-        reached, asks for nothing. `begin` is for `PoolLease.begin`, where a transaction must be
-        begun first. Raises sqlalchemy.exc.TimeoutError when the pool is exhausted.
+        It waits for at most LONGEST_WAIT, and for no replica that is known to be away. A position
+        that is not of this cluster, or that was never reached, asks for nothing. `begin` is for
+        `PoolLease.begin`, where a transaction must be begun first. Raises
+        sqlalchemy.exc.TimeoutError when both pools are exhausted.
         """
-        if self._is_away and not self._is_due():
+        if self._is_away:
+            self._try_in_background()
+            return None
+        if not self.checkout.has_free and self._primary.has_free:
             return None
         lease = PoolLease(self.checkout)
         try:
@@ -63,11 +74,11 @@ class Replica:
             if not self._was_promoted(lease):
                 if not lease.may_defer_begin:
                     await lease.begin(**begin)
-                if self._is_away:
-                    _ = await replayed(lease.driver)  # that a connection was idle proves nothing
                 if after is None or await self._is_past(after, lease.driver):
-                    self._note_back()
                     return lease
+        except PoolTimeoutError:
+            if not self._primary.has_free:
+                raise
         except _FAILURES as error:
             lease.close_at_end()
             self.failed(error)
@@ -92,18 +103,36 @@ class Replica:
         return await self._replays(after, driver)
 
     async def _exists(self, position: Position) -> bool:
-        """Whether the primary has come there; True when it cannot be asked."""
-        if self._newest is None or position > self._newest:
-            lease = PoolLease(self._primary)
-            try:
+        """Whether the primary has come there; True when it cannot be asked.
+
+        Anybody can make up a position, so one question is for all who came before it was asked, and
+        the next one is INTERVAL later.
+        """
+        came = time.monotonic()
+        if self._newest is not None and position <= self._newest:
+            return True
+        async with self._asking:
+            if self._asked_at < came:
+                await asyncio.sleep(self._asked_at + INTERVAL - time.monotonic())
+                self._asked_at = time.monotonic()
+                self._is_answered = await self._ask()
+        return not self._is_answered or (self._newest is not None and position <= self._newest)
+
+    async def _ask(self) -> bool:
+        """Ask the primary where it is; whether it has told."""
+        if not self._primary.has_free:
+            return False
+        lease = PoolLease(self._primary)
+        try:
+            async with asyncio.timeout(PATIENCE):
                 await lease.open()
                 self.reached(await written(lease.driver))
-            except (*_FAILURES, PoolTimeoutError):
-                lease.close_at_end()
-                return True
-            finally:
-                await lease.rollback()
-        return self._newest is not None and position <= self._newest
+        except (*_FAILURES, PoolTimeoutError):
+            lease.close_at_end()
+            return False
+        finally:
+            await lease.rollback()
+        return True
 
     async def _replays(self, after: Position, driver: asyncpg.Connection) -> bool:
         """Wait; whether it is replayed by then."""
@@ -140,13 +169,35 @@ class Replica:
             lease.close_at_end()  # another one may lead to a standby
         return state == "off" and self._has_standby
 
-    def _is_due(self) -> bool:
-        """Whether to try again; True for one of many that ask."""
-        now = time.monotonic()
-        if now < self._next_try:
-            return False
-        self._next_try = now + PAUSE
-        return True
+    def _try_in_background(self) -> None:
+        """Look whether it is back, one at a time and PAUSE after the last look at the earliest."""
+        is_trying = self._trial is not None and not self._trial.done()
+        if not is_trying and time.monotonic() >= self._next_try:
+            # Whatever it logs has nothing to do with the request that comes by.
+            self._trial = asyncio.create_task(self._try(), context=Context())
+
+    async def _try(self) -> None:
+        lease = PoolLease(self.checkout)
+        try:
+            await lease.open()
+            if not self._was_promoted(lease):
+                _ = await replayed(lease.driver)  # that a connection was idle proves nothing
+                self._is_away = False
+                logger.info("The replica is read again.")
+        except PoolTimeoutError:
+            pass  # those who have the connections will tell
+        except _FAILURES as error:
+            lease.close_at_end()
+            self.failed(error)
+        finally:
+            self._next_try = time.monotonic() + PAUSE
+            await lease.rollback()
+
+    async def stop(self) -> None:
+        """Look no longer whether it is back."""
+        if self._trial is not None:
+            self._trial.cancel()
+            await asyncio.wait([self._trial])
 
     def failed(self, error: Exception) -> None:
         """Note an error of the replica; after one of an outage it is left alone for PAUSE."""
@@ -158,11 +209,7 @@ class Replica:
             logger.warning("The replica could not be used; the primary is read. %s", reason)
         if is_outage:
             self._is_away, self._next_try = True, time.monotonic() + PAUSE
-
-    def _note_back(self) -> None:
-        if self._is_away:
-            logger.info("The replica is read again.")
-        self._is_away = False
+            self.checkout.forget_idle()
 
 
 def _has(now: Position, after: Position) -> bool:

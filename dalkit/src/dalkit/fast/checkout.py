@@ -5,11 +5,13 @@ times what the rest of a checkout does. Here the pool's own entry for the connec
 proxy is made when SQLAlchemy's connection is asked for.
 
 Private to SQLAlchemy and used here: `_do_get`, `get_connection`, `checkin`, `fairy_ref` and
-`_ConnectionFairy` with its `_counter` for that, `_pre_ping` and `_max_overflow` of the pool.
+`_ConnectionFairy` with its `_counter` for that, `_pre_ping`, `_max_overflow` and `_invalidate_time`
+of the pool.
 tests/fast/test_checkout.py is the contract; pyproject.toml bounds the version.
 """
 
 import asyncio
+import time
 import weakref
 from typing import Any
 
@@ -41,6 +43,15 @@ class Checkout:
     @property
     def _pool(self) -> Any:
         return self.engine.sync_engine.pool  # dispose() puts another one in its place
+
+    @property
+    def has_free(self) -> bool:
+        """Whether `take` would not have to wait for others."""
+        return self._slots is None or not self._slots.locked()
+
+    def forget_idle(self) -> None:
+        """Have all connections of before closed instead of taken again: their server was lost."""
+        self._pool._invalidate_time = time.time()
 
     async def take(self) -> ManagesConnection:
         """A connection of the pool, outside of a transaction; `put_back` or `discard` it.
