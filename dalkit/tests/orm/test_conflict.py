@@ -234,8 +234,11 @@ async def in_savepoint(session: AsyncSession, number: int) -> tuple[Any, bool]:
 async def test_exactly_one_of_200_concurrent_calls_creates(
     clean_shelf: DataAccessLayer, call: Any
 ) -> None:
+    pool: Any = clean_shelf.engine.pool
+    connections = asyncio.Semaphore(pool.size())
+
     async def one(number: int) -> tuple[Any, bool]:
-        async with clean_shelf.session() as session:
+        async with connections, clean_shelf.session() as session:
             made, created = await call(session, number)
             assert made in session
             assert inspect(made).persistent

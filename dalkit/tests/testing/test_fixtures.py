@@ -1,8 +1,10 @@
 """The fixtures of conftest.py can be overridden, and the switches of the database work."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -254,3 +256,40 @@ async def test_the_switches_keep_the_database_and_skip_the_migrations(
             await kept.close()
     finally:
         await drop_database(server_url, name)
+
+
+@pytest.mark.superuser("has autovacuum begin at once")
+async def test_a_database_is_dropped_while_it_is_vacuumed(
+    superuser_url: URL | None, server_url: URL, worker_id: str
+) -> None:
+    """DROP DATABASE WITH (FORCE) refuses then: autovacuum is a process of a superuser."""
+    assert superuser_url is not None
+    name = named(server_url, "vacuumed", worker_id)
+    await drop_database(server_url, name)
+    await create_database(server_url, name)
+    url = server_url.set(drivername="postgresql", database=name)
+    user = await asyncpg.connect(url.render_as_string(hide_password=False))
+    admin = await asyncpg.connect(superuser_url.render_as_string(hide_password=False))
+    await user.execute(
+        """CREATE TABLE busy WITH (autovacuum_vacuum_threshold = 1,
+           autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_limit = 1,
+           autovacuum_vacuum_cost_delay = 100) AS SELECT generate_series(1, 50000) AS x;
+           DELETE FROM busy"""
+    )
+    await admin.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    await admin.execute("SELECT pg_reload_conf()")
+    workers = """SELECT count(*) FROM pg_stat_activity
+        WHERE datname = $1 AND backend_type = 'autovacuum worker'"""
+    try:
+        async with asyncio.timeout(60):
+            while not await admin.fetchval(workers, name):
+                await asyncio.sleep(0.05)
+        with suppress(pytest.skip.Exception):  # it would hide that the role could not
+            await drop_database(server_url, name)
+        there = "SELECT count(*) FROM pg_database WHERE datname = $1"
+        assert await admin.fetchval(there, name) == 0
+    finally:
+        await admin.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        await admin.execute("SELECT pg_reload_conf()")
+        await admin.close()
+        user.terminate()
