@@ -96,6 +96,18 @@ async def test_only_what_can_match_is_asked() -> None:
     assert asked == []
 
 
+async def test_under_a_long_prefix_too_only_one_router_is_asked() -> None:
+    app = FastAPI()
+    for number in range(50):
+        app.include_router(answering(f"/{number}/{{n}}", name=str(number)), prefix="/api/shop/v1")
+    index = RouteIndex(app.router, compiled=False)
+    app.router.middleware_stack = index
+    app.add_api_route("/", _home, name="home")
+    assert (await ask(app, "GET", "/api/shop/v1/7/x"))[0] == 200
+    found: Any = index._find("/api/shop/v1/7/x")
+    assert len(found.__self__.routes) == 1
+
+
 async def test_routes_that_are_added_later_are_found() -> None:
     app = application()
     index_routes(app)

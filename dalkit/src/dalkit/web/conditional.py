@@ -17,6 +17,7 @@ from sqlalchemy import Table
 
 from ..data.statements import column_name, values_of
 from ..data.transaction import TransactionManager
+from .links import path_for
 from .problems import Problem
 
 if TYPE_CHECKING:  # entities import `Problem`, and with it this package
@@ -198,7 +199,7 @@ class CreatedResponse:
         scope, texts = self._request.scope, (str(value) for value in parameters.values())
         encoded = dict(zip(parameters, (quote(text, safe="") for text in texts), strict=True))
         root: str = scope.get("app_root_path", scope.get("root_path", "")).rstrip("/")
-        path = scope["router"].url_path_for(route, **encoded)
+        path = path_for(scope["router"], route, encoded)
         self._response.headers["location"] = quote(root) + path
         if (etag := etag_of(entity)) is not None:
             self._response.headers["etag"] = etag

@@ -18,8 +18,8 @@ from .compiled import CompiledRoute, OtherRoute, compile_routes, is_proved
 
 logger = structlog.get_logger(__name__)
 
-#: Segments of a path that are looked at: /v1/books.
-DEPTH = 2
+#: Segments of a path that are looked at, which /api/catalog/v1/books needs.
+DEPTH = 4
 
 Segments = tuple[str, ...]
 
