@@ -126,7 +126,9 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(10, ge=1, le=1000)
     """Connections that this process keeps, and holds at most."""
     database_pool_timeout: float = Field(3.0, gt=0, le=5)
-    """How long a request waits for a connection of the pool before it is answered 503."""
+    """How long a request waits for a connection of the pool before it is answered 503. A tenth of
+    it while the pool is overloaded: when the queue has not been empty for that long.
+    """
     database_connect_timeout: float = Field(5.0, gt=0, le=LONGEST)
     """How long it may take to connect to the server."""
     database_statement_timeout: float = Field(30.0, ge=0, le=LONGEST)

@@ -11,6 +11,7 @@ tests/fast/test_checkout.py is the contract; pyproject.toml bounds the version.
 """
 
 import asyncio
+import math
 import time
 import weakref
 from typing import Any
@@ -25,11 +26,15 @@ from sqlalchemy.pool.base import _ConnectionFairy
 
 from ..errors import DatabaseUnreachable
 
+#: The part of the pool's timeout that whoever comes waits at most, while the pool is overloaded.
+PART_IN_OVERLOAD = 0.1
+
 
 class Checkout:
     """The pool of one engine, without SQLAlchemy's greenlet where no I/O is due.
 
-    Whoever finds all connections taken waits here, first come, first served.
+    Whoever finds all connections taken waits here, first come, first served. A queue that has not
+    been empty for the pool's timeout is no burst: from then on the wait is short, until it is.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -38,6 +43,8 @@ class Checkout:
         is_limited = isinstance(pool, QueuePool) and pool._max_overflow >= 0
         self._most = pool.size() + pool._max_overflow if is_limited else 0
         self._slots = asyncio.Semaphore(self._most) if is_limited else None
+        self._waiting = 0
+        self._queued_since: float | None = None  # the loop's time
         self._own_listeners = int(event.contains(engine.sync_engine, "checkout", refuse_closed))
 
     @property
@@ -56,13 +63,18 @@ class Checkout:
     async def take(self) -> ManagesConnection:
         """A connection of the pool, outside of a transaction; `put_back` or `discard` it.
 
-        It waits as long as the pool's timeout, and as long again in SQLAlchemy's queue when the
-        connections that are missing are those of somebody who uses the engine itself.
+        It waits as long as the pool's timeout, PART_IN_OVERLOAD of it when that does not help, and
+        as long as the timeout again in SQLAlchemy's queue when the connections that are missing
+        are those of somebody who uses the engine itself.
         Raises DatabaseUnreachable, also when the server refuses, and sqlalchemy.exc.TimeoutError
         when the pool is exhausted.
         """
         if (slots := self._slots) is not None:
-            await (self._wait_for(slots) if slots.locked() else slots.acquire())
+            if slots.locked():
+                await self._wait_for(slots)
+            else:
+                self._queued_since = None
+                await slots.acquire()
         try:
             return self._idle() or await self._proxied()
         except BaseException:
@@ -143,13 +155,28 @@ class Checkout:
             raise DatabaseUnreachable(f"The database refuses the connection: {error}") from refusal
 
     async def _wait_for(self, slots: asyncio.Semaphore) -> None:
-        seconds = self._pool.timeout()
+        seconds = self._patience()
+        self._waiting += 1
         try:
             async with asyncio.timeout(seconds):
                 await slots.acquire()
         except TimeoutError:
-            message = f"No connection of {self._most} became free in {seconds} seconds."
+            self._queued_since = -math.inf
+            message = f"No connection of {self._most} became free in {seconds:g} seconds."
             raise PoolTimeoutError(message) from None
+        finally:
+            self._waiting -= 1
+        if not self._waiting:  # served, and not given up
+            self._queued_since = None
+
+    def _patience(self) -> float:
+        """Seconds that the next one waits."""
+        timeout: float = self._pool.timeout()
+        now = asyncio.get_running_loop().time()
+        if self._queued_since is None:
+            self._queued_since = now
+        is_overloaded = now - self._queued_since >= timeout
+        return timeout * PART_IN_OVERLOAD if is_overloaded else timeout
 
     def _leave(self) -> None:
         if self._slots is not None:
