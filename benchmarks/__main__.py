@@ -10,17 +10,31 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import BenchmarkError
-from .groups import bulk, generation, insert_many, keyset, memory, reflection, suite, tokens, view
+from .groups import (
+    bulk,
+    generation,
+    growth,
+    insert_many,
+    keyset,
+    memory,
+    overload,
+    reflection,
+    suite,
+    tokens,
+    view,
+)
 from .http import comparison
 from .http.load import choose
 from .machine import describe, pin, server_and_load_core
 from .options import Options, parse
-from .plots import FOLDER, draw
+from .plots import FOLDER, draw, draw_growth
 from .report import RESULTS, Result, update
 from .stage import Stage, stage
 
 GROUPS: dict[str, Callable[[Options, Stage], Result]] = {
     "http": comparison.run,
+    "growth": growth.run,
+    "overload": overload.run,
     "insert_many": insert_many.run,
     "reflection": reflection.run,
     "keyset": keyset.run,
@@ -32,7 +46,7 @@ GROUPS: dict[str, Callable[[Options, Stage], Result]] = {
     "memory": memory.run,
 }
 #: Those that need a generator of load.
-LOADED = {"http", "memory"}
+LOADED = {"http", "growth", "overload", "memory"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +88,8 @@ def _report(name: str, options: Options, it: Stage) -> None:
         RESULTS.write_text(update(text, [result.section(about)]))
         if result.plot:
             draw(result.plot, FOLDER / f"{name}.svg")
+        for file, growth_of in result.growths.items():
+            draw_growth(growth_of, FOLDER / f"{file}.svg")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ class Options:
     only: list[str] = field(default_factory=list)
     cases: list[str] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
+    requests: int = 200_000
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -43,8 +44,13 @@ def parse(arguments: Sequence[str], groups: Iterable[str]) -> Options:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of one load (http)")
     parser.add_argument("--only", type=_names, default=[], help="systems (http): bare,ours")
-    parser.add_argument("--cases", type=_names, default=[], help="of http: get,page,count,post")
+    parser.add_argument(
+        "--cases", type=_names, default=[], help="of http and memory: get,page,count,post"
+    )
     parser.add_argument("--connections", type=_numbers, default=[], help="of http: 1,32")
+    parser.add_argument(
+        "--requests", type=int, default=200_000, help="of memory, in all: 1000000 is a soak"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -55,7 +61,7 @@ def parse(arguments: Sequence[str], groups: Iterable[str]) -> Options:
     )
     found = vars(parser.parse_args(arguments))
     unknown = set(found["groups"]) - set(groups)
-    if unknown or found["rounds"] < 1 or found["seconds"] <= 0:
+    if unknown or min(found["rounds"], found["requests"]) < 1 or found["seconds"] <= 0:
         parser.error(f"no group {', '.join(sorted(unknown))}" if unknown else "nothing to measure")
     try:
         found["settings"] = dict(_setting(text) for text in found["settings"])

@@ -39,6 +39,16 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """Lines over a size, each by its first point, beside one that grows as the size does."""
+
+    title: str
+    unit: str
+    sizes: Sequence[int]
+    series: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
 class Result:
     """What one group of benchmarks found."""
 
@@ -47,13 +57,16 @@ class Result:
     notes: Sequence[str]
     tables: Sequence[Table]
     plot: Plot | None = field(default=None)
+    #: More of them, each by the name of its file.
+    growths: Mapping[str, Growth] = field(default_factory=dict)
 
     def section(self, about: str) -> str:
         """Return it as a section of RESULTS.md; `about` tells when and on what."""
-        picture = [f"![{self.plot.title}](plots/{self.name}.svg)"] if self.plot else []
+        plots = {self.name: self.plot} if self.plot else self.growths
+        pictures = [f"![{plot.title}](plots/{name}.svg)" for name, plot in plots.items()]
         lines = [" ".join(note.split()) for note in (*self.notes, about)]
         notes = "\n".join(f"- {line}" for line in lines)
-        return "\n\n".join([f"## {self.title}", notes, *picture, *map(str, self.tables)])
+        return "\n\n".join([f"## {self.title}", notes, *pictures, *map(str, self.tables)])
 
 
 def update(text: str, sections: Sequence[str]) -> str:

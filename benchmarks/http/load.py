@@ -45,16 +45,19 @@ class Generator:
         headers: Mapping[str, str],
         connections: int,
         seconds: float,
+        *,
+        refusals: bool = False,
     ) -> Load:
         """Return what came of it; a longer one when nothing was answered in so short a time.
 
-        Raises BenchmarkError when an answer was not a success or a connection failed.
+        Raises BenchmarkError when a connection failed or, without `refusals`, an answer was not a
+        success.
         """
         run = _wrk if self.with_wrk else _own
         load = run(port, work, headers, connections, seconds)
         if not (load.requests or load.sockets) and seconds < 2:
-            return self.run(port, work, headers, connections, seconds * 4)
-        if load.statuses or load.sockets or not load.requests:
+            return self.run(port, work, headers, connections, seconds * 4, refusals=refusals)
+        if (load.statuses and not refusals) or load.sockets or not load.requests:
             raise BenchmarkError(
                 f"{load.requests} answers to {work[0].method} {work[0].path}, of which "
                 f"{load.statuses} were errors; {load.sockets} connections failed."

@@ -110,14 +110,15 @@ class Bench:
                 if case == "post":
                     self.reset(False)
                 seconds = plan.seconds if number else plan.warm_up
-                measured = self._load(system, work, connections, seconds)
+                measured = self.load(system, work, connections, seconds)
                 if number:  # round 0 warms up
                     found[system.name].append(measured)
         return found
 
-    def _load(
+    def load(
         self, system: System, work: Sequence[Request], connections: int, seconds: float
     ) -> Measured:
+        """Return what one load cost; raises BenchmarkError with the end of the server's log."""
         server = self.servers[system.name]
         server.forget_log()
         headers = {"Content-Type": "application/json", **system.headers}

@@ -20,6 +20,7 @@ from .shared import (
     SELECT_COUNT,
     SELECT_ONE,
     SELECT_PAGE,
+    SLEEP,
     links,
 )
 
@@ -101,3 +102,9 @@ async def create_item(new: ItemCreate, request: Request) -> Item:
     async with request.app.state.pool.acquire() as connection, connection.transaction():
         row = await connection.fetchrow(INSERT, *values.values())
     return Item(**row)
+
+
+@app.get("/v1/slow")
+async def sleep(request: Request) -> str:
+    """A statement that takes a while."""
+    return str(await request.app.state.pool.fetchval(SLEEP))

@@ -15,5 +15,7 @@ if GUARDED:
 
 from my_service.main import app  # noqa: E402 - it creates the application from RESOURCES
 
+__all__ = ["app"]
+
 if not GUARDED:
     app.include_router(items.router, prefix="/v1")

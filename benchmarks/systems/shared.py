@@ -13,6 +13,8 @@ SELECT_ONE = f"SELECT {COLUMNS} FROM item WHERE id = $1"
 WHERE = "FROM item WHERE category = $1 AND quantity >= $2"
 SELECT_PAGE = f"SELECT {COLUMNS} {WHERE} ORDER BY id DESC LIMIT $3 OFFSET $4"
 SELECT_COUNT = f"SELECT count(*) {WHERE}"
+#: A statement that holds a connection for a while, as a report does.
+SLEEP = "SELECT 'slept' FROM pg_sleep(0.05)"
 INSERT = f"INSERT INTO item ({WRITTEN}) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {COLUMNS}"
 
 
