@@ -17,13 +17,15 @@ from dalkit.dev.issuer import issuer
 
 from benchmarks.__main__ import GROUPS
 from benchmarks.errors import BenchmarkError
+from benchmarks.groups import growth
 from benchmarks.http.equality import check
 from benchmarks.http.load import Generator
 from benchmarks.http.rounds import Plan, served
 from benchmarks.http.systems import generated
 from benchmarks.http.work import CASES, requests
 from benchmarks.options import parse
-from benchmarks.report import update
+from benchmarks.plots import draw_growth
+from benchmarks.report import Growth, update
 from benchmarks.stage import stage
 
 from .baking import ROOT
@@ -79,7 +81,8 @@ def test_the_short_mode_runs_every_group_and_writes_nothing(groups: list[str]) -
     before = files()
     ended = benchmarks("--short", "--write", *groups)
     assert ended.returncode == 0, ended.stderr + ended.stdout[-4000:]
-    assert ended.stdout.count("\n## ") == ended.stdout.count("\n![") == len(groups)
+    pictures = sum(5 if group == "growth" else 1 for group in groups)
+    assert (ended.stdout.count("\n## "), ended.stdout.count("\n![")) == (len(groups), pictures)
     if "http" in groups:
         assert len(re.findall(r"\d+ answers of [89] systems are equal", ended.stdout)) == 4
     assert files() == before
@@ -156,6 +159,30 @@ def test_the_same_seed_gives_the_same_work(case: str) -> None:
 def test_results_of_a_part_are_not_kept(part: str) -> None:
     assert parse(["--write"], GROUPS).writes
     assert not parse(["--write", part], GROUPS).writes
+
+
+@pytest.mark.parametrize(
+    ("costs", "worse"),
+    [
+        ([[10, 11, 10], [99, 100, 98], [4000, 300, 300]], []),
+        ([[10, 10], [100, 100], [1000, 1000]], []),
+        ([[10, 10], [101, 101], [300, 300]], ["10 to 100"]),
+        ([[10, 10], [11, 11], [45, 45]], ["100 to 400"]),
+    ],
+)
+def test_a_step_is_worse_than_linear_when_the_cost_grows_by_more_than_the_size(
+    costs: list[list[float]], worse: list[str]
+) -> None:
+    assert growth.worse_than_linear([10, 100, 400], costs) == worse
+
+
+def test_the_lines_of_a_growth_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    found = Growth("By size", "routes", [10, 100, 400], {"CPU": [1.0, 1.5, 2.0]})
+    for name in ("one", "two"):
+        draw_growth(found, tmp_path / f"{name}.svg")
+    drawn = (tmp_path / "one.svg").read_text()
+    assert drawn == (tmp_path / "two.svg").read_text()
+    assert all(text in drawn for text in ("By size", "routes", "400", "linear", "CPU"))
 
 
 def test_a_section_of_the_results_replaces_the_one_before() -> None:

@@ -64,9 +64,13 @@ def run(options: Options, it: Stage) -> Result:
     url = it.service_database("growth", plan.rows)
     for columns in COLUMNS:
         _create_wide(url, columns)
-    with _servers(it, plan, url) as (systems, servers):
+    routes = (2, 4) if options.short else ROUTES
+    with _servers(it, plan, url, routes) as (systems, servers):
         bench = Bench(systems, servers, plan, choose(options.short), lambda keys: None)
-        found = [(axis, _measure(bench, axis)) for axis in axes(plan.rows, short=options.short)]
+        found = [
+            (axis, _measure(bench, axis))
+            for axis in axes(plan.rows, routes, (1, 4) if options.short else CONNECTIONS)
+        ]
     return Result(
         "growth",
         "Growth",
@@ -76,7 +80,7 @@ def run(options: Options, it: Stage) -> Result:
     )
 
 
-def axes(rows: int, *, short: bool) -> list[Axis]:
+def axes(rows: int, routes: Sequence[int], connections: Sequence[int]) -> list[Axis]:
     """Return what is measured; the last of many resources, which a search in order finds last."""
 
     def get(prefix: str, most: int) -> Callable[[int], list[Request]]:
@@ -93,14 +97,13 @@ def axes(rows: int, *, short: bool) -> list[Axis]:
     def page(limit: int) -> Callable[[int], list[Request]]:
         return lambda number: [Request("GET", f"/v1/rows?limit={limit}&count=none")]
 
-    last = {routes: f"resource{routes // 2 - 1}" for routes in ROUTES}
-    connections = (1, 4) if short else CONNECTIONS
-    first = str(ROUTES[0])
+    last = {number: f"resource{number // 2 - 1}" for number in routes}
+    first = str(routes[0])
     return [
         Axis("routes", "GET by key, by routes of the service", "routes",
-             [Step(n, str(n), get(last[n], rows)) for n in ROUTES]),
+             [Step(n, str(n), get(last[n], rows)) for n in routes]),
         Axis("links", "POST with a Location, by routes of the service", "routes",
-             [Step(n, str(n), post(last[n])) for n in ROUTES]),
+             [Step(n, str(n), post(last[n])) for n in routes]),
         Axis("columns", "GET by key, by columns of the table", "columns",
              [Step(n, first, get(f"wide{n}", 1000)) for n in COLUMNS]),
         Axis("rows", "page, by its rows", "rows", [Step(n, first, page(n)) for n in PAGES]),
@@ -111,7 +114,7 @@ def axes(rows: int, *, short: bool) -> list[Axis]:
 
 @contextmanager
 def _servers(
-    it: Stage, plan: Plan, url: str
+    it: Stage, plan: Plan, url: str, routes: Sequence[int]
 ) -> Iterator[tuple[Sequence[System], Mapping[str, Server]]]:
     """Yield the service once for each number of routes."""
     with ExitStack() as stack:
@@ -120,12 +123,12 @@ def _servers(
         systems = [
             replace(
                 plain,
-                name=str(routes),
-                title=f"{routes} routes",
+                name=str(number),
+                title=f"{number} routes",
                 app="benchmarks.systems.growth:app",
-                environment={**plain.environment, "BENCH_ROUTES": str(routes)},
+                environment={**plain.environment, "BENCH_ROUTES": str(number)},
             )
-            for routes in ROUTES
+            for number in routes
         ]
         yield systems, stack.enter_context(served(systems, plan, url, it.folder))
 
