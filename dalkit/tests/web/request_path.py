@@ -145,6 +145,14 @@ async def stream_numbers(tx: ReadTransaction, count: int) -> StreamingResponse:
     return StreamingResponse(_lines(tx.stream(statement)), media_type="application/jsonl")
 
 
+@routes.get("/pages")
+async def stream_pages(tx: ReadTransaction, count: int) -> StreamingResponse:
+    """Stream rows of 100 KB, which fill the buffers of a client that does not read."""
+    statement = sa.select(sa.literal("x" * 100_000).label("text"))
+    many = statement.select_from(sa.func.generate_series(1, count).alias())
+    return StreamingResponse(_lines(tx.stream(many, batch_size=5)))
+
+
 async def _lines(rows: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
     async for row in rows:
         yield json.dumps(row) + "\n"

@@ -16,7 +16,7 @@ import websockets
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from dalkit import DataAccessLayer, Transaction
+from dalkit import DataAccessLayer, Transaction, TransactionMiddleware
 from dalkit.settings import Settings
 from dalkit.web.request import RequestTransaction
 
@@ -155,6 +155,29 @@ async def test_a_stream_holds_its_connection_until_the_last_byte(http: httpx.Asy
         count = 1 + len([line async for line in lines])
     assert count == 20_000
     assert await _released(http)
+
+
+async def test_streams_that_nobody_reads_hold_half_of_the_pool_and_not_for_long(
+    observer: asyncpg.Connection, committed_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = TransactionMiddleware.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "client_timeout", 2.0)
+    app = create_test_app(_settings(committed_database, database_pool_size=4))
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        port = int(url.rsplit(":", 1)[1])
+        deaf = [await asyncio.open_connection("127.0.0.1", port, limit=1000) for _ in range(2)]
+        for reader, writer in deaf:
+            writer.write(b"GET /pages?count=10000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+        one_more = await http.get("/numbers", params={"count": 1})
+        assert (one_more.status_code, one_more.headers["retry-after"]) == (503, "1")
+        assert (await http.post("/things/1")).status_code == 201  # the other half is free
+        assert await _taken(http) == 2
+        assert await _released(http)
+        for _, writer in deaf:
+            writer.close()
+        assert (await http.get("/numbers", params={"count": 1})).status_code == 200
 
 
 async def test_a_client_that_goes_away_leaves_no_connection_checked_out(
