@@ -276,3 +276,23 @@ def test_the_docs_are_off_in_staging_and_production_unless_asked_for(
     if given is not None:
         monkeypatch.setenv("DOCS_ENABLED", given)
     assert Settings().docs_enabled is enabled
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_blanks_are_no_value(refusal: Callable[..., list[str]], name: str) -> None:
+    """Taken for nothing, they would switch off an organization, hosts or alerts without a word."""
+    for blanks in (" ", "\t\n "):
+        [line] = refusal(**{name.upper(): blanks})
+        assert line == f"{name.upper()}: Only blanks: give it a value, or unset it."
+
+
+@pytest.mark.parametrize(
+    "name", ["TRUSTED_HOSTS", "CORS_ORIGINS", "SLACK_ENVIRONMENTS", "DATABASE_SCHEMAS"]
+)
+def test_commas_are_no_list(refusal: Callable[..., list[str]], name: str) -> None:
+    assert refusal(**{name: " , "}) == [f"{name}: Only commas: write a,b or unset it."]
+
+
+def test_a_line_is_said_once(refusal: Callable[..., list[str]]) -> None:
+    lines = refusal(SLACK_ENVIRONMENTS="prod,stage", MAX_BODY_SIZE="much")
+    assert [line.partition(":")[0] for line in lines] == ["SLACK_ENVIRONMENTS", "MAX_BODY_SIZE"]

@@ -50,7 +50,10 @@ def _parts(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("["):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        if value and not parts:
+            raise ValueError("Only commas: write a,b or unset it.")
+        return parts
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
@@ -194,6 +197,14 @@ class Settings(BaseSettings):
     balancers have noticed.
     """
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_blank(cls, value: Any) -> Any:
+        """Blanks would be taken for nothing, and switch off what was meant to be on."""
+        if isinstance(value, str) and value.isspace():
+            raise ValueError("Only blanks: give it a value, or unset it.")
+        return value
+
     @field_validator("database_url", "database_read_url")
     @classmethod
     def _check_database_url(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
@@ -249,7 +260,7 @@ def load(settings: type[S], **values: Any) -> S:
         return settings(**values)
     except ValidationError as error:
         problems = error.errors(include_input=False)
-        raise BadSetting(*(_describe(problem) for problem in problems)) from None
+        raise BadSetting(*dict.fromkeys(map(_describe, problems))) from None
     except SettingsError as error:  # a list of the service's own that is no JSON
         raise BadSetting(f"{error}.") from None
 

@@ -23,11 +23,10 @@ def settings(**values: Any) -> Settings:
     return Settings(_env_file=None, **{**right, **rest, **values})
 
 
-@pytest.mark.parametrize("blank", ["", "  "])
-def test_what_is_missing_is_told_at_once(blank: str) -> None:
+def test_what_is_missing_is_told_at_once() -> None:
     """A line each, when the service that has an Auth0 starts; others need not set them."""
     with pytest.raises(BadSetting) as caught:
-        Auth0.from_settings(settings(auth0_domain=blank, auth0_audience=blank))
+        Auth0.from_settings(settings(auth0_domain="", auth0_audience=""))
     _, domain, audience = str(caught.value).split("\n")
     assert domain.startswith("  AUTH0_DOMAIN is blank: set it to your tenant's domain, ")
     assert audience.startswith("  AUTH0_AUDIENCE is blank: set it to your API's identifier ")
