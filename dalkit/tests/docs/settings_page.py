@@ -17,8 +17,8 @@ HEAD = """\
 The variables of the platform, read by `dalkit.Settings` from the environment and from `.env`. The
 environment wins.
 
-- Times are in seconds, sizes in bytes. An empty value means unset; blanks alone are refused. Space around a text
-  is left out.
+- Times are in seconds, sizes in bytes. An empty value means unset; blanks alone are refused.
+  Space around a text is left out.
 - A list is written `a,b` or as a JSON list. A boolean is `true` or `false`.
 - Each value is checked when the process starts. It ends with one line for each bad variable.
 
