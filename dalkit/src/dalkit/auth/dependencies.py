@@ -1,6 +1,7 @@
 """What guards routes: the middleware, `require("scope", ...)`, `CurrentUser`, and their routers."""
 
 import logging
+from collections.abc import Awaitable
 from copy import copy
 from itertools import pairwise
 from typing import Annotated, Any, cast
@@ -100,7 +101,7 @@ class AuthMiddleware:
         self.auth0 = auth0
         self._guarded: dict[int, tuple[object, bool]] = {}  # by the id of the route, which it keeps
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Call the app with a `receive` that may raise; FastAPI answers what it raises."""
         if scope["type"] != "lifespan":
             scope[AUTH0] = self.auth0
@@ -110,7 +111,7 @@ class AuthMiddleware:
                 await verified_user(HTTPConnection(scope))
             return await receive()
 
-        await self.app(scope, receive_for_user if scope["type"] == "http" else receive, send)
+        return self.app(scope, receive_for_user if scope["type"] == "http" else receive, send)
 
     def _is_guarded(self, scope: Scope) -> bool:
         # Where FastAPI 0.165 keeps the matched route with its routers' dependencies. Should it

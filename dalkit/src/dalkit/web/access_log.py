@@ -1,6 +1,7 @@
 """One log line a request, in place of the server's."""
 
 import logging
+from collections.abc import Awaitable
 from time import perf_counter
 from typing import Any
 
@@ -34,11 +35,11 @@ class AccessLogMiddleware:
         started = perf_counter()
         status = 0
 
-        async def watch(message: Message) -> None:
+        def watch(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            return send(message)
 
         error: str | None = None
         try:

@@ -1,6 +1,6 @@
 """What bodies may be: not too large in a request, empty in an answer to HEAD."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,14 +31,12 @@ class BodyLimitMiddleware:
         self.max_body_size = max_body_size
         self.by_path = by_path or {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         limit = self.by_path.get(_path(scope), self.max_body_size)
         if _announced(scope) > limit:
-            await render(scope, receive, send, BodyTooLarge(limit))
-            return
+            return render(scope, receive, send, BodyTooLarge(limit))
         received = 0
 
         async def count() -> Message:
@@ -50,7 +48,7 @@ class BodyLimitMiddleware:
                 raise BodyTooLarge(limit)
             return message
 
-        await self.app(scope, count, send)
+        return self.app(scope, count, send)
 
 
 def _path(scope: Scope) -> str:
@@ -73,14 +71,15 @@ class HeadMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._as_get(scope, receive, send)
 
-        async def send_without_body(message: Message) -> None:
+    async def _as_get(self, scope: Scope, receive: Receive, send: Send) -> None:
+        def send_without_body(message: Message) -> Awaitable[None]:
             scope["method"] = "HEAD"  # the server counts the bytes of other methods' bodies
-            await send({**message, "body": b""} if "body" in message else message)
+            return send({**message, "body": b""} if "body" in message else message)
 
         scope["method"] = "GET"
         try:

@@ -1,7 +1,11 @@
-"""What headers say: the request's id, advice for browsers, who may call under which host name."""
+"""What headers say: the request's id, advice for browsers, who may call under which host name.
+
+Middleware that waits for nothing itself is no coroutine: it returns what the next one is awaited
+by, and so do the functions that it puts around `send`. That costs a call, not a coroutine.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from os import urandom
 
 from starlette.exceptions import HTTPException
@@ -37,23 +41,22 @@ class RequestIdMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         request_id = _given(scope) or urandom(16).hex()
         # A copy for each request: not every server makes one of the lifespan's state.
         scope["state"] = {**(scope.get("state") or {}), "request_id": request_id}
         # Not undone at the end: the server logs an exception after this, with the id.
         bind_contextvars(request_id=request_id)
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), (_HEADER, request_id.encode())]
                 message = {**message, "headers": headers}
-            await send(message)
+            return send(message)
 
-        await self.app(scope, receive, send_with_id)
+        return self.app(scope, receive, send_with_id)
 
 
 def _given(scope: Scope) -> str | None:
@@ -84,13 +87,12 @@ class SecurityHeadersMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         transport = (_HSTS,) if scope.get("scheme") == "https" else ()
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 headers = message.get("headers", ())
                 present = dict(headers)
@@ -98,9 +100,9 @@ class SecurityHeadersMiddleware:
                 wanted = (*_ALWAYS, _PAGE if is_page else _NO_CONTENT, *transport)
                 added = [header for header in wanted if header[0] not in present]
                 message = {**message, "headers": [*headers, *added]}
-            await send(message)
+            return send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        return self.app(scope, receive, send_with_headers)
 
 
 class CorsMiddleware:
@@ -119,8 +121,8 @@ class CorsMiddleware:
         )
         self.app = cors if origins else app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self.app(scope, receive, send)
 
 
 class TrustedHostsMiddleware:
@@ -133,10 +135,14 @@ class TrustedHostsMiddleware:
         self.app = app
         self.hosts = hosts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_request = scope["type"] in ("http", "websocket")
-        is_exempt = not (is_request and self.hosts) or scope["path"] in PROBES
-        if is_exempt or await self._is_trusted(scope, receive):
+        if not (is_request and self.hosts) or scope["path"] in PROBES:
+            return self.app(scope, receive, send)
+        return self._judge(scope, receive, send)
+
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await self._is_trusted(scope, receive):
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
             await render(scope, receive, send, HTTPException(400, "Unknown host."))

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from starlette._exception_handler import wrap_app_handling_exceptions
@@ -211,24 +211,32 @@ class _Attempt:
         possible = self._body.is_complete and not (self._started or self._last)
         return allowed and possible
 
-    async def _decide_then_send(self, message: Message) -> None:
+    def _decide_then_send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            if self.transaction.keyed is not None and message["status"] < 400:
-                self._held = Answer.begun(message)
-                return
-            await self._decide(message["status"])
-            message = {**message, "headers": [*message.get("headers", ()), *self._position]}
-            self._started = True
-            self._end_turn()
-        elif self._held is not None:
-            await self._keep_then_send(self._held, message)
+            return self._decide_then_begin(message)
+        if self._held is not None:
+            return self._keep_then_send(self._held, message)
+        if self.transaction.streaming:
+            return self._stream(message)
+        return self._send(message)
+
+    async def _decide_then_begin(self, message: Message) -> None:
+        if self.transaction.keyed is not None and message["status"] < 400:
+            self._held = Answer.begun(message)
             return
-        elif self.transaction.streaming and not message.get("more_body", False):
-            await self.transaction.finish(commit=True, over=OVER)
+        await self._decide(message["status"])
+        message = {**message, "headers": [*message.get("headers", ()), *self._position]}
+        self._started = True
+        self._end_turn()
         if self.transaction.streaming:
             await self._send_within_limit(message)
         else:
             await self._send(message)
+
+    async def _stream(self, message: Message) -> None:
+        if not message.get("more_body", False):
+            await self.transaction.finish(commit=True, over=OVER)
+        await self._send_within_limit(message)
 
     @property
     def _position(self) -> list[tuple[bytes, bytes]]:
