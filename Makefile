@@ -40,6 +40,7 @@ test-template: $(OWN_UV) ## Run the tests of the template and of what it generat
 
 soak: $(OWN_UV) ## Run the tests of the library that try something many times, at full length
 	cd dalkit && SOAK=1 $(UV) run pytest -n 2 -m soak $(ARGS)
+	SOAK=1 $(UV) run pytest -n 2 tests/test_simulation.py
 
 docs: $(OWN_UV) ## Write the documentation of the library as a site into dalkit/site
 	cd dalkit && $(UV) run zensical build --strict --clean --config-file mkdocs.yml

@@ -19,6 +19,7 @@ from .groups import (
     memory,
     overload,
     reflection,
+    scaling,
     suite,
     tokens,
     view,
@@ -44,9 +45,10 @@ GROUPS: dict[str, Callable[[Options, Stage], Result]] = {
     "suite": suite.run,
     "generation": generation.run,
     "memory": memory.run,
+    "scaling": scaling.run,
 }
 #: Those that need a generator of load.
-LOADED = {"http", "growth", "overload", "memory"}
+LOADED = {"http", "growth", "overload", "memory", "scaling"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -59,6 +59,19 @@ def on_server_core() -> Iterator[None]:
         pin(load)
 
 
+@contextmanager
+def unpinned(*processes: int) -> Iterator[None]:
+    """Let this process, and others with what they start, run on every core meanwhile."""
+    _, load = server_and_load_core()
+    for process in (0, *processes) if cores() else ():
+        os.sched_setaffinity(process, cores())
+    try:
+        yield
+    finally:
+        for process in (0, *processes):
+            pin(load, process)
+
+
 def describe_cores() -> str:
     """Return the sentence about pinning."""
     if server_and_load_core() == (None, None):

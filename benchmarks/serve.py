@@ -11,6 +11,7 @@ import sys
 import threading
 
 import uvicorn
+from dalkit.server import serve
 
 from .machine import pin
 
@@ -20,6 +21,12 @@ def main() -> None:
     app, descriptor, *core = sys.argv[1:]
     pin(int(core[0]) if core else None)
     threading.Thread(target=_end_with_harness, daemon=True).start()
+    listening = socket.socket(fileno=int(descriptor))
+    if workers := os.environ.get("BENCH_WORKERS"):  # as `serve --workers` does it
+        port = listening.getsockname()[1]
+        listening.close()
+        serve(app, port=port, workers=int(workers), timeout_graceful_shutdown=2)
+        return
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -29,7 +36,7 @@ def main() -> None:
         log_level="warning",
         timeout_graceful_shutdown=2,
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(descriptor))])
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _end_with_harness() -> None:

@@ -1,5 +1,6 @@
 """The simulation of replicas obeys its assumptions, and the guide quotes what it prints."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -54,9 +55,47 @@ def test_connections_are_refused_beyond_what_there_are() -> None:
 
 
 def test_the_guide_quotes_the_table() -> None:
-    """All lines, of which the quick ones are simulated again."""
+    """All lines, of which the quick ones are simulated again, and with SOAK=1 all."""
     names = [it.name for it in SCENARIOS for _ in PODS]
     quoted = [line for line in GUIDE.splitlines() if re.match(r"\| (no|\d+) PgBouncer", line)]
     assert [line.split(" | ")[0] for line in quoted] == [f"| {name}" for name in names]
-    for it in (DIRECT, BOUNCED):
-        assert row(it, PODS[0]) in quoted
+    quick = PODS if os.environ.get("SOAK") == "1" else PODS[:2]
+    for number, it in enumerate(SCENARIOS):
+        of_it = quoted[number * len(PODS) :]
+        assert [row(it, pods) for pods in quick] == of_it[: len(quick)]
+
+
+def test_the_guide_states_the_assumptions() -> None:
+    assumed = replace(DIRECT, name="", bouncers=0)
+    assert {replace(it, name="", bouncers=0, writes=assumed.writes) for it in SCENARIOS} == {
+        assumed
+    }
+    assert [it.writes for it in SCENARIOS] == [0.2, 0.2, 0.2, 0.5]
+    stated = " ".join(GUIDE.split())
+    for sentence in (
+        f"half a second of up to {max(PODS):,} pods, of which the last {END - WARM_UP:g} seconds",
+        f"{assumed.rate:g} requests a second for each pod, each with {assumed.work * 1e3:g} ms of",
+        f"{assumed.rate * assumed.work:.0%}".replace("%", " % of it"),
+        "One in five writes, in the last part of the table one in two.",
+        (
+            f"{assumed.network * 1e3:g} ms of network and {assumed.statement * 1e3:g} ms of a core of "
+            f"PostgreSQL for each round trip, of {assumed.cores} cores."
+        ),
+        (
+            f"A read has {DIRECT.reading} round trips, behind PgBouncer {BOUNCED.reading}; a write has "
+            f"{DIRECT.writing} and the COMMIT."
+        ),
+        (
+            f"Pools of {assumed.pool}, which open connections when they need them; "
+            f"{assumed.max_connections} connections of PostgreSQL."
+        ),
+        (
+            f"{assumed.forwarding * 1e3:g} ms of its one core for each round trip, and "
+            f"{assumed.default_pool_size} server connections in each process."
+        ),
+        (
+            f"takes {assumed.flush * 1e3:g} ms for all who wait for it together, and "
+            f"{assumed.commit * 1e3:g} ms more for each COMMIT: {1 / assumed.commit:,.0f} a second"
+        ),
+    ):
+        assert sentence in stated
