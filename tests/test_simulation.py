@@ -72,30 +72,21 @@ def test_the_guide_states_the_assumptions() -> None:
     }
     assert [it.writes for it in SCENARIOS] == [0.2, 0.2, 0.2, 0.5]
     stated = " ".join(GUIDE.split())
+    it = assumed
     for sentence in (
         f"half a second of up to {max(PODS):,} pods, of which the last {END - WARM_UP:g} seconds",
-        f"{assumed.rate:g} requests a second for each pod, each with {assumed.work * 1e3:g} ms of",
-        f"{assumed.rate * assumed.work:.0%}".replace("%", " % of it"),
+        f"{it.rate:g} requests a second for each pod, each with {it.work * 1e3:g} ms of",
+        f"{100 * it.rate * it.work:g} % of it",
         "One in five writes, in the last part of the table one in two.",
-        (
-            f"{assumed.network * 1e3:g} ms of network and {assumed.statement * 1e3:g} ms of a core of "
-            f"PostgreSQL for each round trip, of {assumed.cores} cores."
-        ),
-        (
-            f"A read has {DIRECT.reading} round trips, behind PgBouncer {BOUNCED.reading}; a write has "
-            f"{DIRECT.writing} and the COMMIT."
-        ),
-        (
-            f"Pools of {assumed.pool}, which open connections when they need them; "
-            f"{assumed.max_connections} connections of PostgreSQL."
-        ),
-        (
-            f"{assumed.forwarding * 1e3:g} ms of its one core for each round trip, and "
-            f"{assumed.default_pool_size} server connections in each process."
-        ),
-        (
-            f"takes {assumed.flush * 1e3:g} ms for all who wait for it together, and "
-            f"{assumed.commit * 1e3:g} ms more for each COMMIT: {1 / assumed.commit:,.0f} a second"
-        ),
+        f"{it.network * 1e3:g} ms of network and {it.statement * 1e3:g} ms of a core of PostgreSQL",
+        f"for each round trip, of {it.cores} cores.",
+        f"A read has {DIRECT.reading} round trips, behind PgBouncer {BOUNCED.reading}; a write",
+        f"has {DIRECT.writing} and the COMMIT.",
+        f"Pools of {it.pool}, which open connections when they need them;",
+        f"{it.max_connections} connections of PostgreSQL.",
+        f"{it.forwarding * 1e3:g} ms of its one core for each round trip, and",
+        f"{it.default_pool_size} server connections in each process.",
+        f"takes {it.flush * 1e3:g} ms for all who wait for it together, and",
+        f"{it.commit * 1e3:g} ms more for each COMMIT: {1 / it.commit:,.0f} a second",
     ):
         assert sentence in stated

@@ -41,6 +41,34 @@ SECRETS = {
     "library-db-ca": {"ca.crt"},
     "my-service": {"slack-webhook-url"},
 }
+#: The fields of its two objects that are used here, as its API reference names and types them:
+#: https://cloudnative-pg.io/documentation/current/cloudnative-pg.v1/. No package has the schemas.
+OPERATORS_FIELDS: dict[str, dict[str, Any]] = {
+    "Cluster": {
+        "instances": int,
+        "imageName": str,
+        "bootstrap.initdb.database": str,
+        "bootstrap.initdb.owner": str,
+        "bootstrap.initdb.encoding": str,
+        "bootstrap.initdb.localeCollate": str,
+        "bootstrap.initdb.localeCType": str,
+        "postgresql.parameters.*": str,
+        "postgresql.synchronous.method": {"any", "first"},
+        "postgresql.synchronous.number": int,
+        "postgresql.synchronous.dataDurability": {"required", "preferred"},
+        "certificates.serverAltDNSNames": list,
+        "storage.size": str,
+        "resources.requests.*": str,
+        "resources.limits.*": str,
+    },
+    "Pooler": {
+        "cluster.name": str,
+        "instances": int,
+        "type": {"rw", "ro", "r"},
+        "pgbouncer.poolMode": {"session", "transaction"},
+        "pgbouncer.parameters.*": str,
+    },
+}
 #: Read by the server, and not by the settings.
 SERVER_VARIABLES = {"FORWARDED_ALLOW_IPS"}
 
@@ -76,6 +104,28 @@ def test_the_objects_are_kubernetes_own(tmp_path: Path, right: str, wrong: str) 
     text = "---\n".join(FILES[name] for name in ("migrate.yaml", "service.yaml"))
     result = validate(tmp_path, text.replace(right, wrong))
     assert (result.returncode == 0) is (right == wrong), result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("kind", OPERATORS_FIELDS)
+def test_the_operators_objects_have_fields_that_it_documents(kind: str) -> None:
+    """With values of their types: parameters are texts, also where they are numbers."""
+    assert OBJECTS[kind]["apiVersion"] == "postgresql.cnpg.io/v1"
+    known, used = OPERATORS_FIELDS[kind], set()
+    for path, value in leaves(OBJECTS[kind]["spec"]):
+        name = path if path in known else f"{path.rpartition('.')[0]}.*"
+        used.add(name)
+        wanted = known[name]
+        assert value in wanted if isinstance(wanted, set) else type(value) is wanted, path
+    assert used == known.keys()
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and the value of everything that is no mapping."""
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for name, inner in value.items():
+        yield from leaves(inner, f"{path}.{name}".removeprefix("."))
 
 
 @pytest.mark.parametrize("container", [API, MIGRATE], ids=["api", "migrate"])
