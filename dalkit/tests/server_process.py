@@ -9,12 +9,14 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import structlog
 from fastapi import FastAPI, HTTPException
 from fastapi.middleware import Middleware
 from starlette.types import Receive, Scope, Send
+from uvicorn.supervisors.multiprocess import Process
 
 from dalkit.observe.logs import configure_logging
 from dalkit.observe.otel import telemetry
@@ -102,15 +104,37 @@ class Server:
         return out
 
 
+def stop_the_first_that_is_asked() -> None:
+    """Have the parent of workers stop one of them just before it asks whether that lives."""
+    worker: Any = Process
+    ask = worker.ping
+
+    def ping(process: Process, timeout: float = 5) -> bool:
+        worker.ping = ask
+        os.kill(process.process.pid or 0, signal.SIGSTOP)
+        print(f"asking [{process.process.pid}]", flush=True)  # noqa: T201
+        return bool(ask(process, timeout))
+
+    worker.ping = ping
+
+
 @contextmanager
-def serving(*, delay: float = 0.0, workers: int = 1, **environment: str) -> Iterator[Server]:
-    """Run the app on a free port until the block ends: under uvicorn, `serve` for more workers."""
+def serving(
+    *, delay: float = 0.0, workers: int = 1, first: str = "", **environment: str
+) -> Iterator[Server]:
+    """Run the app on a free port until the block ends: under uvicorn, `serve` for more workers.
+
+    `first` is a function of this module, which the parent of workers calls.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = ["-m", "uvicorn", "--factory", "tests.server_process:create", "--port", str(port)]
     if workers > 1:
         call = f"serve('tests.server_app:app', port={port}, workers={workers})"
-        command = ["-c", f"from dalkit import server; server.ANSWER_TIMEOUT = 600; server.{call}"]
+        call = f"from dalkit import server; server.ANSWER_TIMEOUT = 600; server.{call}"
+        if first:
+            call = f"from tests.server_process import {first}; {first}(); {call}"
+        command = ["-c", call]
     environment |= {"SHUTDOWN_DELAY": str(delay), "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, *command],

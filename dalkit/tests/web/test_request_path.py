@@ -24,6 +24,10 @@ from tests.serving import Cutter, serving
 from tests.web.request_path import TABLES, create_test_app
 
 PROBLEM = "application/problem+json"
+#: How many wait for what this connection has locked. (pg_stat_activity stands still in it.)
+WAITING = """
+SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
+"""
 
 
 @pytest.fixture
@@ -236,15 +240,24 @@ async def test_a_transaction_without_its_middleware_is_a_loud_error() -> None:
 async def test_sigterm_loses_no_request_in_flight(
     observer: asyncpg.Connection, committed_database: str
 ) -> None:
+    """All wait for the observer's transaction until the server has begun to shut down."""
     async with (
         _process(committed_database) as (process, url),
-        httpx.AsyncClient(base_url=url) as http,
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
     ):
+        holding = observer.transaction()
+        await holding.start()
+        await observer.execute("INSERT INTO thing SELECT generate_series(0, 4)")
         requests = [asyncio.create_task(http.post(f"/slow/{number}")) for number in range(5)]
-        await asyncio.sleep(0.25)
-        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            while await observer.fetchval(WAITING) < 5:
+                await asyncio.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            while b"Shutting down" not in await _line(process):
+                pass
+        await holding.rollback()
         statuses = [response.status_code for response in await asyncio.gather(*requests)]
-        assert await asyncio.wait_for(process.wait(), 20) in (0, -signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 60) in (0, -signal.SIGTERM)
     assert statuses == [201] * 5
     assert await _count(observer) == 5
 
@@ -260,7 +273,7 @@ async def _process(database_url: str) -> AsyncIterator[tuple[asyncio.subprocess.
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (url := re.search(rb"running on (http://[\d.:]+)", await _line(process))):
                 pass
         yield process, url[1].decode()

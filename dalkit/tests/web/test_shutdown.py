@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from time import monotonic
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -37,10 +36,9 @@ async def test_readiness_ends_before_the_listener_closes() -> None:
     From first to last, every line that the process writes is JSON, and none is about telemetry
     that nobody asked for.
     """
-    with serving(delay=2.0) as server:
+    with serving(delay=4.0) as server:
         await ready(server)
-        slow = asyncio.create_task(server.get("/slow/4.0"))
-        await asyncio.sleep(0.2)
+        upload = await Upload.begun(server.url)
         server.signal(signal.SIGTERM)
         await until(server, 503)
         assert (await server.get("/slow/0")).status_code == 200
@@ -49,7 +47,9 @@ async def test_readiness_ends_before_the_listener_closes() -> None:
             await until(server, 0)
         with pytest.raises(httpx.ConnectError):
             await server.get("/readyz")
-        assert (await slow).json() == "done"
+        upload.end()
+        assert await upload.rest() == b"0\r\n\r\n"
+        upload.close()
         lines = (await server.output()).splitlines()
     events = [json.loads(line)["event"] for line in lines]
     assert events[0].startswith("Started server process")
@@ -60,18 +60,15 @@ async def test_readiness_ends_before_the_listener_closes() -> None:
 
 async def test_a_second_signal_quits() -> None:
     """Neither the delay nor the requests under way are waited for."""
-    with serving(delay=60) as server:
+    with serving(delay=600) as server:
         await ready(server)
-        slow = asyncio.create_task(server.get("/slow/60"))
-        await asyncio.sleep(0.2)
+        upload = await Upload.begun(server.url)
         server.signal(signal.SIGINT)
         await until(server, 503)
-        started = monotonic()
         server.signal(signal.SIGTERM)
-        await server.output()
-        assert monotonic() - started < 5
-        [answer] = await asyncio.gather(slow, return_exceptions=True)
-    assert not (isinstance(answer, httpx.Response) and answer.is_success)
+        await server.output(within=60)
+        assert await upload.rest() == b""
+        upload.close()
 
 
 class Upload:
@@ -135,16 +132,23 @@ async def test_a_signal_to_the_whole_process_group_is_one_stop(number: signal.Si
 
 async def test_a_worker_that_ends_without_an_answer_is_replaced_at_once() -> None:
     """The parent has asked whether it lives, and would wait for minutes, deaf to signals."""
-    with serving(workers=2) as server:
-        for _ in range(2):
-            *_, started = await server.lines(until="Started server process")
-            await server.lines(until="Application startup complete")
-        worker = int(started.rpartition("[")[2].partition("]")[0])
-        os.kill(worker, signal.SIGSTOP)
-        await asyncio.sleep(2)  # the parent asks every half a second
+    with serving(workers=2, first="stop_the_first_that_is_asked") as server:
+        *_, asking = lines = await server.lines(until="asking [")
+        worker = numbers([asking])[0]
         os.kill(worker, signal.SIGKILL)
-        await server.lines(until=f"Child process [{worker}] died")
-        await server.lines(until="Application startup complete")
+        lines += await server.lines(until=f"Child process [{worker}] died")
+        while len({*started(lines)} - {worker}) < 2:
+            lines += await server.lines(until="Started server process")
+
+
+def started(lines: list[str]) -> list[int]:
+    """The processes that have started to serve."""
+    return numbers([line for line in lines if "Started server process" in line])
+
+
+def numbers(lines: list[str]) -> list[int]:
+    """The processes that these lines name in brackets."""
+    return [int(line.rpartition("[")[2].partition("]")[0]) for line in lines]
 
 
 async def test_a_second_ctrl_c_hurries_the_workers() -> None:
