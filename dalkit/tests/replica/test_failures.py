@@ -120,22 +120,24 @@ async def test_connections_from_before_an_outage_are_not_taken_again(
 
 
 async def test_a_read_takes_a_free_connection_of_the_primary_when_the_replica_has_none(
-    both: Pair,
+    both: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But never one that others wait for."""
-    async with using(both.primary.url, both.standby.url, pool_timeout=0.2) as dal:
+    async with using(both.primary.url, both.standby.url, pool_timeout=30) as dal:
         assert dal.replica is not None
         replicas, primarys = dal.replica.checkout, dal.replica._primary
         taken = [await replicas.take() for _ in range(5)]
-        async with served(dal) as client, asyncio.timeout(30):
+        async with served(dal) as client, asyncio.timeout(60):
             assert await read(client, "/things/1") == (False, False)
             held = [await primarys.take() for _ in range(5)]
-            assert (await client.get("/things/1")).status_code == 503
             reading = asyncio.create_task(read(client, "/things/1"))
-            while not replicas._slots or not replicas._slots._waiters:
+            while not replicas._waiting:
                 await asyncio.sleep(0)
             replicas.put_back(taken.pop())
             assert await reading == (False, True)
+            taken.append(await replicas.take())
+            monkeypatch.setattr(replicas._pool, "_timeout", 0.05)
+            assert (await client.get("/things/1")).status_code == 503
         for checkout, some in ((replicas, taken), (primarys, held)):
             for one in some:
                 checkout.put_back(one)
