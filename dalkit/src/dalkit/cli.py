@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .collector import collect_rarely
+
 if TYPE_CHECKING:
     from .settings import Settings
 
 __all__ = ["service_cli"]
+
+collect_rarely()  # this is imported by processes that are about to import much
 
 Port = Annotated[int, typer.Option(envvar="PORT", min=0, max=65535)]
 commands = partial(
@@ -26,7 +30,6 @@ def service_cli(settings: type["Settings"]) -> typer.Typer:
     served, `app:create_app` makes what `openapi` describes. Add commands of your own with
     `@app.command()` and `app.add_typer(...)`.
     """
-    from . import capacity, server
     from .commands.bulk import bulk_commands
     from .commands.db import db_commands
     from .commands.openapi import openapi_command
@@ -49,10 +52,14 @@ def service_cli(settings: type["Settings"]) -> typer.Typer:
         workers: Annotated[int, typer.Option(min=1, help="Processes; each has its own pool.")] = 1,
     ) -> None:
         """Serve the application."""
+        from . import server
+
         if reload and workers > 1:
             raise typer.BadParameter("--reload serves with one worker only.")
         watched = [str(folder)] if reload else []
         if not reload:
+            from . import capacity
+
             capacity.warn(read(), workers)
         application = f"{package}.main:app"
         server.serve(application, host=host, port=port, workers=workers, reload_dirs=watched)

@@ -1,14 +1,13 @@
 """Connects the service to its database, goes on trying while it cannot, and says what is wrong."""
 
 import asyncio
-import gc
 import logging
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import Context
 from typing import Self
 
@@ -17,18 +16,19 @@ import structlog
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from .collector import tuned_gc
 from .data.dal import DataAccessLayer
 from .data.engine import engine_from
 from .data.faults import address, unreachable
 from .entities import EntityMismatch, check_entities
 from .errors import DRIVER_ERRORS, DatabaseUnreachable, UnknownSchema
 from .observe.otel import observe
-from .schema.revisions import (
+from .schema.expected import (
     Status,
-    compare,
+    compare_with_expected,
     console_script,
+    expected_revision,
     has_migrations,
-    head_revision,
     typed_here,
 )
 from .settings import Settings
@@ -37,9 +37,6 @@ from .settings import Settings
 RETRY_INTERVAL = 1.0
 #: Seconds that /readyz gives the database to say its revision.
 PATIENCE = 2.0
-#: Allocations before a collection of each generation. Python's own are made for short scripts: a
-#: request would be interrupted by several collections, and now and then by one of everything.
-GC_THRESHOLDS = (50_000, 20, 100)
 NOT_READY = "The database is not ready; trying again."
 log = structlog.get_logger(__name__)
 
@@ -133,8 +130,8 @@ class Database:
             return ""
         script = console_script(type(self._settings))
         remedy = typed_here("migrate", f"{script} db sync" if script else "alembic upgrade head")
-        needed = f"this code needs {head_revision()}: run `{remedy}`."
-        match compare(revision):
+        needed = f"this code needs {expected_revision()}: run `{remedy}`."
+        match compare_with_expected(revision):
             case Status.NO_INFO:
                 return f"The database is not migrated, {needed}"
             case Status.UPGRADE_AVAILABLE:
@@ -168,7 +165,7 @@ class Database:
         else:
             if newer:
                 event = "The schema is newer than this code, and the models fit it."
-                log.warning(event, revision=revision, expected=head_revision())
+                log.warning(event, revision=revision, expected=expected_revision())
         return True
 
     def _reflect_in_background(self) -> None:
@@ -203,9 +200,9 @@ class Database:
 
 def _newer(revision: str | None) -> str:
     """Return where a schema is that is newer than this code, empty when it is not."""
-    if not has_migrations() or compare(revision) is not Status.NEWER:
+    if not has_migrations() or compare_with_expected(revision) is not Status.NEWER:
         return ""
-    return f" at revision {revision}, newer than this code's {head_revision()}"
+    return f" at revision {revision}, newer than this code's {expected_revision()}"
 
 
 async def _ask_revision(url: URL) -> str | None:
@@ -263,17 +260,3 @@ async def _end_the_server(sentence: str) -> None:
         os._exit(3)
     asyncio.get_running_loop().call_soon(sys.exit, 1)
     await asyncio.Event().wait()  # until it cancels this: the server must not hear of it before
-
-
-@contextmanager
-def tuned_gc() -> Iterator[None]:
-    """Leave everything that is there now to the end of the block out of garbage collections."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()

@@ -3,7 +3,7 @@
 import gc
 import weakref
 
-from dalkit.database import GC_THRESHOLDS, tuned_gc
+from dalkit.collector import GC_THRESHOLDS, tuned_gc
 
 
 class Node:

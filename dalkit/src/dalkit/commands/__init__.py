@@ -5,9 +5,6 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
 
 import typer
-from alembic.util import CommandError
-
-from ..data.urls import DatabaseUrlError
 
 Result = TypeVar("Result")
 
@@ -20,6 +17,10 @@ def fail(message: str) -> NoReturn:
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Return the result of `work`; an expected failure is one line on stderr and exit status 1."""
+    from alembic.util import CommandError
+
+    from ..data.urls import DatabaseUrlError
+
     try:
         return asyncio.run(work)
     except (CommandError, DatabaseUrlError) as error:

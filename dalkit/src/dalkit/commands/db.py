@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..schema import Status, manager_from_config, status, sync, typed_tables
-from ..schema.manager import SYNCED
-from ..schema.revisions import typed_here
+from ..schema.expected import Status, typed_here
 from ..settings import Settings
 from . import fail, run
 
@@ -29,6 +27,8 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
 
         With ENVIRONMENT=local the typed tables are written again if they are behind it.
         """
+        from ..schema.manager import SYNCED, sync
+
         config = settings()
         typer.echo(SYNCED[run(sync(config))])
         if config.environment == "local" and _bring_up_to_date(config, tables):
@@ -37,6 +37,8 @@ def db_commands(settings: Callable[[], Settings], tables: Path) -> typer.Typer:
     @app.command("status")
     def status_command(context: typer.Context) -> None:
         """Say whether an upgrade is due; exit status 0 if not, 3 if so, 4 without a schema."""
+        from ..schema.manager import status
+
         code, message = STATUS[run(status(settings()))]
         typer.echo(message.format(_typed(context, "migrate", "sync")))
         raise typer.Exit(code)
@@ -71,6 +73,9 @@ def _typed(context: typer.Context, target: str, command: str) -> str:
 
 async def _render(config: Settings) -> str | None:
     """The text of the typed tables; None when the database is behind the migrations."""
+    from ..schema import typed_tables
+    from ..schema.manager import manager_from_config
+
     manager = manager_from_config(config)
     if await manager.status() is not Status.UP_TO_DATE:
         return None
@@ -83,6 +88,8 @@ def _bring_up_to_date(config: Settings, tables: Path) -> bool:
 
     Those of this revision stay as they are: whoever edited them is about to propose a migration.
     """
+    from ..schema import typed_tables
+
     written = typed_tables.revision_in(tables.read_text("utf-8")) if tables.exists() else None
     text = run(_render(config)) if written else None
     if text is None or typed_tables.revision_in(text) == written:
@@ -92,6 +99,8 @@ def _bring_up_to_date(config: Settings, tables: Path) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
+    from ..schema import typed_tables
+
     try:
         typed_tables.write(path, text)
     except OSError as error:

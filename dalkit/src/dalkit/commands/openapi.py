@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..schema.revisions import typed_here
+from ..schema.expected import typed_here
 from ..settings import Settings, load
 from . import fail
 

@@ -1,9 +1,14 @@
 """The schema: its revision, its migrations and the typed tables written from it."""
 
-from .environment import migrate
-from .idempotency import create_idempotency_table
-from .manager import DatabaseManager, SyncResult, manager_from_config, status, sync
-from .revisions import NAMING_CONVENTION, Status, SyncError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .environment import migrate
+    from .expected import Status
+    from .idempotency import create_idempotency_table
+    from .manager import DatabaseManager, SyncResult, manager_from_config, status, sync
+    from .revisions import NAMING_CONVENTION, SyncError
 
 __all__ = [
     "NAMING_CONVENTION",
@@ -17,3 +22,15 @@ __all__ = [
     "status",
     "sync",
 ]
+
+_HOMES = ("expected", "revisions", "manager", "environment", "idempotency")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: who serves needs no alembic."""
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f".{home}", __name__)
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,8 +16,9 @@ from alembic.script import write_hooks
 from sqlalchemy import Connection, MetaData, text
 
 from ..settings import Settings, load
+from .expected import console_script, typed_here
 from .manager import manager_from_config
-from .revisions import SyncError, console_script, migration_lock, scripts_of, typed_here
+from .revisions import SyncError, migration_lock, scripts_of
 
 #: How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 #: every later query of that table queues up behind it: rather fail, and try at a quieter time.

@@ -19,8 +19,8 @@ from ..data.engine import config_value, create_engine, engine_options
 from ..data.faults import unreachable
 from ..data.urls import DatabaseUrlError, async_url
 from ..errors import sqlstate_of
+from .expected import Status
 from .revisions import (
-    Status,
     SyncError,
     alembic_config,
     compare,

@@ -1,14 +1,11 @@
 """Revisions: which one the migrations end with, which one a database has, who may change it."""
 
 import logging
-import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from enum import Enum
+from contextlib import contextmanager, nullcontext
 from functools import cache
-from importlib.metadata import entry_points
 from itertools import count
 from pathlib import Path
 
@@ -17,6 +14,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
+
+from .expected import Status, alembic_ini
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -34,15 +33,6 @@ class SyncError(CommandError):
     """The schema cannot be brought up to date; the message says why and what to do."""
 
 
-class Status(Enum):
-    """How the database compares with the migrations."""
-
-    NO_INFO = "no info"
-    UPGRADE_AVAILABLE = "upgrade available"
-    UP_TO_DATE = "up to date"
-    NEWER = "newer"  # at a revision that these migrations do not have
-
-
 def alembic_config(migrations_path: Path | str | None = None) -> Config:
     """Return alembic's configuration, for the folder of migrations or from alembic.ini.
 
@@ -53,19 +43,10 @@ def alembic_config(migrations_path: Path | str | None = None) -> Config:
         config = Config()
         config.set_main_option("script_location", str(migrations_path).replace("%", "%%"))
         return config
-    path = _alembic_ini()
+    path = alembic_ini()
     if not path.is_file():
         raise SyncError(f"No alembic.ini at {path}: set ALEMBIC_CONFIG to its path.")
     return Config(str(path))
-
-
-def _alembic_ini() -> Path:
-    return Path(os.environ.get("ALEMBIC_CONFIG") or "alembic.ini").absolute()
-
-
-def has_migrations() -> bool:
-    """Return whether there are migrations: a service may leave its schema to somebody else."""
-    return "ALEMBIC_CONFIG" in os.environ or _alembic_ini().is_file()
 
 
 def head_revision(config: Config | None = None) -> str | None:
@@ -120,26 +101,6 @@ def compare(revision: str | None, config: Config | None = None) -> Status:
 def revision_of(connection: Connection) -> str | None:
     """Return the revision that the database has, None if it was never migrated."""
     return ", ".join(sorted(MigrationContext.configure(connection).get_current_heads())) or None
-
-
-def console_script(settings: type) -> str | None:
-    """Return the command of the distribution that these settings are of, None without one."""
-    package = settings.__module__.partition(".")[0]
-    scripts = entry_points(group="console_scripts")
-    names = [script.name for script in scripts if script.value.partition(".")[0] == package]
-    return names[0] if names and package != __name__.partition(".")[0] else None
-
-
-def typed_here(target: str, command: str) -> str:
-    """Return how `command` is typed in this folder: as a target of its Makefile, if that has it.
-
-    There the service's own command is not on the PATH; in an image there is no Makefile.
-    """
-    with suppress(OSError):
-        text = Path("Makefile").read_text("utf-8", "replace")
-        if re.search(rf"(?m)^{target.partition(' ')[0]}:", text):
-            return f"make {target}"
-    return command
 
 
 LOCK_KEY = 0x616C656D626963  # "alembic" in ASCII
