@@ -1,4 +1,4 @@
-"""A process that hammers a cache: python -m tests.view.hammer URL FILE LOG STOP WHAT."""
+"""A process that hammers a cache: python -m tests.view.hammer URL CACHE LOG STOP WHAT."""
 
 import asyncio
 import json
@@ -24,11 +24,11 @@ def main() -> None:
 
     A line of the log is a load of the origin: process, kind, time and keys.
     """
-    url, file, log, stop, what = sys.argv[1:]
+    url, cache, log, stop, what = sys.argv[1:]
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for kind in (Rows, Sets):
         log_loads(kind, descriptor)
-    asyncio.run(hammer(url, file, Path(stop), what))
+    asyncio.run(hammer(url, cache, Path(stop), what))
 
 
 def log_loads(kind: Any, descriptor: int) -> None:
@@ -44,11 +44,11 @@ def log_loads(kind: Any, descriptor: int) -> None:
     kind.ask_origin = logged
 
 
-async def hammer(url: str, file: str, stop: Path, what: str) -> None:
+async def hammer(url: str, cache: str, stop: Path, what: str) -> None:
     """Load at random, in view after view, and look at what comes."""
     mode = Mode.PREFER_CACHE if what == "load" else Mode.ONLINE
     while not await asyncio.to_thread(stop.exists):
-        async with Library(url, cache=f"sqlite:///{file}", mode=mode, fresh_for=FRESH_FOR) as view:
+        async with Library(url, cache=cache, mode=mode, fresh_for=FRESH_FOR) as view:
             for _ in range(10):
                 await look(view)
             if what == "refresh":

@@ -1,4 +1,4 @@
-"""Several processes share one file: nothing is locked, lost, mixed, or loaded twice."""
+"""Several processes share one cache: nothing is locked, lost, mixed, or loaded twice."""
 
 import asyncio
 import json
@@ -52,34 +52,48 @@ async def start(
 
 @pytest.mark.soak
 @pytest.mark.slow
-async def test_processes_hammer_one_file(
-    library_url: str, db_of_library: asyncpg.Connection, tmp_path: Path
+@pytest.mark.parametrize("cache", ["file", "postgres"], indirect=True)
+async def test_processes_hammer_one_cache(
+    library_url: str, db_of_library: asyncpg.Connection, tmp_path: Path, cache: str
 ) -> None:
     seconds = rounds(2, 60)
     await db_of_library.execute(FILL)
-    file, log, stop = tmp_path / "library.cache", tmp_path / "loads", tmp_path / "stop"
-    where = library_url, file, log, stop
-    async with Library(library_url, cache=file):
-        pass  # so that all of them find a file
-    running = [await start(*where, what) for what in ("load", "load", "load", "refresh")]
-    while {one[0] for one in loads_of(log)} != {one.pid for one in running}:
-        await change_something(db_of_library)
-    until = time.monotonic() + seconds / 2
-    while time.monotonic() < until:
-        await change_something(db_of_library)
-    running[0].kill()
-    await running[0].wait()
-    running.append(await start(*where, "load"))
-    until = time.monotonic() + seconds / 2
-    others = {running[0].pid, running[3].pid}  # the killed one, and the one that refreshes
-    while time.monotonic() < until or not has_much(loads_of(log), running[4].pid, others):
-        await change_something(db_of_library)
-    stop.touch()
-    ends = await asyncio.gather(*[one.communicate() for one in running[1:]])
+    log, stop = tmp_path / "loads", tmp_path / "stop"
+    where = library_url, cache, log, stop
+    async with Library(library_url, cache=cache):
+        pass  # so that all of them find it
+    running: list[asyncio.subprocess.Process] = []
+    try:
+        for what in ("load", "load", "load", "refresh"):
+            running.append(await start(*where, what))
+        async with asyncio.timeout(120):
+            while {one[0] for one in loads_of(log)} != {one.pid for one in running}:
+                await change_something(db_of_library)
+        until = time.monotonic() + seconds / 2
+        while time.monotonic() < until:
+            await change_something(db_of_library)
+        running[0].kill()
+        await running[0].wait()
+        running.append(await start(*where, "load"))
+        until = time.monotonic() + seconds / 2
+        others = {running[0].pid, running[3].pid}  # the killed one, and the one that refreshes
+        async with asyncio.timeout(seconds / 2 + 120):
+            while time.monotonic() < until or not has_much(loads_of(log), running[4].pid, others):
+                await change_something(db_of_library)
+        stop.touch()
+        ends = await asyncio.gather(*[one.communicate() for one in running[1:]])
+    finally:
+        for one in running:
+            if one.returncode is None:
+                one.kill()
     assert [error.decode() for _, error in ends] == [""] * 4
     assert [one.returncode for one in running] == [-9, 0, 0, 0, 0]
     assert repeated([one for one in loads_of(log) if one[0] not in others]) == []
-    await nothing_is_lost(db_of_library, library_url, file)
+    await nothing_is_lost(db_of_library, library_url, cache)
+    if cache.startswith("sqlite"):
+        connection = sqlite3.connect(tmp_path / "library.cache")
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.close()
 
 
 def loads_of(log: Path) -> list[Any]:
@@ -116,17 +130,14 @@ def repeated(loads: list[Any]) -> list[Any]:
     ]
 
 
-async def nothing_is_lost(conn: asyncpg.Connection, url: str, file: Path) -> None:
+async def nothing_is_lost(conn: asyncpg.Connection, url: str, cache: str) -> None:
     """After a last look at the origin the cache is what the origin is."""
-    async with Library(url, cache=file) as view:
+    async with Library(url, cache=cache) as view:
         await view.load(Author, include=(Author.books,))
-    async with Library(None, cache=file, mode=Mode.OFFLINE) as view:
+    async with Library(None, cache=cache, mode=Mode.OFFLINE) as view:
         authors = await view.load(Author, include=(Author.books,))
         found = {b.id: b.author_id for one in authors for b in await one.books}
     assert found == dict(await conn.fetch("SELECT id, author_id FROM book"))
-    connection = sqlite3.connect(file)
-    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    connection.close()
 
 
 ONE_LOAD = """
