@@ -64,8 +64,7 @@ async def test_processes_hammer_one_cache(
         pass  # so that all of them find it
     running: list[asyncio.subprocess.Process] = []
     try:
-        for what in ("load", "load", "load", "refresh"):
-            running.append(await start(*where, what))
+        running += [await start(*where, what) for what in ("load", "load", "load", "refresh")]
         async with asyncio.timeout(120):
             while {one[0] for one in loads_of(log)} != {one.pid for one in running}:
                 await change_something(db_of_library)

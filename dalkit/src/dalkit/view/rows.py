@@ -1,6 +1,5 @@
 """The rows of one class: the objects of a view by their key."""
 
-import re
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from ..reflection.reflection import collector_paused
 from .cache_sql import Change
 from .codec import DAMAGED, Key, key_text, loads, scan
 from .loader import OFFLINE, PREFER_CACHE, Space, Things
+from .matching import match
 from .modes import Loaded, Mode
 from .objects import Relation, ViewClass, ViewObject
 from .origin import Query
@@ -43,6 +43,8 @@ class Rows(Things["O | None"], Generic[O]):
         self.key = key
         self.objects: dict[Key, O] = {}
         self.absent: dict[Key, Loaded] = {}
+        #: Keys that PostgreSQL has found a row by which spells its own otherwise.
+        self.spelt: dict[Key, Key] = {}
         #: Where the relations lead, by what the class declares.
         self.related: dict[Relation, Follower] = {}
         #: The sets that a row of this class is in by the values of its own columns.
@@ -67,7 +69,7 @@ class Rows(Things["O | None"], Generic[O]):
         """Go by this description of the table, and by the types of the reflected one."""
         self.info = info
         fields = self.entity.fields
-        self.columns = ", ".join(quoted(name) for name in fields)
+        self.columns = ", ".join(f"t.{quoted(name)}" for name in fields)
         self.table = info.table() if table is None else table
         self.types = tuple(self.table.c[name].type for name in fields)
 
@@ -94,6 +96,8 @@ class Rows(Things["O | None"], Generic[O]):
     def known(self, key: Key) -> "tuple[O | None, Loaded] | None":
         """The object, or None when it is known that there is no row."""
         found = self.objects.get(key)
+        if found is None and key in self.spelt:
+            found = self.objects.get(self.spelt[key])
         if found is not None:
             return found, found._loaded
         loaded = self.absent.get(key)
@@ -101,7 +105,7 @@ class Rows(Things["O | None"], Generic[O]):
 
     def mark_stale(self, key: Key) -> None:
         """See Things."""
-        found = self.objects.get(key)
+        found = self.objects.get(self.spelt.get(key, key))
         if found is not None:
             self._set_loaded(found, found._loaded.stale())
         else:
@@ -270,13 +274,16 @@ class Rows(Things["O | None"], Generic[O]):
         with collector_paused():
             objects = self.adopt(rows, at)
             self.save(rows, at)
+            if rows and len(rows[0]) > self._width:
+                pairs = ((keys[row[-1] - 1], self.key_of_row(row)) for row in rows)
+                self.spelt.update(pair for pair in pairs if pair[0] != pair[1])
         return objects
 
     def query(self, keys: Sequence[Key]) -> tuple[Query, list[list[Any]]]:
         """SELECT of the rows with these keys."""
-        condition, values = match(self.info, "", self.key, keys)
-        sql = f"SELECT {self.columns} FROM {self.info.sql} WHERE {condition}"
-        return Query(sql, self.entity.fields, self.types), values
+        found = match(self.info, "t.", self.key, keys)
+        sql = f"SELECT {self.columns}{found.selected} FROM {self.info.sql} AS t"
+        return found.query(sql, self.entity.fields, self.types), found.values
 
     def save(self, rows: Sequence[Row], at: float) -> None:
         """Have the cache remember them."""
@@ -291,39 +298,3 @@ class Rows(Things["O | None"], Generic[O]):
         """The rows without what a relation has them selected with."""
         width = len(self.entity.fields)
         return [row[:width] for row in rows] if rows and len(rows[0]) > width else rows
-
-
-def match(
-    info: TableInfo, alias: str, names: Sequence[str], keys: Sequence[Key]
-) -> tuple[str, list[list[Any]]]:
-    """The condition that columns have one of these values, and an array for each column."""
-    values = [list(keys)] if len(names) == 1 else [list(some) for some in zip(*keys, strict=True)]
-    arrays = []
-    for i, name in enumerate(names):
-        column = info.column(name)
-        array, is_text = array_of(f"${i + 1}", column.type if column else "", len(names) > 1)
-        arrays.append(array)
-        if is_text:
-            values[i] = list(map(str, values[i]))
-    columns = [f"{alias}{quoted(name)}" for name in names]
-    if len(columns) == 1:
-        return f"{columns[0]} = ANY({arrays[0]})", values
-    unnested = f"SELECT * FROM unnest({', '.join(arrays)})"
-    return f"({', '.join(columns)}) IN ({unnested})", values
-
-
-def array_of(placeholder: str, type_name: str, is_typed: bool) -> tuple[str, bool]:
-    """An array of a type as a parameter, and whether its values are passed as text.
-
-    asyncpg knows of `text[]` from the start, but asks the server about any other array, which takes
-    three statements on each connection.
-    """
-    bare = re.sub(r"\(.*?\)", "", type_name)
-    if bare in ("INTEGER", "BIGINT", "SMALLINT", "UUID"):
-        return f"{placeholder}::text[]::{bare}[]", True
-    if bare in ("TEXT", "VARCHAR"):
-        return f"{placeholder}::text[]", False
-    # Without a type PostgreSQL takes that of the column; `char` would be one character.
-    return (
-        f"{placeholder}::{'bpchar' if bare == 'CHAR' else bare}[]" if is_typed else placeholder
-    ), False

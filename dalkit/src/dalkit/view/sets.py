@@ -12,10 +12,11 @@ from .codec import DAMAGED, Key, dumps, key_text, loads, tagged
 from .errors import Missing, NeverLoaded
 from .links import Link
 from .loader import Things
+from .matching import are_exact, match
 from .modes import Loaded, Mode
 from .objects import NOTHING, ViewObject
 from .origin import Query
-from .rows import Rows, match
+from .rows import Rows
 from .statements import Statement
 from .tables import quoted
 
@@ -130,14 +131,13 @@ class Sets(KnownSets[O]):
         super().__init__(rows, link.name)
         self.link = link
         fields = rows.entity.fields
-        self._width = len(link.matched)
         is_direct = link.through is None and all(name in fields for name in link.matched)
-        self._extra = () if is_direct else tuple(f"dalkit_{i}" for i in range(self._width))
         places = [fields.index(name) for name in link.matched] if is_direct else []
-        self._key_of_row: Any = itemgetter(*(places or range(-self._width, 0)))
-        #: The key of the set that a row is in, by its own values.
-        self.key_of: Any = attrgetter(*link.matched) if is_direct else None
-        if is_direct:
+        self._key_of_row: Any = itemgetter(*places) if is_direct else None
+        #: The key of the set that a row is in, by its own values, where these can tell.
+        self.key_of: Any = None
+        if is_direct and are_exact(rows.info, link.matched):
+            self.key_of = attrgetter(*link.matched)
             rows.inbound.append(self)
 
     def belongs(self, member: O, key: Key) -> bool:
@@ -163,8 +163,11 @@ class Sets(KnownSets[O]):
     def groups(self, keys: Sequence[Key], rows: Sequence[Row]) -> Groups:
         """The keys of the rows of each of these sets, in their order."""
         groups: dict[Key, list[Key]] = {key: [] for key in keys}
-        pairs = zip(map(self.rows.key_of_row, rows), map(self._key_of_row, rows), strict=True)
-        for member, key in sorted_by_key(pairs):
+        if rows and len(rows[0]) > len(self.rows.entity.fields):
+            of: Iterable[Key] = [keys[row[-1] - 1] for row in rows]
+        else:
+            of = map(self._key_of_row, rows)
+        for member, key in sorted_by_key(zip(map(self.rows.key_of_row, rows), of, strict=True)):
             groups[key].append(member)
         if self.link.through is not None:  # a pair may be there twice
             return {key: list(dict.fromkeys(some)) for key, some in groups.items()}
@@ -172,22 +175,16 @@ class Sets(KnownSets[O]):
 
     def query(self, keys: Sequence[Key]) -> tuple[Query, list[list[Any]]]:
         """SELECT of all rows of these sets."""
-        link, info, entity = self.link, self.rows.info, self.rows.entity
-        columns = ", ".join(f"t.{quoted(name)}" for name in entity.fields)
+        link, info, rows = self.link, self.rows.info, self.rows
         source, alias, matched_in = f"{info.sql} AS t", "t.", info
         if link.through is not None:
             pairs = " AND ".join(f"p.{quoted(a)} = t.{quoted(b)}" for a, b in link.joined)
             source += f" JOIN {link.through.sql} AS p ON {pairs}"
             alias, matched_in = "p.", link.through
-        condition, values = match(matched_in, alias, link.matched, keys)
-        for name, extra in zip(link.matched, self._extra, strict=False):
-            columns += f", {alias}{quoted(name)} AS {extra}"
-        sql = f"SELECT {columns} FROM {source} WHERE {condition}"
-        types = self.rows.types
-        if self._extra:
-            through = matched_in.table()
-            types += tuple(through.c[name].type for name in link.matched)
-        return Query(sql, entity.fields + self._extra, types), values
+        is_numbered = self._key_of_row is None
+        found = match(matched_in, alias, link.matched, keys, is_numbered=is_numbered)
+        sql = f"SELECT {rows.columns}{found.selected} FROM {source}"
+        return found.query(sql, rows.entity.fields, rows.types), found.values
 
 
 class Results(KnownSets[O]):
