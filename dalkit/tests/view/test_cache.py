@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from dalkit import DataAccessLayer
 from dalkit.data.engine import create_engine
 from dalkit.view import CacheError, Mode, NeverLoaded, View, ViewMismatch, ViewObject, sqlite
-from dalkit.view.cache import Cache
+from dalkit.view.cache import Cache, driver_of
 from dalkit.view.cache_sql import Change, Steps
 from dalkit.view.codec import dumps, encode_rows, loads
 from dalkit.view.postgres import PostgresCache
@@ -580,3 +580,53 @@ async def test_damaged_members_are_a_warning(
     async with Library(origin, cache=path, mode=Mode.PREFER_CACHE) as view:
         assert [one.id for one in await (await view.Author(1)).books] == [1, 2, 3]
     assert "cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("cache", ["file", "postgres"], indirect=True)
+async def test_a_read_is_of_one_moment(origin: AsyncEngine, cache: Any) -> None:
+    async with Library(origin, cache=cache) as view:
+        await view.load(Book)
+    async with Library(None, cache=cache, mode=Mode.OFFLINE) as view:
+        reader: Any = view._cache._driver
+        other = Cache(driver_of(cache), is_required=True)
+        await other.open()
+
+        def steps() -> Steps[list[Any]]:
+            before = yield "SELECT count(*) FROM rows", ()
+            asyncio.run_coroutine_threadsafe(forget(other), loop).result(20)
+            after = yield "SELECT count(*) FROM rows", ()
+            return [before[0][0], after[0][0]]
+
+        loop = asyncio.get_running_loop()
+        if isinstance(reader, SqliteFile):
+            counts = await reader.read(steps(), 1000)  # in its thread
+        else:
+            counts = await asyncio.to_thread(asyncio.run, with_another(cache, steps()))
+        assert counts == [4, 4]
+        assert await reader.read(count(), 1000) == 0
+        await other.close()
+
+
+async def with_another(cache: str, steps: Steps[list[Any]]) -> list[Any]:
+    """Read by a driver of this event loop."""
+    driver = PostgresCache(cache)
+    try:
+        return await driver.read(steps, 1000)
+    finally:
+        await driver.close()
+
+
+async def forget(cache: Cache) -> None:
+    """Delete all rows."""
+    await cache._write(lambda _: all_rows(), None)
+
+
+def all_rows() -> Steps[None]:
+    """Delete them."""
+    yield "DELETE FROM rows", ()
+
+
+def count() -> Steps[int]:
+    """How many there are."""
+    number: int = (yield "SELECT count(*) FROM rows", ())[0][0]
+    return number

@@ -153,6 +153,17 @@ async def test_a_row_that_left_a_set_stays_while_it_is_in_another(
         assert [b.id for b in await (await view.Author(1)).books] == [2, 3]
 
 
+async def test_what_is_gone_does_not_come_back_from_the_cache(
+    origin: AsyncEngine, db_of_library: asyncpg.Connection, filled: Any
+) -> None:
+    await db_of_library.execute("DELETE FROM tagging; DELETE FROM book WHERE id = 3")
+    async with Library(origin, cache=filled) as view:
+        lem = await view.Author(1, mode=Mode.OFFLINE)
+        assert await view.find(Book, 3) is None  # which is not in the cache, yet
+        assert [b.id for b in await lem.books(mode=Mode.OFFLINE)] == [1, 2]
+        assert await view.find(Book, 3) is None
+
+
 async def test_a_row_that_moved_is_seen_within_a_view(
     origin: AsyncEngine, db_of_library: asyncpg.Connection
 ) -> None:

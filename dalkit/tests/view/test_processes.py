@@ -210,7 +210,7 @@ async def test_readers_do_not_wait_for_a_writer(origin: AsyncEngine, tmp_path: P
             view = Library(None, cache=path, mode=Mode.OFFLINE)
             view._space.is_live = True
             await view._cache.open()
-            await view._open()
+            await view._binding.open()
             assert (await view.Author(1)).name == "Lem"
             assert len(await view.load(Book)) == 4
     finally:

@@ -6,14 +6,21 @@ import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .cache_sql import RESULTS, Change, Dialect, FoundSets, Statements, Steps
 from .codec import DAMAGED, Key, key_text
 from .errors import CacheError
+from .postgres import PostgresCache
+from .sqlite import SqliteFile, SqliteMemory
 from .tables import TableInfo
 
 T = TypeVar("T")
+CacheGiven = str | URL | Path | AsyncEngine | SqliteMemory | None
 log = logging.getLogger("dalkit.view")
 
 
@@ -227,3 +234,21 @@ class Cache:
         """The rows of a shape, or the sets of one of its relations as JSON of their keys."""
         found: list[Any] = await self._read(lambda to: to.everything(shape, relation), 10_000, [])
         return [Stored(*one) for one in found]
+
+
+def driver_of(given: CacheGiven) -> Driver | None:
+    """The database that a view is given as its cache; raises ValueError for what cannot be one."""
+    if given is None or isinstance(given, SqliteMemory):
+        return given
+    if isinstance(given, Path):
+        return SqliteFile(given)
+    if isinstance(given, str) and "://" not in given:
+        raise ValueError(f"cache={given!r} is no URL: use sqlite:///{given}, or a Path.")
+    url = given.url if isinstance(given, AsyncEngine) else make_url(given)
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        is_file = url.database and url.database != ":memory:"
+        return SqliteFile(Path(url.database or "")) if is_file else SqliteMemory()
+    if backend.startswith("postgres"):
+        return PostgresCache(given)
+    raise ValueError(f"A cache is in SQLite or PostgreSQL, not in {backend}.")

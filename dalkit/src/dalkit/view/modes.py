@@ -21,6 +21,9 @@ class Mode(Enum):
     """As ONLINE, and the cache while the origin cannot be reached."""
 
 
+_, PREFER_CACHE, OFFLINE, FALLBACK = Mode
+
+
 def checked_mode(given: object, *, has_origin: bool) -> Mode:
     """The mode; raises TypeError when it is none, ValueError when it needs an origin."""
     if not isinstance(given, Mode):

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from .cache_sql import Change
 from .codec import Key, dumps, encode_rows, loads
-from .loader import MOST_KEYS, Space
+from .loader import MOST_KEYS
 from .origin import Query, Read, is_unreachable
 from .rows import Rows
 from .sets import Groups, KnownSets, Results, Row, Sets
+from .space import Space
 from .statements import Statement
 
 

@@ -12,11 +12,12 @@ from sqlalchemy import Table
 from ..reflection.reflection import collector_paused
 from .cache_sql import Change
 from .codec import DAMAGED, Key, key_text, loads, scan
-from .loader import OFFLINE, PREFER_CACHE, Space, Things
+from .loader import Things
 from .matching import match
-from .modes import Loaded, Mode
+from .modes import OFFLINE, PREFER_CACHE, Loaded, Mode
 from .objects import Relation, ViewClass, ViewObject
 from .origin import Query
+from .space import Space
 from .tables import TableInfo, quoted
 
 if TYPE_CHECKING:
@@ -232,6 +233,9 @@ class Rows(Things["O | None"], Generic[O]):
         """The objects of rows; those that are all new are made column by column."""
         self.newest = max(self.newest, loaded.at)
         objects = self.objects
+        if gone := {key for key in keys if self._is_gone(key, loaded)} if self.absent else ():
+            there = (row for key, row in zip(keys, rows, strict=True) if key not in gone)
+            return [self._adopt_one(row, loaded) for row in there]
         if len(set(keys)) < len(keys) or not objects.keys().isdisjoint(keys):
             return [self._adopt_one(row, loaded) for row in rows]
         made = list(map(new_object, repeat(self.entity, len(keys))))
@@ -243,6 +247,11 @@ class Rows(Things["O | None"], Generic[O]):
             for key in keys:
                 self.absent.pop(key, None)
         return made
+
+    def _is_gone(self, key: Key, loaded: Loaded) -> bool:
+        """Whether it is known from a later time that there is no such row."""
+        absent = self.absent.get(key)
+        return absent is not None and absent.at > loaded.at
 
     def adopt_all(self, rows: Sequence[Row], absent: Iterable[Key], at: float) -> None:
         """Make known these rows, and that there are none with those keys."""

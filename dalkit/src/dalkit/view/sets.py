@@ -63,9 +63,12 @@ class KnownSets(Things["Members[O]"], Generic[O]):
         """Make known these sets, which are the keys of their members, and the rows of them."""
         self.rows.adopt(rows, at)
         loaded = Loaded(self.rows, at, is_from_origin=True)
-        object_of = self.rows.objects.__getitem__
-        for key, members in groups.items():
-            self.sets[key] = tuple(map(object_of, members)), loaded
+        object_of = self.rows.objects.get
+        for key, keys in groups.items():
+            members: Any = tuple(map(object_of, keys))
+            if None in members:  # of a row it is known from a later time that it is gone
+                members = tuple(filter(None, members))
+            self.sets[key] = members, loaded
 
     def change(self, groups: Groups, rows: Sequence[Row], at: float) -> Change:
         """What the cache is to remember of them."""

@@ -1,45 +1,34 @@
 """A view: the classes that belong together, from its opening to its end."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from time import time
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import sqlalchemy as sa
-from pydantic import ConfigDict
-from sqlalchemy import URL, ColumnElement, Executable, Table, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import ColumnElement, Executable, Table
 
-from ..data.dal import DataAccessLayer
-from ..entities import ReadEntity
-from ..entities.check import EntityMismatch, check_entities
 from ..errors import UnknownColumn
-from .cache import Cache, Driver
+from .binding import Binding
+from .cache import Cache, CacheGiven, driver_of
 from .codec import Key
-from .errors import Missing, NeverLoaded, NotLive, ViewMismatch
-from .links import Link, Tables, find_links, hints_of, key_of, through_tables
-from .loader import Space
+from .errors import Missing, NeverLoaded, NotLive
 from .modes import Age, Mode, checked_mode
 from .objects import NOTHING, Relation, ViewClass, ViewObject
-from .origin import TIMEOUT, Given, Origin, is_unreachable
-from .postgres import PostgresCache
+from .origin import TIMEOUT, Given, Origin
 from .refresh import Refreshed, Refreshing
 from .rows import Rows
-from .sets import Follower, Results, Sets
-from .sqlite import SqliteFile, SqliteMemory
+from .space import Space
+from .sqlite import SqliteMemory
 from .statements import canonical
-from .tables import TableInfo
 
 T = TypeVar("T", bound=ViewObject)
 D = TypeVar("D")
 #: A class of rows: for a type checker it makes what is to be awaited, as `view.Author` does.
 Class = Callable[..., Awaitable[T]]
 Where = Mapping[str, Any] | ColumnElement[bool] | None
-CacheGiven = str | URL | Path | AsyncEngine | SqliteMemory | None
 
 
 class View:
@@ -76,13 +65,11 @@ class View:
     ) -> None:
         mode = checked_mode(mode, has_origin=origin is not None)
         self._origin = None if origin is None else Origin(origin, timeout)
-        self._cache = Cache(_driver(cache), is_required=origin is None)
+        self._cache = Cache(driver_of(cache), is_required=origin is None)
         self._space = Space(self, self._origin, self._cache, mode, fresh_for, retry_after)
-        self._space.reach = self._reach
+        self._binding = Binding(self._space, self.entities)
+        self._space.reach = self._binding.reach
         self._was_opened = False
-        self._is_reached = False
-        self._reaching = asyncio.Lock()
-        self._links: dict[ViewClass, list[Link]] = {}
 
     async def __aenter__(self) -> Self:
         """Open it, once.
@@ -96,7 +83,7 @@ class View:
         self._was_opened = True
         try:
             await self._cache.open()
-            await self._open()
+            await self._binding.open()
         except BaseException:
             await self._close()
             raise
@@ -306,88 +293,6 @@ class View:
             name = getattr(entity, "__name__", entity)
             raise LookupError(f"{type(self).__name__} has no class {name}.") from None
 
-    async def _open(self) -> None:
-        remembered: Tables = await self._cache.tables()
-        names = self._table_names()
-        is_enough = all(name in remembered for name in names)
-        if self._origin is None or self.mode in (Mode.OFFLINE, Mode.PREFER_CACHE):
-            if is_enough:
-                self._bind(remembered)
-                return await self._register({})
-            if self._origin is None:
-                unknown = next(name for name in names if name not in remembered)
-                raise NeverLoaded(
-                    f"The cache knows nothing of table {unknown!r}: "
-                    "open the view once with its origin."
-                )
-        try:
-            await self._reach()
-        except Exception as error:
-            if not (self.mode is Mode.FALLBACK and is_enough and is_unreachable(error)):
-                raise
-            self._space.note_outage(error)
-            self._bind(remembered)
-            await self._register({})
-        return None
-
-    def _table_names(self) -> list[str]:
-        for name, entity in self.entities.items():
-            if entity.table is None:
-                raise ViewMismatch(f'{name} has no table: class {name}(ViewObject, table="...").')
-        own = [entity.table for entity in self.entities.values() if entity.table]
-        return list(dict.fromkeys([*own, *through_tables(self.entities.values())]))
-
-    async def _reach(self) -> Origin:
-        """The origin, with its tables compared with what is known of them."""
-        if self._origin is None:
-            raise ValueError("This view has no origin.")
-        if not self._is_reached:
-            async with self._reaching:
-                if not self._is_reached:
-                    await self._reflect(self._origin)
-                    self._is_reached = True
-        return self._origin
-
-    async def _reflect(self, origin: Origin) -> None:
-        found = await origin.tables(self._table_names())
-        tables = {name: info for name, (info, _) in found.items()}
-        self._bind(tables, {name: table for name, (_, table) in found.items()})
-        _check_types(origin.dal, self.entities)
-        await self._register(tables)
-
-    async def _register(self, tables: Tables) -> None:
-        rows = list(self._space.rows.values())
-        shapes = [(one.entity.table, one.entity.fields) for one in rows]
-        numbers = await self._cache.register(tables, shapes)
-        for one, number in zip(rows, numbers, strict=True):
-            one.number = number
-
-    def _bind(self, tables: Tables, reflected: Mapping[str, Table] | None = None) -> None:
-        """Go by these tables; raises ViewMismatch for what does not fit."""
-        _check_fields(self.entities.values(), tables)
-        links = find_links(self.entities, tables)
-        rows = self._space.rows
-        for entity in self.entities.values():
-            info = tables[entity.table or ""]
-            if entity not in rows:
-                hints = hints_of(entity, self.entities)
-                rows[entity] = Rows(self._space, entity, info, key_of(entity, info), hints)
-                rows[entity].results = Results(rows[entity])
-            rows[entity].adapt(info, (reflected or {}).get(entity.table or ""))
-        if self._links and links != self._links:
-            raise ViewMismatch("The foreign keys have changed: open another view.")
-        if not self._links:
-            self._follow(links)
-        self._links = links
-
-    def _follow(self, links: Mapping[ViewClass, list[Link]]) -> None:
-        rows = self._space.rows
-        for entity, some in links.items():
-            for link in some:
-                target = rows[link.target]
-                sets = None if link.is_by_key else _sets(target, link)
-                rows[entity].related[link.relation] = Follower(link, target, sets)
-
 
 class ByKey(Generic[T]):
     """What `view.Author` is: called with a key and awaited, it gives the object."""
@@ -407,73 +312,6 @@ class ByKey(Generic[T]):
         return found
 
 
-def _sets(target: Rows[Any], link: Link) -> Sets[Any]:
-    """The sets of a link; several classes may have relations that go by the same columns."""
-    for sets in target.sets:
-        if isinstance(sets, Sets) and sets.relation == link.name:
-            return sets
-    return Sets(target, link)
-
-
 def in_memory_cache() -> SqliteMemory:
     """A cache in memory: give it to one view after the other, of one process."""
     return SqliteMemory()
-
-
-def _driver(given: CacheGiven) -> Driver | None:
-    if given is None or isinstance(given, SqliteMemory):
-        return given
-    if isinstance(given, Path):
-        return SqliteFile(given)
-    if isinstance(given, str) and "://" not in given:
-        raise ValueError(f"cache={given!r} is no URL: use sqlite:///{given}, or a Path.")
-    url = given.url if isinstance(given, AsyncEngine) else make_url(given)
-    backend = url.get_backend_name()
-    if backend == "sqlite":
-        is_file = url.database and url.database != ":memory:"
-        return SqliteFile(Path(url.database or "")) if is_file else SqliteMemory()
-    if backend.startswith("postgres"):
-        return PostgresCache(given)
-    raise ValueError(f"A cache is in SQLite or PostgreSQL, not in {backend}.")
-
-
-def _check_fields(entities: Iterable[ViewClass], tables: Tables) -> None:
-    """Raise ViewMismatch for fields without a column, and for a key without a field."""
-    problems = []
-    for entity in entities:
-        info = tables[entity.table or ""]
-        key = key_of(entity, info)
-        missing = [name for name in entity.fields if info.column(name) is None]
-        undeclared = [name for name in key if name not in entity.fields]
-        problems += [f"{entity.__name__}.{name}: {_no_column(name, info)}" for name in missing]
-        problems += [f"{entity.__name__}: declare {name}, of its key." for name in undeclared]
-        if not key:
-            problems.append(
-                f"{entity.__name__}: {info.full_name} has no primary key: name one with "
-                f'class {entity.__name__}(ViewObject, table="{info.full_name}", key=("...",)).'
-            )
-    if problems:
-        raise ViewMismatch("\n".join(problems))
-
-
-def _no_column(name: str, info: TableInfo) -> str:
-    known = ", ".join(column.name for column in info.columns)
-    return f"no column {name!r} in {info.full_name}. Columns: {known}."
-
-
-def _check_types(dal: DataAccessLayer, entities: Mapping[str, ViewClass]) -> None:
-    """Raise ViewMismatch for fields whose type is another than the column's, or lacks None."""
-    models: list[type] = []
-    for entity in entities.values():
-        hints = hints_of(entity, entities)
-        namespace = {
-            "__annotations__": {name: hints[name] for name in entity.fields},
-            "__module__": entity.__module__,
-            "model_config": ConfigDict(arbitrary_types_allowed=True, protected_namespaces=()),
-        }
-        kind: Any = type(ReadEntity)
-        models.append(kind(entity.__name__, (ReadEntity,), namespace, table=entity.table))
-    try:
-        check_entities(dal, models)
-    except EntityMismatch as error:
-        raise ViewMismatch("\n".join(error.problems)) from None
