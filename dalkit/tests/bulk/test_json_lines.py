@@ -2,16 +2,19 @@
 
 import json
 import re
+from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Column, MetaData, Table, Text
+from sqlalchemy import JSON, Column, Integer, MetaData, Table, Text
 
 from dalkit.bulk import BulkError, copy_text, json_lines
 from dalkit.bulk.copy_text import CopyText
-from dalkit.bulk.json_lines import read_objects
+from dalkit.bulk.json_lines import object_of, read_blocks, read_objects
+from dalkit.bulk.plain_lines import MOST
 
 from tests.bulk.things import in_pieces
 
@@ -34,12 +37,16 @@ Values = list[str | None]
 
 
 async def _copied(content: bytes, size: int, text: CopyText | None = None) -> list[Values]:
-    """What COPY would read."""
+    """What COPY would read, whether plain lines are parsed or not."""
     objects = read_objects(in_pieces(content, size))
-    pieces = [piece async for piece in (text or CopyText(TABLE)).text(objects)]
-    lines = b"".join(pieces).decode().split("\n")
-    assert lines.pop() == ""
-    return [[_value(value) for value in line.split("\t")] for line in lines]
+    lines = b"".join([piece async for piece in CopyText(TABLE).of_rows(objects)]).decode()
+    blocks = read_blocks(in_pieces(content, size))
+    assert lines.encode() == b"".join(
+        [piece async for piece in (text or CopyText(TABLE)).of_json(blocks)]
+    )
+    *rows, rest = lines.split("\n")
+    assert rest == ""
+    return [[_value(value) for value in row.split("\t")] for row in rows]
 
 
 def _value(copied: str) -> str | None:
@@ -98,3 +105,120 @@ async def test_only_the_last_rows_are_remembered(monkeypatch: pytest.MonkeyPatch
     lines = b'{"a": 1}\n\n' * 1500
     assert len(await _copied(lines, 9, text)) == 1500
     assert [text.row_of(line) for line in (1, 400, 1000, 1500)] == [None, None, 1999, 2999]
+
+
+KINDS = Table("t", MetaData(), Column("a", Integer), Column("é b", Text), Column("j", JSON))
+ODD = [
+    *(
+        "-0",
+        "-0.0",
+        "0",
+        "00",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "-",
+        "1e5",
+        "1E+05",
+        "-1.50",
+        "NaN",
+        "9" * 30,
+    ),
+    *("true", "false", "null", "nul", "True", "{}", "[1]", "[]", '{"x": "y"}', ""),
+    *(
+        '""',
+        '"null"',
+        '"a b"',
+        '"é\u2028\x7f"',
+        '"\\\\N"',
+        '"\\n"',
+        '"\\u0000"',
+        '"\\ud800"',
+        '"\\/"',
+    ),
+    *('"\x01"', '"\t"', '"\r"', '"', '"x', 'x"', "'x'"),
+]
+KEYS = ['"a"', '"é b"', '"\\u00e9 b"', '"j"', '"A"', '"zz"', "a"]
+MEMBERS = st.tuples(
+    st.sampled_from(KEYS), st.sampled_from([":", ": ", " : "]), st.sampled_from(ODD)
+)
+LINES = st.one_of(
+    st.sampled_from(["", " ", "{}", "[]", "{", "\r", '{"a": 1} x', '{"a": 1}}', "\ufeff"]),
+    st.tuples(
+        st.sampled_from(["{", " {", "{ "]),
+        st.sampled_from([",", ", ", " ,"]),
+        st.lists(MEMBERS, max_size=4, unique_by=lambda member: member[0]),
+        st.sampled_from(["}", "} ", "}\r", ""]),
+    ).map(lambda it: it[0] + it[1].join(map("".join, it[2])) + it[3]),
+)
+PLAIN = st.builds(
+    lambda a, b, j: f'{{"a": {a}, "é b": {b}, "j": {j}}}',
+    st.sampled_from(ODD),
+    st.sampled_from(ODD),
+    st.sampled_from(ODD),
+)
+
+
+async def _outcome(pieces: AsyncIterator[bytes]) -> tuple[bytes, str]:
+    """The text, and the error that ended it."""
+    copied = b""
+    try:
+        async for piece in pieces:
+            copied += piece
+    except BulkError as error:
+        return b"", str(error)
+    return copied, ""
+
+
+@given(st.lists(st.one_of(LINES, PLAIN), min_size=1, max_size=8), st.booleans(), st.integers(1, 99))
+@settings(max_examples=400)
+async def test_a_line_is_the_same_whether_it_is_parsed_or_not(
+    lines: list[str], spoilt: bool, size: int
+) -> None:
+    """Of plain lines, of odd ones and of what is no JSON, and so are the errors."""
+    good = '{"a": 1, "é b": "x", "j": "y"}\n{"j":2,"a":null}\n'
+    content = (good + "\n".join(lines)).encode(errors="surrogatepass")
+    if spoilt:
+        content += b'\n{"a": 1, "\xc3\xa9 b": "\xff", "j": "y"}'
+    parsed = await _outcome(CopyText(KINDS).of_rows(read_objects(in_pieces(content, size))))
+    assert await _outcome(CopyText(KINDS).of_json(read_blocks(in_pieces(content, size)))) == parsed
+
+
+@pytest.mark.parametrize("key", ['"a"', '"é b"', '"j"'])
+async def test_a_value_is_the_same_whether_its_line_is_parsed_or_not(key: str) -> None:
+    """After lines that have a number and a text there."""
+    codes = [f'"{chr(code)}"' for code in (*range(0x23), 0x5C, 0x7F, 0x80, 0x9F, 0x1F600)]
+    for odd in (*ODD, *codes):
+        content = f'{{{key}: 1}}\n{{{key}: "x"}}\n{{{key}: {odd}}}\n{{{key}:{odd}}}'.encode()
+        parsed = await _outcome(CopyText(KINDS).of_rows(read_objects(in_pieces(content, 99))))
+        got = await _outcome(CopyText(KINDS).of_json(read_blocks(in_pieces(content, 99))))
+        assert got == parsed, odd
+
+
+async def test_most_lines_of_an_ordinary_file_are_not_parsed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor are those of files in which keys are left out where a value is missing."""
+    parsed: list[bytes] = []
+
+    def counted(line: bytes, row: int) -> dict[str, Any] | None:
+        parsed.append(line)
+        return object_of(line, row)
+
+    monkeypatch.setattr("dalkit.bulk.copy_text.object_of", counted)
+    rows = [{"a": n, "b": "x" * n, "c": None if n % 2 else n / 4} for n in range(100)]
+    rows += [{"c": "y", "a": True} for _ in range(100)]
+    content = "\n".join(json.dumps(row) for row in rows).encode()
+    await _copied(content, 1000)
+    assert len(parsed) <= 4
+
+
+async def test_a_file_of_ever_new_shapes_is_parsed() -> None:
+    """Expressions are made for some shapes only."""
+    names = [f"c{n}" for n in range(40)]
+    text = CopyText(Table("t", MetaData(), *(Column(name, Text) for name in names)))
+    content = "\n".join(f'{{"{a}":1,"{b}":2}}' for a, b in pairwise(names)).encode()
+    copied = b"".join([piece async for piece in text.of_json(read_blocks(in_pieces(content, 99)))])
+    assert copied.count(b"\n") == 39
+    assert len(text._plain._shapes) == MOST

@@ -12,14 +12,14 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import TypeEngine
 
 from ..types import FROM_TEXT
-from .staging import BAD_TEXT, BulkError, unknown_column
+from .json_lines import object_of
+from .plain_lines import PlainLines, is_utf8
+from .staging import BAD_TEXT, BulkError, Object, unknown_column
 
 #: Lines that COPY is given at a time.
 LINES = 500
 #: Places where rows and lines part that are remembered; COPY is never so many behind.
 PLACES = 50_000
-
-Object = dict[str, Any]
 
 _REFUSED = re.compile("[\0\ud800-\udfff]")
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -32,33 +32,70 @@ class CopyText:
         self, table: Table, model: type[BaseModel] | None = None, *, from_text: bool = False
     ) -> None:
         self._writers = {column.name: _writer(column.type) for column in table.c}
+        self._plain = PlainLines(table)
         self._model = model
         self._context = FROM_TEXT if from_text else None
         #: From which line on the rows are how many ahead: blank lines, values with line breaks.
         self._ahead = deque([(1, 0)], maxlen=PLACES)
 
-    async def text(self, rows: AsyncIterator[tuple[int, Object]]) -> AsyncIterator[bytes]:
+    async def of_rows(self, rows: AsyncIterator[tuple[int, Object]]) -> AsyncIterator[bytes]:
         """The lines for objects and their rows, some at a time; raises BulkError."""
         lines: list[str] = []
         number = 0
         async for row, values in rows:
-            try:
-                lines.append(self._line(values))
-            except BulkError as error:
-                raise error.at(row) from None
             number += 1
-            if row - number != self._ahead[-1][1]:
-                self._ahead.append((number, row - number))
+            lines.append(self._line(values, row))
+            self._place(number, row)
             if len(lines) == LINES:
-                yield "".join(lines).encode()
+                yield ("\n".join(lines) + "\n").encode()
                 lines.clear()
-        yield "".join(lines).encode()
+        if lines:
+            yield ("\n".join(lines) + "\n").encode()
+
+    async def of_json(self, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The lines for blocks of JSON Lines, one block at a time; raises BulkError.
+
+        It gives what `of_rows` gives for the objects in them, and looks at most lines once.
+        """
+        row = number = 0
+        async for block in blocks:
+            lines: list[bytes] = []
+            at, find = 0, self._plain.find if is_utf8(block) else _nothing
+            while at < len(block):
+                row += 1
+                if (found := find(block, at)) is not None:
+                    line, at = found
+                    lines.append(line)
+                    continue
+                start, at = at, block.index(b"\n", at) + 1
+                written = block[start : at - 1]
+                if (values := object_of(written, row)) is None:
+                    self._place(number + len(lines) + 1, row + 1)  # the next one, if there is one
+                else:
+                    lines.append(self._line(values, row).encode())
+                    self._plain.learn(written, values)
+            number += len(lines)
+            if lines:
+                yield b"\n".join(lines) + b"\n"
+
+    def _place(self, number: int, row: int) -> None:
+        first, by = self._ahead[-1]
+        if row - number != by:
+            if first == number:
+                self._ahead.pop()
+            self._ahead.append((number, row - number))
 
     def row_of(self, line: int) -> int | None:
         """The row of the file that a line is of, counted from 1; None when it is long past."""
         return next((line + by for first, by in reversed(self._ahead) if first <= line), None)
 
-    def _line(self, values: Object) -> str:
+    def _line(self, values: Object, row: int) -> str:
+        try:
+            return self._text(values)
+        except BulkError as error:
+            raise error.at(row) from None
+
+    def _text(self, values: Object) -> str:
         if self._model is not None:
             values = self._checked(self._model, values)
         elif not values.keys() <= self._writers.keys():
@@ -80,7 +117,7 @@ class CopyText:
                 for character, escaped in _ESCAPES.items():
                     text = text.replace(character, escaped)
             texts.append(text)
-        return "\t".join(texts) + "\n"
+        return "\t".join(texts)
 
     def _checked(self, model: type[BaseModel], values: Object) -> Object:
         try:
@@ -90,6 +127,10 @@ class CopyText:
             column = str(first["loc"][0]) if first["loc"] else None
             raise BulkError(first["msg"], column=column) from None
         return valid.model_dump(mode="json", by_alias=True)
+
+
+def _nothing(block: bytes, at: int) -> None:
+    """Used in place of `PlainLines.find` where nothing is plain."""
 
 
 def _writer(type_: TypeEngine[Any]) -> Callable[[Any], str]:

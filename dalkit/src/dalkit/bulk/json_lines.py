@@ -4,8 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn, Self
 
-from .copy_text import Object
-from .staging import BAD_TEXT, BulkError
+from .staging import BAD_TEXT, BulkError, Object
 
 #: Bytes that one line may have.
 LIMIT = 16 * 1024 * 1024
@@ -51,29 +50,39 @@ _scan: Any = json.JSONDecoder(
 async def read_objects(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, Object]]:
     """Each object with its row; blank lines are left out. Raises BulkError."""
     row = 0
-    async for lines in _lines(pieces):
-        for row, line in enumerate(lines, row + 1):  # noqa: B020
-            if text := line.strip(b" \t\r"):
-                try:
-                    yield row, _object(text)
-                except BulkError as error:
-                    raise error.at(row) from None
+    async for block in read_blocks(pieces):
+        for row, line in enumerate(block.split(b"\n")[:-1], row + 1):  # noqa: B020
+            if (values := object_of(line, row)) is not None:
+                yield row, values
 
 
-async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    """The lines that end in each piece, and the last one, which may be empty."""
-    before, begun = 0, bytearray()
+async def read_blocks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines that end in each piece, together, and the last one; each has its line feed.
+
+    Raises BulkError for a line that is too long.
+    """
+    row, begun = 0, bytearray()
     async for piece in pieces:
-        lines = piece.split(b"\n")
-        if len(lines) > 1:
-            lines[0] = bytes(begun + lines[0])
-            begun.clear()
-        begun += lines.pop()
-        yield lines
-        before += len(lines)
+        if end := piece.rfind(b"\n") + 1:
+            block = bytes(begun + piece[:end])
+            begun = bytearray(piece[end:])
+            yield block
+            row += block.count(b"\n")
+        else:
+            begun += piece
         if len(begun) > LIMIT:
-            raise BulkError(f"the line is longer than {LIMIT} bytes", row=before + 1)
-    yield [bytes(begun)]
+            raise BulkError(f"the line is longer than {LIMIT} bytes", row=row + 1)
+    if begun:
+        yield bytes(begun + b"\n")
+
+
+def object_of(line: bytes, row: int) -> Object | None:
+    """The object in a line, None when it is blank; raises BulkError."""
+    text = line.strip(b" \t\r")
+    try:
+        return _object(text) if text else None
+    except BulkError as error:
+        raise error.at(row) from None
 
 
 def _object(line: bytes) -> Object:

@@ -33,7 +33,7 @@ from ..errors import sqlstate_of
 from ..web.request import CLIENT_TIMEOUT, RequestTransaction
 from .copy_text import CopyText
 from .formats import BYTE_ORDER_MARK, CSV, Csv, Format, format_of_content_type
-from .json_lines import read_objects
+from .json_lines import read_blocks, read_objects
 from .staging import BulkError, bad_file, checked_columns, create_staging, unknown_column
 
 #: What can be loaded. The format of a request is that of its Content-Type.
@@ -200,9 +200,12 @@ async def _copy(
     writer = CopyText(staging, model, from_text=is_csv)
     row_of: Callable[[int], int | None] = writer.row_of
     if not isinstance(file_format, Csv):
-        body = writer.text(read_objects(taken))
+        objects = model is not None
+        body = (
+            writer.of_rows(read_objects(taken)) if objects else writer.of_json(read_blocks(taken))
+        )
     elif model is not None:
-        body = writer.text(_by_field(file_format.records(taken), file_format, model))
+        body = writer.of_rows(_by_field(file_format.records(taken), file_format, model))
     else:
         options, row_of, body = file_format.options(), lambda line: line, taken
         if file_format.header:

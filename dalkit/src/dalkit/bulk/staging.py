@@ -13,6 +13,9 @@ from sqlalchemy.schema import CreateColumn
 from ..errors import UnknownColumn
 from ..web.problems import Problem
 
+#: A row of a file: its values by column.
+Object = dict[str, Any]
+
 CHECK_VIOLATION = "23514"
 #: What is wrong with text that PostgreSQL cannot store (SQLSTATE 22021).
 BAD_TEXT = "the text is not UTF-8, or has a NUL character"
