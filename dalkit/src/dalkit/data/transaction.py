@@ -1,8 +1,8 @@
 """A transaction and the statements that run in it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from ..errors import (
     sqlstate_of,
 )
 from ..fast import wire
-from ..fast.fastpath import Call, Row
+from ..fast.fastpath import Call, Plan, Row
 from ..fast.lease import ROLLBACK_TIMEOUT, Lease, LeasedConnection
 from ..reflection import Reflection
 from .faults import fault_of
@@ -170,9 +170,8 @@ class TransactionManager:
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
         await self._flush()
-        if not self._is_given and (self._conn is None or not wire.is_altered(self._conn)):
-            call = self.dal.compiled(statement, parameters)
-            rows = None if call is None else await self._fetch(call)
+        if (call := self._compiled(statement, parameters)) is not None:
+            rows = await self._fetch(call)
             if rows is not None:
                 return rows
         return [dict(row) for row in (await self.execute(statement, parameters)).mappings()]
@@ -191,13 +190,21 @@ class TransactionManager:
 
         Raises what `execute` does, and DatabaseUnreachable when the connection is lost meanwhile.
         """
+        await self._flush()
+        call = self._compiled(statement, None)
+        read = None if call is None else await self._reader(call)
+        if read is not None:
+            while rows := await read(batch_size):
+                for row in rows:
+                    yield row
+            return
         conn = await self.connection()
         driver: Any = (await conn.get_raw_connection()).driver_connection
         options = {"yield_per": batch_size}
         try:
             async with conn.stream(statement, execution_options=options) as result:
-                async for row in result.mappings():
-                    yield dict(row)
+                async for mapping in result.mappings():
+                    yield dict(mapping)
         except TimeoutError as error:
             raise await _unanswered(conn) from error
         except asyncpg.InterfaceError as error:  # SQLAlchemy lets the cursor's own errors through
@@ -321,20 +328,52 @@ class TransactionManager:
         """The alias of this name, this transaction's or the data access layer's; or LookupError."""
         return self._aliases[name] if name in self._aliases else self.dal.get_aliased(name)
 
+    def _compiled(self, statement: Executable, parameters: Parameters) -> Call | None:
+        if self._is_given or (self._conn is not None and wire.is_altered(self._conn)):
+            return None
+        return self.dal.compiled(statement, parameters)
+
     async def _fetch(self, call: Call) -> list[Row] | None:
         plan, values = call
         async with self._lock:
             lease = self._lease or await self._take()
             if not self._begun and not (plan.is_plain_read and self._may_defer_begin(lease)):
                 await self._begin(lease)
-            try:
+            with self._translating(lease, plan):
                 return await plan.fetch(lease.sender, values)
-            except Exception as error:
-                known = lease.as_sqlalchemys(error, plan.sql)
-                self._notice(known)
-                if known is error:
-                    raise
-                raise known from known.__cause__
+
+    async def _reader(self, call: Call) -> Callable[[int], Awaitable[list[Row]]] | None:
+        """What reads the next rows, at most so many; None where `_fetch` gives None."""
+        plan, values = call
+        async with self._lock:
+            lease = await self._open()
+            with self._translating(lease, plan):
+                cursor = await plan.open(lease.sender, values)
+        if cursor is None:
+            return None
+
+        async def read(most: int) -> list[Row]:
+            async with self._lock:
+                with self._translating(lease, plan):
+                    try:
+                        return await plan.read(lease.driver, cursor, most)
+                    except asyncpg.InterfaceError as error:
+                        if not lease.driver.is_closed():
+                            raise
+                        raise DatabaseUnreachable(LOST) from error
+
+        return read
+
+    @contextmanager
+    def _translating(self, lease: Lease, plan: Plan) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            known = lease.as_sqlalchemys(error, plan.sql)
+            self._notice(known)
+            if known is error:
+                raise
+            raise known from known.__cause__
 
     async def _open(self) -> Lease:
         """The lease, taken when there is none yet, and its transaction begun."""

@@ -13,6 +13,7 @@ tests/fast/test_fastpath.py is the contract; pyproject.toml bounds the version.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -88,19 +89,44 @@ class Plan:
 
         Raises what asyncpg raises.
         """
-        try:
-            if not self._is_learned:
-                await self._learn(driver)
+        with self._watching():
+            await self._prepare(driver)
             records = await driver.fetch(self.sql, *values) if self.is_usable else None
+        return None if records is None else await self._rows(driver, records)
+
+    async def open(
+        self, driver: asyncpg.Connection, values: Sequence[Any]
+    ) -> asyncpg.cursor.Cursor | None:
+        """A cursor for `read`, in a transaction; None where `fetch` gives None."""
+        with self._watching():
+            await self._prepare(driver)
+            return await driver.cursor(self.sql, *values) if self.is_usable else None
+
+    async def read(
+        self, driver: asyncpg.Connection, cursor: asyncpg.cursor.Cursor, most: int
+    ) -> list[Row]:
+        """The next rows, at most so many; none at the end."""
+        with self._watching():
+            records = await cursor.fetch(most)
+        return await self._rows(driver, records) or []
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        try:
+            yield
         except asyncpg.exceptions.InvalidCachedStatementError:
             self._is_learned = False  # a column may have another type now
             raise
+
+    async def _rows(
+        self, driver: asyncpg.Connection, records: list[asyncpg.Record]
+    ) -> list[Row] | None:
         if records and self._numbers and self._has_other_numbers(records):
             await self._learn(driver)  # outside of BEGIN asyncpg meets that error and tries again
         if not self.is_usable:
             return None
-        if records is None or not self._cells:
-            return records and [dict(record) for record in records]
+        if not self._cells:
+            return [dict(record.items()) for record in records]
         return [
             {
                 name: value if process is None else process(value)
@@ -108,6 +134,10 @@ class Plan:
             }
             for record in records
         ]
+
+    async def _prepare(self, driver: asyncpg.Connection) -> None:
+        if not self._is_learned:
+            await self._learn(driver)
 
     async def _learn(self, driver: asyncpg.Connection) -> None:
         """Ask PostgreSQL once for the types of the result: result processors depend on them."""

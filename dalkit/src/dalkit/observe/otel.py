@@ -156,6 +156,10 @@ class _TracedDriver:
             records: list[asyncpg.Record] = await self._driver.fetch(query, *values)
             return records
 
+    async def cursor(self, query: str, *values: Any) -> Any:
+        with self._spans.around(query):
+            return await self._driver.cursor(query, *values)
+
     async def prepare(self, query: str) -> Any:
         start = time_ns()
         try:
