@@ -149,9 +149,12 @@ async def written(tx: TransactionManager, values: Row) -> list[object]:
 
 
 async def read(tx: TransactionManager, dal: DataAccessLayer, *, fast: bool) -> object:
-    """The row as one of the paths reads it."""
+    """The row as one of the paths reads it, and streams it."""
     dal.fast_path = fast
-    return shape(await tx.fetch_all(sa.select(tx.get_table("every_type"))))
+    statement = sa.select(tx.get_table("every_type"))
+    found = shape(await tx.fetch_all(statement))
+    assert shape([row async for row in tx.stream(statement)]) == found
+    return found
 
 
 async def through_both(dal: DataAccessLayer, values: Row) -> None:

@@ -98,6 +98,17 @@ async def test_every_statement_is_a_span_of_the_request(
     assert not any("private" in text for text in texts(exporter))
 
 
+async def test_a_stream_is_one_span(traced: DataAccessLayer, exporter: Spans, inside: int) -> None:
+    numbers = sa.select(sa.func.generate_series(1, 1200).label("n"))
+    async with traced.transaction() as transaction:
+        assert len([row async for row in transaction.stream(numbers)]) == 1200
+        assert transaction.made_connection is None
+    await asyncio.sleep(0)
+    (span,) = named(exporter, "SELECT")
+    assert span.parent is not None
+    assert span.parent.span_id == inside
+
+
 async def test_statements_on_the_replica_are_spans_too(
     engine_uri: str, exporter: Spans, tracer_provider: TracerProvider, inside: int
 ) -> None:

@@ -5,12 +5,13 @@ from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ARRAY, Insert, Table, bindparam, func, insert, select
+from sqlalchemy import ARRAY, JSON, Insert, Table, bindparam, func, insert, null, select
 from sqlalchemy import column as bare_column
 from sqlalchemy.types import NullType
 
 from ..data.statements import cached_per_table, columns_for, plain, stored, unlimited, values_of
 from ..data.transaction import TransactionManager
+from ..fast.arrays import FlatArray
 
 
 async def insert_many(
@@ -67,7 +68,7 @@ def _insert_rows(table: Table, names: tuple[str, ...], model: type[BaseModel] | 
         new = insert(table)
         return new.returning(*returning, sort_by_parameter_order=True) if returning else new
     types = [unlimited(stored(table.c[name].type)) for name in names]
-    arrays = [bindparam(f"a{i}", type_=ARRAY(type_)) for i, type_ in enumerate(types)]
+    arrays = [bindparam(f"a{i}", type_=FlatArray(type_)) for i, type_ in enumerate(types)]
     parts = [bare_column(f"c{i}", table.c[n].type) for i, n in enumerate(names)]
     rows = func.unnest(*arrays).table_valued(*parts, with_ordinality="row", name="given")
     listed = rows.render_derived()
@@ -78,4 +79,11 @@ def _insert_rows(table: Table, names: tuple[str, ...], model: type[BaseModel] | 
 def _parameters(table: Table, names: tuple[str, ...], columns: list[list[Any]]) -> Any:
     if _is_flat(table, names):
         return {f"a{i}": values for i, values in enumerate(columns)}
+    # SQLAlchemy takes None for JSON's null there, and null() for NULL.
+    columns = [
+        [null() if value is None else value for value in values]
+        if isinstance(table.c[name].type, JSON)
+        else values
+        for name, values in zip(names, columns, strict=True)
+    ]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
