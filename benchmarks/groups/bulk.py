@@ -1,4 +1,4 @@
-r"""Loading and exporting a million rows with COPY, beside psql's \copy."""
+r"""A million rows: loaded and exported with COPY beside psql's \copy, and streamed."""
 
 import asyncio
 import filecmp
@@ -35,6 +35,21 @@ Rows of 7 columns between a file and a staging table (load), and from the table 
 (export); in turn, ours each time in a fresh process. The reference is psql's \copy of CSV, for JSON
 Lines too, which psql cannot read. Memory is by how much the peak grew over the large file.
 """
+STREAM_NOTE = """
+The same rows to a program that throws them away; in turn, in one process. The reference is COPY of
+asyncpg, to nowhere. "COPY of JSON" is what PostgreSQL needs to make the objects itself, "asyncpg's
+records" what the driver needs to make Python's values: nothing above them can be faster.
+"""
+STREAMED = (
+    ("COPY of JSON", "COPY"),
+    ("export of JSON Lines", "COPY"),
+    ("export of JSON Lines", "COPY of JSON"),
+    ("asyncpg's records", "COPY"),
+    ("stream()", "COPY"),
+    ("stream()", "asyncpg's records"),
+    ("stream()", "SQLAlchemy's stream"),
+    ("stream(), entities, JSON", "COPY"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,20 @@ def run(options: Options, it: Stage) -> Result:
     table = Table(f"{rows:,} rows", columns, lines)
     shares = {"ours": [_ratio(ours[way], psql[way.split()[0]]).median for way in WAYS]}
     plot = Plot(r"Rows a second, psql \copy of CSV is 1", "ratio", WAYS, shares)
-    return Result("bulk", "Bulk load and export", [NOTE], [table], plot)
+    streamed = _streamed(run_program("stream", files.url, rounds, rows), rows)
+    return Result("bulk", "Bulk load and export", [NOTE, STREAM_NOTE], [table, streamed], plot)
+
+
+def _streamed(found: Any, rows: int) -> Table:
+    columns = ["", "beside", "rate", "rows / s", "CPU of the client, µs a row"]
+    lines = []
+    for name, other in STREAMED:
+        walls, cpu = [one["wall"] for one in found[name]], [one["cpu"] for one in found[name]]
+        rate = ratios([one["wall"] for one in found[other]], walls)
+        rows_a_second = Spread.of([rows / wall for wall in walls])
+        cost = Spread.of([seconds / rows * 1e6 for seconds in cpu])
+        lines.append([name, other, str(rate), short(rows_a_second.median), short(cost.median)])
+    return Table(f"{rows:,} rows, read to the end", columns, lines)
 
 
 def _psql_load(files: Files) -> float:

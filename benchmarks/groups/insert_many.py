@@ -8,6 +8,7 @@ from ..report import Plot, Result, Table
 from ..stage import Stage
 from ..statistics import Spread, ratios, short
 
+NUMBERS = (10, 1000, 10_000, 100_000)
 RETURNED = ("entities", "rows", "nothing")
 NOTE = """
 Rows of 7 values into the table `item`, each time in a transaction that is rolled back;
@@ -17,19 +18,25 @@ order of the rows), without it executemany.
 
 
 def run(options: Options, it: Stage) -> Result:
-    """Measure 10,000 rows."""
-    rows, rounds = (100, 1) if options.short else (10_000, options.rounds)
-    found = run_program("insert_many", it.database("many"), rounds, rows)
-    table = Table(
-        f"insert_many of {rows:,} rows: SQLAlchemy's time by ours",
-        ["returned", "wall", "CPU of the client", "ours ms", "SQLAlchemy ms"],
-        [_line(found, name) for name in RETURNED],
-    )
+    """Measure ten rows, and 1,000 to 100,000."""
+    numbers, rounds = ((10, 100), 1) if options.short else (NUMBERS, options.rounds)
+    url = it.database("many")
+    found = {number: run_program("insert_many", url, rounds, number) for number in numbers}
+    tables = [
+        Table(
+            f"insert_many of {number:,} rows: SQLAlchemy's time by ours",
+            ["returned", "wall", "CPU of the client", "ours ms", "SQLAlchemy ms"],
+            [_line(found[number], name) for name in RETURNED],
+        )
+        for number in numbers
+    ]
+    shown = numbers[-2]
     times = {
-        kind: [_ratio(found, name, kind).median for name in RETURNED] for kind in ("wall", "cpu")
+        kind: [_ratio(found[shown], name, kind).median for name in RETURNED]
+        for kind in ("wall", "cpu")
     }
-    plot = Plot(f"Times faster than SQLAlchemy, {rows:,} rows", "ratio", RETURNED, times)
-    return Result("insert_many", "Insert many", [NOTE], [table], plot)
+    plot = Plot(f"Times faster than SQLAlchemy, {shown:,} rows", "ratio", RETURNED, times)
+    return Result("insert_many", "Insert many", [NOTE], tables, plot)
 
 
 def _ratio(found: Any, name: str, kind: str) -> Spread:

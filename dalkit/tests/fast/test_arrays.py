@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
 
 from dalkit import DataAccessLayer, TransactionManager
 from dalkit.data.statements import insert_row, value_params
 from dalkit.entities.insert_many import insert_many
+from dalkit.errors import sqlstate_of
 from dalkit.fast import arrays
 from dalkit.fast.arrays import FlatArray
 
@@ -133,3 +134,22 @@ async def test_an_error_tells_which_value_is_wrong(
     async with undone(paths, fast=fast) as tx:
         with pytest.raises(DBAPIError, match=r"invalid array element at index 1|out of .*range"):
             await insert_many(tx, tx.get_table("every_type"), rows, Key)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+async def test_a_statement_that_returns_nothing_is_run(paths: DataAccessLayer, fast: bool) -> None:
+    """On the compiled path where it can be; a fetch of it is refused as SQLAlchemy does."""
+    async with undone(paths, fast=fast) as tx:
+        table = tx.get_table("every_type")
+        rows: Rows = [{"id": 1, "i4": 1}, {"id": 2, "i4": 2}]
+        assert await insert_many(tx, table, rows, None) == 2
+        change = sa.update(table).values(i4=sa.bindparam("to"))
+        await tx.run(change, {"to": 7})
+        assert (tx.made_connection is None) is fast
+        numbers = await tx.fetch_all(sa.select(table.c.i4))
+        assert numbers == [{"i4": 7}, {"i4": 7}]
+        with pytest.raises(ResourceClosedError):
+            await tx.fetch_all(change, {"to": 8})
+        with pytest.raises(DBAPIError) as caught:
+            await tx.run(sa.insert(table).values(id=1))
+        assert sqlstate_of(caught.value) == "23505"

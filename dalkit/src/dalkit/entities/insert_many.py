@@ -39,7 +39,7 @@ async def insert_many(
     parameters = _parameters(table, names, columns)
     if model:
         return await tx.fetch_all(statement, parameters)
-    await tx.execute(statement, parameters)
+    await tx.run(statement, parameters)
     return len(given)
 
 

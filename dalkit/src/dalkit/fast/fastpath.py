@@ -58,6 +58,7 @@ class Plan:
     def __init__(self, statement: Any, compiled: SQLCompiler, binds: tuple[Bind, ...]) -> None:
         self.sql = str(compiled)
         self.is_plain_read = is_plain_read(statement)
+        self.returns_rows = bool(compiled._result_columns)
         self.is_usable = True
         self._binds = binds
         self._keys = frozenset(bind.key for bind in binds)
@@ -256,7 +257,7 @@ class Plans:
             compiled.post_compile_params or compiled.literal_execute_params or compiled.prefetch
         )
         differs = compiled.escaped_bind_names or compiled.implicit_returning
-        if varies or differs or not compiled._result_columns:
+        if varies or differs:
             return None
         return Plan(statement, compiled, tuple(_binds(compiled, key.bindparams)))
 
