@@ -300,15 +300,21 @@ class DataAccessLayer:
         async with self.transaction(with_commit=with_commit, **options) as transaction:
             yield transaction.session
 
-    def compiled(self, statement: Executable, parameters: object) -> Call | None:
-        """How to run a statement on asyncpg itself; None when SQLAlchemy has to run it."""
+    def compiled(
+        self, statement: Executable, parameters: object, *, silent: bool = False
+    ) -> Call | None:
+        """How to run a statement on asyncpg itself; None when SQLAlchemy has to run it.
+
+        `silent` takes one that returns no rows, too, which SQLAlchemy refuses to fetch.
+        """
         engine = self.engine
         if not self.fast_path or any(map(is_watched, self.engines)):
             return None
         dialect = engine.sync_engine.dialect
         if self._plans is None or self._plans.dialect is not dialect:
             self._plans = Plans(dialect)
-        return self._plans.call(statement, parameters)
+        call = self._plans.call(statement, parameters)
+        return None if call is None or not (silent or call.plan.returns_rows) else call
 
     @contextmanager
     def leasing(self, new_lease: Callable[[bool], Lease]) -> Iterator[None]:

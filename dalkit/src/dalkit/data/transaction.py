@@ -170,14 +170,14 @@ class TransactionManager:
     async def run(self, statement: Executable, parameters: Parameters = None) -> None:
         """Run one statement for what it does; raises what `execute` does."""
         await self._flush()
-        call = self._compiled(statement, parameters)
+        call = self._compiled(statement, parameters, silent=True)
         if call is None or await self._fetch(call) is None:
             await self.execute(statement, parameters)
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
         await self._flush()
-        if (call := self._selecting(statement, parameters)) is not None:
+        if (call := self._compiled(statement, parameters)) is not None:
             rows = await self._fetch(call)
             if rows is not None:
                 return rows
@@ -198,7 +198,7 @@ class TransactionManager:
         Raises what `execute` does, and DatabaseUnreachable when the connection is lost meanwhile.
         """
         await self._flush()
-        call = self._selecting(statement, None)
+        call = self._compiled(statement, None)
         read = None if call is None else await self._reader(call)
         if read is not None:
             while rows := await read(batch_size):
@@ -335,16 +335,12 @@ class TransactionManager:
         """The alias of this name, this transaction's or the data access layer's; or LookupError."""
         return self._aliases[name] if name in self._aliases else self.dal.get_aliased(name)
 
-    def _compiled(self, statement: Executable, parameters: Parameters) -> Call | None:
-        """How to run a statement that returns rows, or nothing, on asyncpg itself."""
+    def _compiled(
+        self, statement: Executable, parameters: Parameters, *, silent: bool = False
+    ) -> Call | None:
         if self._is_given or (self._conn is not None and wire.is_altered(self._conn)):
             return None
-        return self.dal.compiled(statement, parameters)
-
-    def _selecting(self, statement: Executable, parameters: Parameters) -> Call | None:
-        """The same; of one that returns nothing, SQLAlchemy says that it should."""
-        call = self._compiled(statement, parameters)
-        return call if call is not None and call.plan.returns_rows else None
+        return self.dal.compiled(statement, parameters, silent=silent)
 
     async def _fetch(self, call: Call) -> list[Row] | None:
         plan, values = call
