@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 from typer.testing import CliRunner, Result
 
 from dalkit.commands.db import db_commands
 from dalkit.schema import typed_tables
 from dalkit.settings import Settings
 
+from tests.dev.processes import query
 from tests.schema.fixtures import AddMigration
 from tests.service import cli
 
@@ -56,6 +57,37 @@ def test_where_there_is_a_makefile_its_target_is_named(
         (tmp_path / "Makefile").write_text(text)
         said = invoke("db", "status").stdout.strip()
         assert said == f"The database has no schema yet: run `{how}`."
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "tables"])
+def test_a_database_that_takes_no_connections_is_one_line(
+    command: str, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_url(empty_database)
+    admin = url.set(database="postgres").render_as_string(hide_password=False)
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    query(admin, f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS false')
+    result = invoke("db", command)
+    query(admin, f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS true')
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"PostgreSQL at {url.host}:{url.port}/{url.database}: "
+        f'database "{url.database}" is not currently accepting connections\n'
+    )
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "tables"])
+def test_a_missing_certificate_is_one_line(
+    command: str, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What production asks for, verify-full, looks for one in the home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", f"{empty_database}?sslmode=verify-full")
+    result = invoke("db", command)
+    assert result.exit_code == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith("DATABASE_URL of ")
+    assert line.endswith("Name the server's CA: &sslrootcert=/path/to/ca.crt, or system.")
 
 
 @pytest.mark.parametrize("command", ["sync", "status", "tables"])

@@ -132,6 +132,7 @@ _REMEDIES = {
     ": as %3A, / as %2F and % as %25.",
     "28000": "refuses user {user!r}: check DATABASE_URL and pg_hba.conf.",
     "3D000": "has no such database: create it with createdb {database}, or correct DATABASE_URL.",
+    "3F000": "has no schema that user {user!r} may create tables in: grant CREATE on one.",
     "42501": "does not let user {user!r} do this: grant it, or use the owner's DATABASE_URL.",
     "53300": "has no connection left: lower DATABASE_POOL_SIZE or raise max_connections.",
     "57P03": "is starting up or shutting down: try again in a moment.",
@@ -144,6 +145,11 @@ def unreachable(error: BaseException, url: str | URL) -> str | None:
     It names host, port and database, never the password.
     """
     url = async_url(url)
+    if isinstance(driver := driver_error(error), asyncpg.ClientConfigurationError):
+        is_ca = "root certificate" in str(driver)
+        remedy = " Name the server's CA: &sslrootcert=/path/to/ca.crt, or system." if is_ca else ""
+        said = str(driver).partition("\n")[0]
+        return f"DATABASE_URL of {address(url)} cannot be used: {said}.{remedy}"
     if sqlstate := sqlstate_of(error):
         remedy = _REMEDIES.get(sqlstate, "")
         remedy = remedy.format(user=url.username, database=url.database)
@@ -168,8 +174,9 @@ def cause_of(error: BaseException, url: str | URL) -> str:
     is_driver_s = driver_error(error) is not None or isinstance(error, OSError)
     if is_driver_s and (sentence := unreachable(error, url)):
         return sentence
-    told = driver_error(error) or error
-    return f"{type(told).__name__}: {str(told).partition(chr(10))[0]}"[:500]
+    told = driver_error(error)
+    who = f"PostgreSQL at {address(async_url(url))}" if told else type(error).__name__
+    return f"{who}: {str(told or error).partition(chr(10))[0]}"[:500]
 
 
 def address(url: URL) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..data.dal import DataAccessLayer
 from ..data.engine import config_value, create_engine, engine_options
-from ..data.faults import unreachable
+from ..data.faults import cause_of, unreachable
 from ..data.urls import DatabaseUrlError, async_url
 from ..errors import sqlstate_of
 from .expected import Status
@@ -152,17 +152,18 @@ class DatabaseManager:
         options = {name: self._options[name] for name in _CONNECTING & self._options.keys()}
         options |= {"application_name": "migration", "poolclass": NullPool}
         engine = create_engine(self.url, **options)
-        began = options.get("pgbouncer", False)
+        began, connected = options.get("pgbouncer", False), False
         try:
             async with engine.begin() if began else engine.connect() as connection:
+                connected = True
                 yield connection
         except (OSError, DBAPIError) as error:
             blocked = _BLOCKED.get(sqlstate_of(error) or "", "")
             reason = getattr(getattr(error, "orig", None), "__cause__", None)
             message = unreachable(error, engine.url) or blocked.format(reason=reason)
-            if not message:
+            if not message and connected:
                 raise
-            raise SyncError(message) from error
+            raise SyncError(message or cause_of(error, engine.url)) from error
         finally:
             await engine.dispose()
 
