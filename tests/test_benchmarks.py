@@ -17,6 +17,7 @@ from dalkit.dev.issuer import issuer
 
 from benchmarks.__main__ import GROUPS
 from benchmarks.errors import BenchmarkError
+from benchmarks.flame import tidied
 from benchmarks.groups import growth
 from benchmarks.http.equality import check
 from benchmarks.http.load import Generator
@@ -183,6 +184,33 @@ def test_the_lines_of_a_growth_are_the_same_bytes_each_time(tmp_path: Path) -> N
     drawn = (tmp_path / "one.svg").read_text()
     assert drawn == (tmp_path / "two.svg").read_text()
     assert all(text in drawn for text in ("By size", "routes", "400", "linear", "CPU"))
+
+
+def test_the_profile_explains_the_blocks_of_the_flame_graphs() -> None:
+    folder = ROOT / "benchmarks"
+    seen: dict[str, float] = {}
+    for picture in ("get", "page", "post"):
+        text = (folder / f"flame-{picture}.svg").read_text()
+        assert len(text) < 300_000
+        assert not re.search(r"/(home|root|work|tmp|usr)/", text)
+        for block, share in re.findall(r"\(([^()]+\.py)\) \([\d,]+ samples, ([\d.]+)%\)", text):
+            seen[block] = max(seen.get(block, 0), float(share))
+    explained = set(re.findall(r"`([\w/]+\.py)`", (folder / "PROFILE.md").read_text()))
+    assert explained <= seen.keys()
+    large = {block for block, share in seen.items() if share >= 2}
+    start = {"benchmarks/serve.py", "uvicorn/server.py", "uvicorn/_compat.py", "asyncio/runners.py"}
+    assert large - start <= explained
+
+
+def test_a_flame_graph_names_no_folder_of_this_machine() -> None:
+    seen = (
+        "main (/home/me/it/benchmarks/serve.py) send (/opt/venv/lib/python3.11/site-packages/a/b.py)"
+        "<text>py-spy record --pid 7 --output /home/me/get.svg</text>"
+    )
+    tidy = (
+        "main (benchmarks/serve.py) send (a/b.py)<text>GET by key, by the generated service</text>"
+    )
+    assert tidied(seen, "get") == tidy
 
 
 def test_a_section_of_the_results_replaces_the_one_before() -> None:
