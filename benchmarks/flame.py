@@ -89,9 +89,9 @@ def _record(server: Server, case: str, seconds: int, generator: Generator, file:
 
 def tidied(picture: str, case: str) -> str:
     """Return the picture with a title, without the folders of this machine."""
-    picture = re.sub(r"\((?:/[^/()]+)*?/(?:site-packages/|lib/python[\d.]+/)", "(", picture)
+    picture = re.sub(r"\(/[^()]*/(?:site-packages|lib/python[\d.]+)/", "(", picture)
     picture = re.sub(r"\(/[^()]*/([^/()]+/[^/()]+)\)", r"(\1)", picture)
-    return re.sub(r"py-spy record[^<]*", f"{TITLES[case]}, by the generated service", picture)
+    return re.sub(r"[^<>]*py-spy record[^<]*", f"{TITLES[case]}, by the generated service", picture)
 
 
 def _py_spy() -> str:
