@@ -39,12 +39,7 @@ def run(options: Options, it: Stage) -> Result:
     generator = choose(options.short)
     postmaster = int((it.server.data_dir / "postmaster.pid").read_text().split()[0])
     with unpinned(postmaster):
-        measured = _measure(plan, generator, it)
-    titles = {
-        f"{workers}{name}": f"{workers} worker{'s' * (workers > 1)}{title}"
-        for name, title in {"": "", "_replica": ", a replica for reads"}.items()
-        for workers in (1, 2)
-    }
+        measured, titles = _measure(plan, generator, it, short=options.short)
     rates = {
         case: {name: [one.rate for one in rounds] for name, rounds in found.items()}
         for case, found in measured.items()
@@ -79,19 +74,18 @@ def _table(caption: str, titles: dict[str, str], spreads: dict[str, list[Spread]
     return Table(caption, ["", *(TITLES[case] for case in CASES)], rows)
 
 
-def _measure(plan: Plan, generator: Generator, it: Stage) -> dict[str, dict[str, list[Measured]]]:
-    """Return what was measured, by case and by system."""
+def _measure(
+    plan: Plan, generator: Generator, it: Stage, *, short: bool
+) -> tuple[dict[str, dict[str, list[Measured]]], dict[str, str]]:
+    """Return what was measured, by case and by system, and the titles of the systems."""
     url = it.service_database("scaling", plan.rows)
     with ExitStack() as stack:
         replica = stack.enter_context(standby(it.server, it.folder / "standby")).url("scaling")
         catch_up(url, replica)
         tokens = stack.enter_context(issuer())
         plain = next(one for one in generated(it.service, tokens) if one.name == "ours")
-        systems = [
-            _served_by(plain, workers, name, more)
-            for name, more in {"": {}, "_replica": {"DATABASE_READ_URL": replica}}.items()
-            for workers in (1, 2)
-        ]
+        systems = _systems(plain, replica)
+        systems = systems[:: len(systems) - 1] if short else systems  # the first and the last
         servers = stack.enter_context(served(systems, plan, url, it.folder))
 
         def reset(keys: bool) -> None:
@@ -99,9 +93,20 @@ def _measure(plan: Plan, generator: Generator, it: Stage) -> dict[str, dict[str,
             catch_up(url, replica)
 
         found = Bench(systems, servers, plan, generator, reset).measure()
-    return {case: by_system for (case, _), by_system in found.items()}
+    by_case = {case: by_system for (case, _), by_system in found.items()}
+    return by_case, {system.name: system.title for system in systems}
 
 
-def _served_by(plain: System, workers: int, name: str, more: dict[str, str]) -> System:
-    environment = {**plain.environment, **more, "BENCH_WORKERS": str(workers)}
-    return replace(plain, name=f"{workers}{name}", environment=environment)
+def _systems(plain: System, replica: str) -> list[System]:
+    """Return one worker first: the others are compared with it."""
+    reading = {"": {}, ", a replica for reads": {"DATABASE_READ_URL": replica}}
+    return [
+        replace(
+            plain,
+            name=f"{workers}{'_replica' * bool(more)}",
+            title=f"{workers} worker{'s' * (workers > 1)}{what}",
+            environment={**plain.environment, **more, "BENCH_WORKERS": str(workers)},
+        )
+        for what, more in reading.items()
+        for workers in (1, 2)
+    ]

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from dalkit import (
     DataAccessLayer,
     FreshReadTransaction,
+    IdempotentTransaction,
     ReadTransaction,
     Transaction,
     TransactionMiddleware,
@@ -88,6 +89,10 @@ async def served(dal: DataAccessLayer, **options: Any) -> AsyncIterator[httpx.As
 
     @app.post("/things/{number}", status_code=201)
     async def add(number: int, tx: Transaction) -> None:
+        await tx.execute(sa.insert(tx.get_table("thing")).values(id=number))
+
+    @app.post("/orders/{number}", status_code=201)
+    async def order(number: int, tx: IdempotentTransaction) -> None:
         await tx.execute(sa.insert(tx.get_table("thing")).values(id=number))
 
     @app.get("/things/{number}")

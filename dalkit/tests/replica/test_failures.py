@@ -123,7 +123,7 @@ async def test_a_read_takes_a_free_connection_of_the_primary_when_the_replica_ha
     both: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But never one that others wait for."""
-    async with using(both.primary.url, both.standby.url, pool_timeout=30) as dal:
+    async with using(both.primary.url, both.standby.url, pool_timeout=600) as dal:
         assert dal.replica is not None
         replicas, primarys = dal.replica.checkout, dal.replica._primary
         taken = [await replicas.take() for _ in range(5)]

@@ -8,11 +8,15 @@ import asyncpg
 import httpx
 import pytest
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from fastapi import FastAPI
 
 from dalkit import DataAccessLayer, TransactionMiddleware
 from dalkit.data import replica
+from dalkit.data.engine import create_engine
 from dalkit.data.position import Position, written
+from dalkit.schema import create_idempotency_table
 from dalkit.web import CorsMiddleware
 
 from tests.replica.conftest import served, using
@@ -86,6 +90,27 @@ async def test_a_server_that_says_it_waits_itself_and_does_not_is_asked_again(
     await both.lag("300ms")
     headers = await write(client, 1)
     assert await read(client, "/things/1", headers=headers) == (True, True)
+
+
+async def test_who_gets_a_kept_answer_finds_what_was_written(
+    both: Pair, client: httpx.AsyncClient
+) -> None:
+    """The client has lost the position with the first answer."""
+    engine = create_engine(both.primary.url)
+    async with engine.begin() as conn:
+        await conn.run_sync(
+            lambda sync: create_idempotency_table(Operations(MigrationContext.configure(sync)))
+        )
+    await both.stand_still()
+    for is_repeated in (False, True):
+        response = await client.post("/orders/1", headers={"Idempotency-Key": "a"})
+        assert response.status_code == 201, response.text
+        assert ("idempotent-replayed" in response.headers) is is_repeated
+        headers = {HEADER: response.headers[HEADER]}
+        assert await read(client, "/things/1", headers=headers) == (True, False)
+    async with engine.begin() as conn:
+        await conn.execute(sa.text("DROP TABLE idempotency_key"))
+    await engine.dispose()
 
 
 async def test_who_asks_for_it_reads_from_the_primary(
