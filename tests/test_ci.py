@@ -124,7 +124,9 @@ def test_a_new_migration_that_locks_is_red(pushed: Path, tmp_path: Path) -> None
     script = gitlab_script(pushed, "migrations")
     status, output = job(pushed, script, "migrations", CI_COMMIT_BEFORE_SHA=NOTHING)
     assert status == 0, output
-    assert f"none is linted: {NOTHING} is not in this clone." in output
+    assert f"{NOTHING} is not in this clone: compared with the main branch instead." in output
+    assert "All migrations, as there is nothing to compare with (this is the branch main" in output
+    assert "): 1, linted: 1." in output
     (pushed / "migrations" / "versions" / "0002_look_for_prices.py").write_text(LOCKING)
     tables = pushed / "src" / "my_service" / "tables.py"
     old = 'sa.Index("ix_book_author_id", "author_id"),'

@@ -61,12 +61,19 @@ def service(own_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture
-def repository(service: Project) -> Project:
+def main_branch(service: Project) -> Project:
     """The same, committed to the branch main."""
     (service.folder / ".gitignore").write_text("__pycache__\n")
     git(service, "init", "--quiet", "--initial-branch=main")
     commit(service)
     return service
+
+
+@pytest.fixture
+def repository(main_branch: Project) -> Project:
+    """The same, on a branch of main."""
+    git(main_branch, "switch", "--quiet", "--create", "work")
+    return main_branch
 
 
 def test_migrations_go_up_down_and_up_and_are_what_tables_py_says(
@@ -86,7 +93,6 @@ def test_a_new_migration_that_locks_a_table_is_refused(
     repository: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Committed on a branch or not yet; those that the branch left from are not looked at."""
-    git(repository, "switch", "--quiet", "--create", "work")
     add(repository, 2, INDEX)
     commit(repository)
     add(repository, 3, COLUMN)
@@ -132,22 +138,58 @@ def test_what_asks_the_database_is_left_to_the_reader(
     assert output.endswith("does not have: 1, linted: 0.\n")
 
 
-def test_without_a_base_one_sentence_says_so(
-    service: Project, capfd: pytest.CaptureFixture[str]
+def test_alembic_may_fail_without_a_word(
+    repository: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """No repository, no branch yet, no such commit: as in a shallow clone."""
+    add(repository, 2, "raise SystemExit(3)")
+    assert lint(repository, None) == 0
+    output = capfd.readouterr().out
+    assert output.startswith("0002_it.py has no SQL without a database (alembic ended with 3):")
+
+
+def test_on_the_main_branch_itself_all_migrations_are_new(
+    main_branch: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without this a new repository would hear that none of its migrations is."""
+    add(main_branch, 2, INDEX)
+    commit(main_branch)
+    assert lint(main_branch, None) == 1
+    output = capfd.readouterr().out
+    reason = (
+        "this is the branch main, and none of origin/HEAD, origin/main, origin/master, master is in"
+        " this clone"
+    )
+    told = f"All migrations, as there is nothing to compare with ({reason}): 2, linted: 2.\n"
+    assert output.startswith(told)
+    assert "require-concurrent-index-creation" in output
+
+
+@pytest.mark.parametrize(
+    ("branch", "reason"),
+    [
+        (None, "fatal: not a git repository"),
+        ("work", "this is the branch work, and none of origin/HEAD, origin/main, origin/master,"),
+    ],
+)
+def test_without_a_base_all_migrations_are_new(
+    service: Project, branch: str | None, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No repository, no commit yet."""
     add(service, 2, INDEX)
-    reasons = []
-    for step in ("no repository", "no branch", "no such commit"):
-        if step == "no branch":
-            git(service, "init", "--quiet", "--initial-branch=work")
-        elif step == "no such commit":
-            commit(service)
-        assert lint(service, "0" * 40 if step == "no such commit" else None) == 0
-        start, _, reason = capfd.readouterr().out.partition(": ")
-        assert start == "Which migrations are new cannot be told, so none is linted"
-        reasons.append(reason)
-    assert reasons[0].startswith("fatal: not a git repository")
-    branches = "origin/HEAD, origin/main, origin/master, main, master"
-    assert reasons[1] == f"none of the branches {branches} is in this clone.\n"
-    assert reasons[2] == f"{'0' * 40} is not in this clone.\n"
+    if branch:
+        git(service, "init", "--quiet", f"--initial-branch={branch}")
+    assert lint(service, None) == 1
+    told = f"All migrations, as there is nothing to compare with ({reason}"
+    assert capfd.readouterr().out.startswith(told)
+
+
+@pytest.mark.parametrize("base", ["0" * 40, "1" * 40])
+def test_a_base_that_is_not_there_is_replaced_by_the_main_branch(
+    repository: Project, base: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first push of a branch has nothing before it, and a forced one replaces what was."""
+    add(repository, 2, INDEX)
+    assert lint(repository, base) == 1
+    told = f"{base} is not in this clone: compared with the main branch instead.\n"
+    output = capfd.readouterr().out
+    assert output.startswith(f"{told}Migrations that main does not have: 1, linted: 1.\n")

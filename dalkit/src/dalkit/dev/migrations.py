@@ -23,7 +23,7 @@ PERMISSION = "# squawk-ignore-file "
 
 
 class NoBase(Exception):
-    """Which migrations are new cannot be told; the message says why."""
+    """There is nothing to compare with; the message says why."""
 
 
 def check(project: Project) -> int:
@@ -43,22 +43,24 @@ def check(project: Project) -> int:
 def lint(project: Project, base: str | None) -> int:
     """Let squawk read the SQL of the migrations that `base`, a commit or branch, does not have.
 
-    Returns squawk's exit status: 1 when one of them locks a table that is in use, or breaks the
-    code that is running. Without a base to compare with, one sentence says so, and nothing is read.
+    Without a base to compare with, one sentence says so, and all are read. Returns squawk's exit
+    status: 1 when one of them locks a table that is in use, or breaks the code that is running.
     """
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     squawk = shutil.which("squawk", path=os.pathsep.join(folders))
     if squawk is None:
         sys.exit("squawk is not installed: uv add --dev squawk-cli.")
+    scripts = all_scripts(project)
     try:
         base, files = new_files(project, base)
-    except NoBase as error:
-        print(f"Which migrations are new cannot be told, so none is linted: {error}.")
-        return 0
-    scripts = [it for it in all_scripts(project) if Path(it.path).resolve() in files]
+    except NoBase as reason:
+        which = f"All migrations, as there is nothing to compare with ({reason})"
+    else:
+        which = f"Migrations that {base} does not have"
+        scripts = [it for it in scripts if Path(it.path).resolve() in files]
     with tempfile.TemporaryDirectory(prefix="migrations-") as folder:
         written = [path for it in scripts for path in write_sql(project, it, Path(folder))]
-        print(f"Migrations that {base} does not have: {len(scripts)}, linted: {len(written)}.")
+        print(f"{which}: {len(scripts)}, linted: {len(written)}.", flush=True)
         if not written:
             return 0
         names = [path.name for path in written]
@@ -69,20 +71,30 @@ def lint(project: Project, base: str | None) -> int:
 
 def new_files(project: Project, base: str | None) -> tuple[str, set[Path]]:
     """Return the base, and the files that were added since the branch left it; raises NoBase."""
-    if base is None:
-        found = [name for name in MAIN_BRANCHES if is_commit(project, name)]
-        if not found:
-            git(project, "rev-parse", "--git-dir")
-            raise NoBase(f"none of the branches {', '.join(MAIN_BRANCHES)} is in this clone")
-        base = found[0]
-    elif not is_commit(project, base):
-        git(project, "rev-parse", "--git-dir")
-        raise NoBase(f"{base} is not in this clone")
+    if base and not is_commit(project, base):
+        print(f"{base} is not in this clone: compared with the main branch instead.")
+        base = None
+    base = base or main_branch(project)
     fork = git(project, "merge-base", "HEAD", base).strip()
     added = ("diff", "--name-only", "--relative", "--no-renames", "--diff-filter=A", "-z", fork)
     untracked = ("ls-files", "--others", "--exclude-standard", "-z")
     listed = [name for it in (added, untracked) for name in git(project, *it).split("\0") if name]
     return base, {(project.folder / name).resolve() for name in listed}
+
+
+def main_branch(project: Project) -> str:
+    """Return the first of MAIN_BRANCHES that is there and not the one checked out, or raise NoBase.
+
+    The branch itself has every migration that is committed, so nothing would ever be new.
+    """
+    git(project, "rev-parse", "--git-dir")
+    current = git(project, "branch", "--show-current").strip()
+    for name in MAIN_BRANCHES:
+        if name != current and is_commit(project, name):
+            return name
+    others = ", ".join(name for name in MAIN_BRANCHES if name != current)
+    where = f"this is the branch {current}, and " if current else ""
+    raise NoBase(f"{where}none of {others} is in this clone")
 
 
 def is_commit(project: Project, name: str) -> bool:
@@ -126,7 +138,8 @@ def write_sql(project: Project, script: Script, folder: Path) -> Iterator[Path]:
     done = subprocess.run(command, cwd=project.folder, check=False, capture_output=True, text=True)
     source = Path(script.path)
     if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1]
+        said = done.stderr.strip().splitlines() or [f"alembic ended with {done.returncode}"]
+        reason = said[-1]
         print(f"{source.name} has no SQL without a database ({reason}): read it yourself.")
         return
     lines = source.read_text("utf-8").splitlines()
