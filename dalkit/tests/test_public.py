@@ -37,8 +37,8 @@ PUBLIC = {
         syncdb
     """,
     "dalkit.schema": """
-        DatabaseManager NAMING_CONVENTION Status SyncError SyncResult create_idempotency_table
-        manager_from_config migrate status sync
+        DatabaseManager NAMING_CONVENTION Status SyncError SyncResult concurrently
+        create_idempotency_table manager_from_config migrate status sync
     """,
     "dalkit.settings": "BadSetting CommaSeparated Settings load",
     "dalkit.slack": "AlertMiddleware SlackLogger SlackNotifier send_slack_message slack_router",
@@ -69,7 +69,7 @@ def test_a_package_names_what_is_public(package: str) -> None:
 
 
 def test_the_public_names_are_few() -> None:
-    assert len({name for _, name in NAMES}) <= 139
+    assert len({name for _, name in NAMES}) <= 140
 
 
 @pytest.mark.parametrize("package", PUBLIC)

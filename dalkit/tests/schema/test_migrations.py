@@ -67,7 +67,7 @@ def test_two_processes_may_upgrade_at_once(alembic: Alembic) -> None:
 def test_sql_is_printed_without_a_database(alembic: Alembic) -> None:
     sql = alembic("upgrade", "head", "--sql", url="").stdout
     assert sql.startswith(
-        "SET lock_timeout = '5000ms';\n\nSET statement_timeout = '0ms';\n\nBEGIN;"
+        "SET lock_timeout = '5000ms';\n\nSET statement_timeout = '60000ms';\n\nBEGIN;"
     )
     assert "INSERT INTO alembic_version" in sql
 
@@ -266,7 +266,7 @@ async def test_limits_apply_to_a_caller_s_connection_and_end_with_the_migration(
 
     engine = create_engine(empty_database, statement_timeout=60)
     async with engine.connect() as connection:
-        with pytest.raises(DBAPIError, match="statement timeout"):
+        with pytest.raises(SyncError, match=r"stopped by statement_timeout, 0\.2 s"):
             await connection.run_sync(upgrade)
         limits = text(
             "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .environment import migrate
+    from .environment import concurrently, migrate
     from .expected import Status
     from .idempotency import create_idempotency_table
     from .manager import DatabaseManager, SyncResult, manager_from_config, status, sync
@@ -16,6 +16,7 @@ __all__ = [
     "Status",
     "SyncError",
     "SyncResult",
+    "concurrently",
     "create_idempotency_table",
     "manager_from_config",
     "migrate",

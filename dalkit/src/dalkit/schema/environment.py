@@ -4,17 +4,22 @@ import asyncio
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from logging.config import fileConfig
+from pathlib import Path
 from typing import Any, TypeGuard
 
-from alembic import command, context
+from alembic import command, context, op
+from alembic.config import Config
 from alembic.script import write_hooks
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import ARRAY, Connection, MetaData, Text, bindparam, text
+from sqlalchemy.exc import DBAPIError
 
+from ..errors import sqlstate_of
 from ..settings import Settings, load
 from .expected import console_script, typed_here
 from .manager import manager_from_config
@@ -23,6 +28,27 @@ from .revisions import SyncError, migration_lock, scripts_of
 #: How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 #: every later query of that table queues up behind it: rather fail, and try at a quieter time.
 LOCK_TIMEOUT = 5.0
+#: How long a statement of a migration may take, in seconds: as long, and until its transaction
+#: ends, it may hold a lock that stops the service. What locks nothing is for `concurrently`.
+STATEMENT_TIMEOUT = 60.0
+
+# PostgreSQL, appendix A: the SQLSTATEs of a statement that a limit has ended.
+_STOPPED = {
+    "55P03": "{where} was stopped by lock_timeout: it waited {lock_timeout} for a table that a "
+    "running transaction holds, and nothing of its transaction was applied. Try again when less is "
+    "going on, or wait longer by `op.execute(\"SET LOCAL lock_timeout = '30s'\")` in it.",
+    "57014": "{where} was stopped by statement_timeout, {statement_timeout}, and nothing of its "
+    "transaction was applied. Put what locks nothing, such as CREATE INDEX CONCURRENTLY, into "
+    "`with concurrently():`, or give it more time by "
+    "`op.execute(\"SET LOCAL statement_timeout = '10min'\")` in it.",
+    "canceled": "{where} was canceled by an administrator ({reason}), and nothing of its "
+    "transaction was applied.",
+}
+# One of pg_class, and so of the schema that the search path finds first.
+_INVALID = text(
+    "SELECT name FROM unnest(:names) AS name "
+    "JOIN pg_index ON indexrelid = to_regclass(name) AND NOT indisvalid"
+).bindparams(bindparam("names", type_=ARRAY(Text)))
 
 
 def migrate(
@@ -30,7 +56,7 @@ def migrate(
     settings: object,
     *,
     lock_timeout: float = LOCK_TIMEOUT,
-    statement_timeout: float = 0,
+    statement_timeout: float = STATEMENT_TIMEOUT,
 ) -> None:
     """Do what alembic was started for; a service's migrations/env.py is a call of this.
 
@@ -41,26 +67,29 @@ def migrate(
     Connection, which it has from `await connection.run_sync(...)`, as
     `config.attributes["connection"]`. Migrations run one process at a time, and each commits on its
     own, unless the caller has begun a transaction. A new one gets the next number, as in
-    0002_add_price. Raises SyncError in words: when two migrations have one number, or when
-    autogenerate would compare with a tables.py that was not written since the last migration.
+    0002_add_price. Raises SyncError in words: when two migrations have one number, when a limit
+    ended one, or when autogenerate would compare with a tables.py that was not written since the
+    last migration.
     """
     config = context.config
     metadata = metadata if isinstance(metadata, MetaData) else joined(metadata)
     scripts_of(config)
+    seconds = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+    limits = {name: f"{round(value * 1000)}ms" for name, value in seconds.items()}
     configure = partial(
         context.configure,
+        limits=limits,
         target_metadata=metadata,
         transaction_per_migration=True,
         process_revision_directives=lambda it, _, made: _finish(it, made, settings),
         **comparison(metadata),
     )
 
-    seconds = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
-    limits = {name: f"{round(value * 1000)}ms" for name, value in seconds.items()}
-
     def run(connection: Connection) -> None:
-        with migration_lock(connection), _limited(connection, limits):
-            configure(connection=connection)
+        is_callers = connection.in_transaction()
+        stopped = _in_words(config, seconds)
+        with stopped, migration_lock(connection), _limited(connection, limits):
+            configure(connection=connection, in_callers_transaction=is_callers)
             with context.begin_transaction():
                 context.run_migrations()
 
@@ -84,6 +113,79 @@ def migrate(
         if options is not None and config.file_config.has_section("loggers"):
             fileConfig(str(config.config_file_name), disable_existing_loggers=False)
         asyncio.run(connect_and_run())
+
+
+@contextmanager
+def concurrently(*indexes: str) -> Iterator[None]:
+    """Run statements of a migration outside of its transaction, and for as long as they take.
+
+    For those that let others read and write meanwhile: CREATE, DROP and REINDEX INDEX CONCURRENTLY,
+    VALIDATE CONSTRAINT, rows that are filled lot by lot. They wait for all older transactions, so
+    that the limits of a migration would end them half done. What the migration did before is
+    committed, and it starts from its begin when it is tried again.
+
+    `indexes` are the names, with a schema where it is not the first of the search path, of those
+    that are built in the block, with `if_not_exists=True`. A build that failed has left one that is
+    not valid, which costs at each write and answers no query: it is dropped first. Raises SyncError
+    when the build fails, and in a transaction of the caller's.
+    """
+    migration = op.get_context()
+    if migration.opts.get("in_callers_transaction"):
+        raise SyncError(
+            "`with concurrently():` cannot run in a transaction that is open already: migrate "
+            "over a connection without one, and past PgBouncer (DATABASE_PGBOUNCER=false)."
+        )
+    with migration.autocommit_block():
+        for name in migration.opts["limits"]:
+            op.execute(f"SET {name} = 0")
+        for name in _invalid(indexes):
+            op.execute(f"DROP INDEX CONCURRENTLY {name}")
+        try:
+            yield
+        except DBAPIError as error:
+            if left := _invalid(indexes):
+                raise SyncError(
+                    f"The index {', '.join(left)} could not be built ({_reason(error)}), and what "
+                    "is there of it is not valid: migrate again, which drops it and builds it anew."
+                ) from error
+            raise
+        for name, value in migration.opts["limits"].items():
+            op.execute(f"SET {name} = '{value}'")
+
+
+def _invalid(indexes: Sequence[str]) -> list[str]:
+    """Return those that an earlier build has left unfinished; SQL on paper asks nobody."""
+    if not indexes or context.is_offline_mode():
+        return []
+    connection = op.get_bind()
+    if connection.invalidated or connection.closed:
+        return []
+    return list(connection.scalars(_INVALID, {"names": list(indexes)}))
+
+
+@contextmanager
+def _in_words(config: Config, seconds: dict[str, float]) -> Iterator[None]:
+    """Raise SyncError for a statement that a limit has ended: which, where, and what to do."""
+    try:
+        yield
+    except DBAPIError as error:
+        code, reason = sqlstate_of(error) or "", _reason(error)
+        if code not in _STOPPED:
+            raise
+        files = {script.path for script in scripts_of(config).walk_revisions()}
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f"{Path(it.filename).name}:{it.lineno}" for it in frames if it.filename in files]
+        limits = {name: f"{value:g} s" for name, value in seconds.items()}
+        # One SQLSTATE for both; the text is in the server's language, unless that is English.
+        words = _STOPPED["canceled" if "user request" in reason else code]
+        where = lines[-1] if lines else "A migration"
+        raise SyncError(words.format(where=where, reason=reason, **limits)) from error
+
+
+def _reason(error: DBAPIError) -> str:
+    """Return what the server says, without the statement and DETAIL, which has values of rows."""
+    said = str(getattr(error.orig, "__cause__", None) or error.orig)
+    return said.partition("\n")[0]
 
 
 def joined(several: Sequence[MetaData]) -> MetaData:

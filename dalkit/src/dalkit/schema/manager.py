@@ -29,15 +29,8 @@ from .revisions import (
     revision_of,
 )
 
-# PostgreSQL, appendix A: the SQLSTATEs of a migration that cannot be applied as things are.
-_BLOCKED = {
-    "42P07": "The database has the tables of a migration that it has no record of ({reason}). "
-    "Record the revision with alembic stamp <revision>, or start from an empty database.",
-    "55P03": "A migration waited too long for a table that a running transaction holds, and "
-    "nothing of it was applied. Try again when less is going on.",
-    "57014": "A migration was canceled ({reason}), and nothing of it was applied: give it more "
-    "time in migrations/env.py (statement_timeout).",
-}
+# PostgreSQL, appendix A: duplicate_table.
+_TABLE_EXISTS = "42P07"
 # What a connection for migrations takes over from the service's: no limits, which are migrate()'s.
 _CONNECTING = {"connect_timeout", "pgbouncer", "connect_args", "echo"}
 
@@ -158,9 +151,14 @@ class DatabaseManager:
                 connected = True
                 yield connection
         except (OSError, DBAPIError) as error:
-            blocked = _BLOCKED.get(sqlstate_of(error) or "", "")
-            reason = getattr(getattr(error, "orig", None), "__cause__", None)
-            message = unreachable(error, engine.url) or blocked.format(reason=reason)
+            message = unreachable(error, engine.url)
+            if sqlstate_of(error) == _TABLE_EXISTS:
+                reason = getattr(getattr(error, "orig", None), "__cause__", None)
+                message = (
+                    f"The database has the tables of a migration that it has no record of "
+                    f"({reason}). Record the revision with alembic stamp <revision>, or start from "
+                    "an empty database."
+                )
             if not message and connected:
                 raise
             raise SyncError(message or cause_of(error, engine.url)) from error
