@@ -20,6 +20,7 @@ from .groups import (
     overload,
     reflection,
     scaling,
+    startup,
     suite,
     tokens,
     view,
@@ -46,6 +47,7 @@ GROUPS: dict[str, Callable[[Options, Stage], Result]] = {
     "generation": generation.run,
     "memory": memory.run,
     "scaling": scaling.run,
+    "startup": startup.run,
 }
 #: Those that need a generator of load.
 LOADED = {"http", "growth", "overload", "memory", "scaling"}

@@ -54,10 +54,19 @@ class Stage:
     @cached_property
     def service(self) -> Service:
         """The service, rendered when it is first asked for."""
+        return self._rendered(self.folder)
+
+    @cached_property
+    def plain_service(self) -> Service:
+        """The service without Auth0 and Slack: who calls is not asked."""
+        return self._rendered(self.folder / "plain", use_auth0=False, use_slack=False)
+
+    def _rendered(self, folder: Path, **answers: bool) -> Service:
         path = cookiecutter(
             str(ROOT),
             no_input=True,
-            output_dir=str(self.folder),
+            extra_context=answers,
+            output_dir=str(folder),
             default_config={"replay_dir": str(self.folder / "replay")},
         )
         # It reads its name and version, although nobody installed it.
