@@ -67,6 +67,24 @@ async def test_an_idle_connection_leaves_the_pool_and_returns_without_a_proxy(
         assert (pool(checkout).checkedout(), pool(checkout).checkedin()) == (0, 2)
 
 
+async def test_what_was_connected_before_an_outage_is_connected_anew_and_what_came_after_is_kept(
+    engine_uri: str,
+) -> None:
+    async with pool_of(engine_uri, pool_size=1) as checkout:
+        before = await pid_of_next(checkout)
+        assert await pid_of_next(checkout) == before
+        checkout.forget_idle()
+        after = await pid_of_next(checkout)
+        assert after != before
+        assert await pid_of_next(checkout) == after
+        assert checkout.has_free
+        taken = await checkout.take()
+        assert not checkout.has_free
+        checkout.forget_idle()  # while it is in use
+        checkout.put_back(taken)
+        assert await pid_of_next(checkout) != after
+
+
 async def test_sqlalchemys_connection_is_over_the_one_that_was_taken(engine_uri: str) -> None:
     async with pool_of(engine_uri) as checkout:
         lease = await begun(checkout)
