@@ -30,6 +30,7 @@ from .http.load import choose
 from .machine import describe, pin, server_and_load_core
 from .options import Options, parse
 from .plots import FOLDER, draw, draw_growth
+from .pythons import is_running, on_python, run_on
 from .report import RESULTS, Result, update
 from .stage import Stage, stage
 
@@ -55,7 +56,10 @@ LOADED = {"http", "growth", "overload", "memory", "scaling"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 2 when the harness cannot go on, and says why."""
-    options = parse(sys.argv[1:] if arguments is None else arguments, GROUPS)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parse(arguments, GROUPS)
+    if options.python and not is_running(options.python):
+        return run_on(options.python, arguments)
     _, core = server_and_load_core()
     pin(core)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -83,6 +87,8 @@ def _report(name: str, options: Options, it: Stage) -> None:
     print(f"{name}:", flush=True)
     started = time.monotonic()
     result = GROUPS[name](options, it)
+    if options.python:
+        result = on_python(result, options.python)
     about = describe()
     print(f"\n{result.section(about)}\n\n  ({time.monotonic() - started:.0f} s)\n", flush=True)
     if options.short:
@@ -91,7 +97,7 @@ def _report(name: str, options: Options, it: Stage) -> None:
         text = RESULTS.read_text() if RESULTS.exists() else ""
         RESULTS.write_text(update(text, [result.section(about)]))
         if result.plot:
-            draw(result.plot, FOLDER / f"{name}.svg")
+            draw(result.plot, FOLDER / f"{result.name}.svg")
         for file, growth_of in result.growths.items():
             draw_growth(growth_of, FOLDER / f"{file}.svg")
 

@@ -20,6 +20,7 @@ class Options:
     cases: list[str] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
     requests: int = 200_000
+    python: str = ""
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -48,6 +49,12 @@ def parse(arguments: Sequence[str], groups: Iterable[str]) -> Options:
         "--cases", type=_names, default=[], help="of http and memory: get,page,count,post"
     )
     parser.add_argument("--connections", type=_numbers, default=[], help="of http: 1,32")
+    parser.add_argument(
+        "--python",
+        default="",
+        metavar="VERSION",
+        help="measure everything on this Python, 3.13 for example; a result of its own (needs uv)",
+    )
     parser.add_argument(
         "--requests", type=int, default=200_000, help="of memory, in all: 1000000 is a soak"
     )

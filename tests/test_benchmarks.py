@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -26,7 +27,8 @@ from benchmarks.http.systems import generated
 from benchmarks.http.work import CASES, requests
 from benchmarks.options import parse
 from benchmarks.plots import draw_growth
-from benchmarks.report import Growth, update
+from benchmarks.pythons import is_running, on_python
+from benchmarks.report import Growth, Result, update
 from benchmarks.stage import stage
 
 from .baking import ROOT
@@ -185,6 +187,23 @@ def test_the_lines_of_a_growth_are_the_same_bytes_each_time(tmp_path: Path) -> N
     drawn = (tmp_path / "one.svg").read_text()
     assert drawn == (tmp_path / "two.svg").read_text()
     assert all(text in drawn for text in ("By size", "routes", "400", "linear", "CPU"))
+
+
+def test_another_python_is_a_result_of_its_own_and_needs_uv() -> None:
+    it = Result("http", "Requests", [], [], growths={"lines": Growth("By size", "", [1], {})})
+    other = on_python(it, "3.13")
+    assert (other.name, other.title, list(other.growths)) == (
+        "http-3.13",
+        "Requests on Python 3.13",
+        ["lines-3.13"],
+    )
+    running = platform.python_version_tuple()
+    assert is_running(".".join(running[:2]))
+    assert is_running(".".join(running))
+    assert not is_running(f"{running[0]}.1")
+    ended = benchmarks("http", "--short", "--python", f"{running[0]}.1", PATH="")
+    assert ended.returncode == 2
+    assert "needs uv" in ended.stderr
 
 
 def test_the_profile_explains_the_blocks_of_the_flame_graphs() -> None:

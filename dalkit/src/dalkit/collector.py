@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 #: Allocations before a collection of each generation. Python's own are made for short scripts: a
 #: request would be interrupted by several collections, and now and then by one of everything.
-GC_THRESHOLDS = (50_000, 20, 100)
+GC_THRESHOLDS = (50_000, 10, 5)
 
 
 def collect_rarely() -> None:
