@@ -11,10 +11,7 @@ from tests.paths import PROJECT
 SRC = PROJECT / "src" / "dalkit"
 FILES = sorted(SRC.rglob("*.py"))
 #: What the rest stands on: the data layer and what it needs itself.
-LOWER = {
-    *("data", "errors", "extras", "fast", "lean", "paging", "reflection", "schema", "settings"),
-    "types",
-}
+LOWER = {"data", "errors", "extras", "fast", "paging", "reflection", "schema", "settings", "types"}
 #: What only development and tests need: no part of a running service imports it.
 TOOLS = {"cli", "commands", "dev", "testing"}
 

@@ -7,11 +7,6 @@ from typing import TYPE_CHECKING, Any
 if sys.version_info < (3, 11):  # noqa: UP036 - this file is what an older Python gets to read
     sys.exit("Python 3.11 or newer is needed, this is Python " + sys.version.split()[0])
 
-from .lean import without
-
-with without("rich"):  # which structlog takes for tracebacks, and logs here are without
-    import structlog as structlog
-
 if TYPE_CHECKING:
     from .data import (
         AbortedTransaction,

@@ -1,10 +1,6 @@
 """Auth0 access tokens: who calls, and what they may do. Applied where app.py mounts routers."""
 
 from ..extras import extra
-from ..lean import without
-
-with without("httpx._main"):  # the command httpx
-    import httpx as httpx
 
 with extra("auth0", "dalkit.auth"):
     from .auth0 import Auth0

@@ -1,9 +1,5 @@
 """Data access without a web framework: tables, engines, transactions, errors."""
 
-from ..lean import import_async_core
-
-import_async_core()
-
 from ..errors import AbortedTransaction, DatabaseUnreachable, NotReflected, UnknownTable
 from .dal import DataAccessLayer, connect_or_exit
 from .transaction import TransactionManager

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from sqlalchemy import URL, Executable, MetaData, QueuePool, Table
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from ..errors import NotReflected, TooManyStreams
 from ..fast.checkout import Checkout
@@ -21,9 +21,6 @@ from .position import Position
 from .replica import Replica
 from .transaction import TransactionManager
 from .urls import DatabaseUrlError
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
 
 #: Called with a data access layer that has reflected; dalkit.orm maps its models so.
 MODEL_MAPPERS: list[Callable[["DataAccessLayer"], None]] = []
@@ -294,7 +291,7 @@ class DataAccessLayer:
         isolation: str | None = None,
         readonly: bool = False,
         context: Mapping[str, str | None] | None = None,
-    ) -> "AsyncIterator[AsyncSession]":
+    ) -> AsyncIterator[AsyncSession]:
         """The ORM's session of a transaction of its own; arguments and end as `transaction` has."""
         options: Any = {"isolation": isolation, "readonly": readonly, "context": context}
         async with self.transaction(with_commit=with_commit, **options) as transaction:

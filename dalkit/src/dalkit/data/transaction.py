@@ -10,7 +10,7 @@ import anyio
 import asyncpg
 from sqlalchemy import CursorResult, Executable, Table, func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from ..errors import (
     LOST,
@@ -26,12 +26,10 @@ from ..fast.lease import ROLLBACK_TIMEOUT, Lease, LeasedConnection
 from ..reflection import Reflection
 from .faults import fault_of
 from .position import Position, written
+from .session import TransactionSession
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from .dal import DataAccessLayer
-    from .session import TransactionSession
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 #: Custom parameters of PostgreSQL and their values, or what tells them when the transaction begins.
@@ -100,7 +98,7 @@ class TransactionManager:
         return bool(self._over)
 
     @property
-    def session(self) -> "AsyncSession":
+    def session(self) -> AsyncSession:
         """The ORM's session of this transaction, made now if need be; it takes no connection yet.
 
         It is flushed before each statement of this transaction and before COMMIT. Its `commit()`
@@ -109,8 +107,6 @@ class TransactionManager:
         if self._session is None:
             if self._over:
                 raise RuntimeError(self._over)
-            from .session import TransactionSession  # noqa: PLC0415 - with the ORM
-
             self.dal.map_models()
             self._session = TransactionSession(self)
         return self._session

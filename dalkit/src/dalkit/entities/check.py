@@ -1,6 +1,5 @@
 """Compares entities and query models with the reflected tables, once, at startup."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
@@ -15,6 +14,7 @@ from pydantic import BeforeValidator, PlainValidator, TypeAdapter, ValidationErr
 from pydantic.fields import FieldInfo
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.dialects.postgresql import CIDR, DOMAIN, INET
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import ARRAY, JSON, BigInteger, Integer, NullType, SmallInteger, TypeEngine
 
 from ..data.dal import DataAccessLayer
@@ -55,9 +55,8 @@ def check_entities(dal: DataAccessLayer, models: Iterable[type]) -> None:
 
 
 def _problems(dal: DataAccessLayer, model: type) -> Iterator[str]:
-    orm = sys.modules.get("sqlalchemy.orm")  # whoever has models has imported it
-    if orm is not None and issubclass(model, orm.DeclarativeBase):
-        from ..orm.check import model_problems  # noqa: PLC0415
+    if issubclass(model, DeclarativeBase):
+        from ..orm.check import model_problems  # noqa: PLC0415 - whoever has models has imported it
 
         yield from model_problems(dal, model)
         return

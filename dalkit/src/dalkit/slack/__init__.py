@@ -1,10 +1,5 @@
 """Slack: alerts on unexpected errors, and a route through which front ends report theirs."""
 
-from ..lean import without
-
-with without("httpx._main"):  # the command httpx
-    import httpx as httpx
-
 from .delivery import send_slack_message
 from .forwarding import SlackLogger, slack_router
 from .notifier import AlertMiddleware, SlackNotifier

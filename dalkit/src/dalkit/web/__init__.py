@@ -1,9 +1,5 @@
 """What is between HTTP and the data: transactions, problems, middleware, health."""
 
-from ..lean import know_v1_models_without_import
-
-know_v1_models_without_import()
-
 from .access_log import AccessLogMiddleware
 from .bodies import BodyLimitMiddleware, HeadMiddleware
 from .conditional import ConditionalRead, ConditionalWrite, Created

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from fastapi import Depends
 from sqlalchemy import Executable
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
 from ..data.dal import DataAccessLayer
@@ -12,8 +13,6 @@ from ..data.transaction import Context, TransactionManager
 from ..fast.fastpath import Row
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from .idempotency import Answer, KeyedRequest
 
 #: Where TransactionMiddleware keeps the request's transaction in the ASGI scope.
@@ -173,12 +172,12 @@ async def serializable_transaction(connection: HTTPConnection) -> RequestTransac
     return transaction
 
 
-async def request_session(connection: HTTPConnection) -> "AsyncSession":
+async def request_session(connection: HTTPConnection) -> AsyncSession:
     """The ORM's session of the request's transaction, for reading and writing."""
     return (await request_transaction(connection)).session
 
 
-async def read_session(connection: HTTPConnection) -> "AsyncSession":
+async def read_session(connection: HTTPConnection) -> AsyncSession:
     """The ORM's session of the request's transaction, READ ONLY unless a dependency writes."""
     return (await read_transaction(connection)).session
 
