@@ -1,14 +1,14 @@
 """One log line a request, in place of the server's."""
 
 import logging
-from collections.abc import Awaitable
 from time import perf_counter
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ..observe.logs import ACCESS, flush_requests, log_request
 from .headers import PROBES
+from .layers import Exchange, Layer
 
 _LONGEST_PATH = 200
 
@@ -16,42 +16,26 @@ _LONGEST_PATH = 200
 _logger = logging.getLogger(ACCESS)
 
 
-class AccessLogMiddleware:
+class AccessLogMiddleware(Layer):
     """Logs method, route template, status, milliseconds, user and, by context, the request id.
 
     Leaves the template in `request.state.route`. The path is logged only when no route matched:
     it may hold what does not belong into a log. Probes are logged at DEBUG.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def after(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Log what the request became, with the name of an error that was raised."""
+        seconds = perf_counter() - exchange.started_at
+        _log(exchange.scope, exchange.status, seconds, error)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            if scope["type"] == "lifespan":  # the last thing before a signal ends the process
-                flush_requests()
-            return
-        started = perf_counter()
-        status = 0
-
-        def watch(message: Message) -> Awaitable[None]:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            return send(message)
-
-        error: str | None = None
-        try:
-            await self.app(scope, receive, watch)
-        except BaseException as exc:
-            error = type(exc).__name__
-            raise
-        finally:
-            _log(scope, status, perf_counter() - started, error)
+    async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write, when the lifespan ends, the lines that wait: a signal may end the process next."""
+        await self.app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            flush_requests()
 
 
-def _log(scope: Scope, status: int, seconds: float, error: str | None) -> None:
+def _log(scope: Scope, status: int, seconds: float, error: BaseException | None) -> None:
     route = route_template(scope)
     state = scope.setdefault("state", {})
     state["route"] = route
@@ -68,8 +52,8 @@ def _log(scope: Scope, status: int, seconds: float, error: str | None) -> None:
         facts["path"] = scope["path"][:_LONGEST_PATH]
     if user := state.get("user_sub"):
         facts["user"] = user
-    if error:
-        facts["error"] = error
+    if error is not None:
+        facts["error"] = type(error).__name__
     log_request(level, facts)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Mapping
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .server_error import render
+from .layers import Exchange, Layer
 
 
 class BodyTooLarge(HTTPException):
@@ -15,7 +15,7 @@ class BodyTooLarge(HTTPException):
         super().__init__(413, f"The request body is larger than {max_body_size} bytes.")
 
 
-class BodyLimitMiddleware:
+class BodyLimitMiddleware(Layer):
     """Answers 413 at once when Content-Length is over `max_body_size` bytes, else counts.
 
     `by_path` has the limits of the paths that take larger (or only smaller) bodies.
@@ -27,28 +27,35 @@ class BodyLimitMiddleware:
     def __init__(
         self, app: ASGIApp, max_body_size: int, by_path: Mapping[str, int] | None = None
     ) -> None:
-        self.app = app
+        super().__init__(app)
         self.max_body_size = max_body_size
         self.by_path = by_path or {}
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http":
-            return self.app(scope, receive, send)
-        limit = self.by_path.get(_path(scope), self.max_body_size)
+    def before(self, exchange: Exchange) -> Exception | None:
+        """Refuse what is announced to be larger, and have the rest counted."""
+        scope = exchange.scope
+        limit = self.max_body_size
+        if self.by_path:
+            limit = self.by_path.get(_path(scope), limit)
         if _announced(scope) > limit:
-            return render(scope, receive, send, BodyTooLarge(limit))
-        received = 0
+            return BodyTooLarge(limit)
+        exchange.receive = _counted(exchange.receive, limit)
+        return None
 
-        async def count() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                # Raised where the app reads: it answers through its own exception handlers.
-                raise BodyTooLarge(limit)
-            return message
 
-        return self.app(scope, count, send)
+def _counted(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def count() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            # Raised where the app reads: it answers through its own exception handlers.
+            raise BodyTooLarge(limit)
+        return message
+
+    return count
 
 
 def _path(scope: Scope) -> str:
@@ -58,31 +65,34 @@ def _path(scope: Scope) -> str:
 
 def _announced(scope: Scope) -> int:
     """Return Content-Length, 0 when there is none or no number."""
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-    return int(length) if length.isdigit() else 0
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
 
 
-class HeadMiddleware:
+class HeadMiddleware(Layer):
     """Lets the app answer HEAD as GET, and sends the headers without the body.
 
     RFC 9110, section 9.3.2; FastAPI's routes have HEAD only where it is declared.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def before(self, exchange: Exchange) -> None:
+        """Ask for GET."""
+        if exchange.method == "HEAD":
+            exchange.scope["method"] = "GET"
+            exchange.send_inside = _without_body(exchange.scope, exchange.send)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            return self.app(scope, receive, send)
-        return self._as_get(scope, receive, send)
+    def after(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Name the request again as it came."""
+        if exchange.method == "HEAD":
+            exchange.scope["method"] = "HEAD"
+            exchange.send_inside = None
 
-    async def _as_get(self, scope: Scope, receive: Receive, send: Send) -> None:
-        def send_without_body(message: Message) -> Awaitable[None]:
-            scope["method"] = "HEAD"  # the server counts the bytes of other methods' bodies
-            return send({**message, "body": b""} if "body" in message else message)
 
-        scope["method"] = "GET"
-        try:
-            await self.app(scope, receive, send_without_body)
-        finally:
-            scope["method"] = "HEAD"
+def _without_body(scope: Scope, send: Send) -> Send:
+    def send_without_body(message: Message) -> Awaitable[None]:
+        scope["method"] = "HEAD"  # the server counts the bytes of other methods' bodies
+        return send({**message, "body": b""} if "body" in message else message)
+
+    return send_without_body

@@ -1,11 +1,7 @@
-"""What headers say: the request's id, advice for browsers, who may call under which host name.
-
-Middleware that waits for nothing itself is no coroutine: it returns what the next one is awaited
-by, and so do the functions that it puts around `send`. That costs a call, not a coroutine.
-"""
+"""What headers say: the request's id, advice for browsers, who may call under which host name."""
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from os import urandom
 
 from starlette.exceptions import HTTPException
@@ -14,8 +10,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
+from .layers import Exchange, Headers, Layer, render
 from .positions import HEADER as POSITION
-from .server_error import render
 
 HEADER = "X-Request-ID"
 
@@ -35,34 +31,40 @@ REQUEST_HEADERS = (
 RESPONSE_HEADERS = ("ETag", "Idempotent-Replayed", "Location", "Retry-After", POSITION, HEADER)
 
 
-class RequestIdMiddleware:
+class RequestIdMiddleware(Layer):
     """Takes the id of the caller, or makes one: `request.state.request_id`, a `str`."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def before(self, exchange: Exchange) -> None:
+        """Give the request its id."""
+        exchange.request_id = _identify(exchange.scope).encode()
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] not in ("http", "websocket"):
-            return self.app(scope, receive, send)
-        request_id = _given(scope) or urandom(16).hex()
-        # A copy for each request: not every server makes one of the lifespan's state.
-        scope["state"] = {**(scope.get("state") or {}), "request_id": request_id}
-        # Not undone at the end: the server logs an exception after this, with the id.
-        bind_contextvars(request_id=request_id)
+    def on_start(self, exchange: Exchange, headers: Headers) -> None:
+        """Tell the client."""
+        headers.append((_HEADER, exchange.request_id))
 
-        def send_with_id(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), (_HEADER, request_id.encode())]
-                message = {**message, "headers": headers}
-            return send(message)
+    async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket has an id, too."""
+        if scope["type"] == "websocket":
+            _identify(scope)
+        await self.app(scope, receive, send)
 
-        return self.app(scope, receive, send_with_id)
+
+def _identify(scope: Scope) -> str:
+    """Note the id where the request, its log lines and alerts find it; return it."""
+    request_id = _given(scope) or urandom(16).hex()
+    # A copy for each request: not every server makes one of the lifespan's state.
+    scope["state"] = {**(scope.get("state") or {}), "request_id": request_id}
+    # Not undone at the end: the server logs an exception after this, with the id.
+    bind_contextvars(request_id=request_id)
+    return request_id
 
 
 def _given(scope: Scope) -> str | None:
     """Return the caller's id, if it is one that can be repeated anywhere."""
-    given = next((value for name, value in scope["headers"] if name == _HEADER), b"")
-    return given.decode() if _ACCEPTABLE.fullmatch(given) else None
+    for name, value in scope["headers"]:
+        if name == _HEADER:
+            return value.decode() if _ACCEPTABLE.fullmatch(value) else None
+    return None
 
 
 _ALWAYS = (
@@ -81,31 +83,22 @@ PAGE_POLICY = (
 _PAGE = (b"content-security-policy", PAGE_POLICY.encode())
 
 
-class SecurityHeadersMiddleware:
+class SecurityHeadersMiddleware(Layer):
     """Adds the headers that a response does not have yet (OWASP, "HTTP headers")."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http":
-            return self.app(scope, receive, send)
-        transport = (_HSTS,) if scope.get("scheme") == "https" else ()
-
-        def send_with_headers(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                headers = message.get("headers", ())
-                present = dict(headers)
-                is_page = present.get(b"content-type", b"").startswith(b"text/html")
-                wanted = (*_ALWAYS, _PAGE if is_page else _NO_CONTENT, *transport)
-                added = [header for header in wanted if header[0] not in present]
-                message = {**message, "headers": [*headers, *added]}
-            return send(message)
-
-        return self.app(scope, receive, send_with_headers)
+    def on_start(self, exchange: Exchange, headers: Headers) -> None:
+        """Add those that are missing; over HTTPS, that it has to stay so."""
+        present = dict(headers)
+        is_page = present.get(b"content-type", b"").startswith(b"text/html")
+        headers += [header for header in _ALWAYS if header[0] not in present]
+        policy = _PAGE if is_page else _NO_CONTENT
+        if policy[0] not in present:
+            headers.append(policy)
+        if exchange.scope.get("scheme") == "https" and _HSTS[0] not in present:
+            headers.append(_HSTS)
 
 
-class CorsMiddleware:
+class CorsMiddleware(Layer):
     """Starlette's CORSMiddleware for these `origins`; without any, no other origin is answered.
 
     No credentials: tokens travel in the Authorization header, there are no cookies to send.
@@ -119,30 +112,29 @@ class CorsMiddleware:
             allow_headers=REQUEST_HEADERS,
             expose_headers=RESPONSE_HEADERS,
         )
-        self.app = cors if origins else app
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        return self.app(scope, receive, send)
+        super().__init__(cors if origins else app)
 
 
-class TrustedHostsMiddleware:
+class TrustedHostsMiddleware(Layer):
     """Answers 400 to requests for other `hosts` than these, probes excepted; without any, to none.
 
     `*.example.com` stands for every subdomain, as in Starlette's TrustedHostMiddleware.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        super().__init__(_TrustedHosts(app, hosts) if hosts else app)
+
+
+class _TrustedHosts:
+    """Asks Starlette's for its opinion, and answers as the app does."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
         self.app = app
         self.hosts = hosts
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_request = scope["type"] in ("http", "websocket")
-        if not (is_request and self.hosts) or scope["path"] in PROBES:
-            return self.app(scope, receive, send)
-        return self._judge(scope, receive, send)
-
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await self._is_trusted(scope, receive):
+        if not is_request or scope["path"] in PROBES or await self._is_trusted(scope, receive):
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
             await render(scope, receive, send, HTTPException(400, "Unknown host."))
