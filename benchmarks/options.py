@@ -1,6 +1,7 @@
 """The command line."""
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -51,6 +52,7 @@ def parse(arguments: Sequence[str], groups: Iterable[str]) -> Options:
     parser.add_argument("--connections", type=_numbers, default=[], help="of http: 1,32")
     parser.add_argument(
         "--python",
+        type=_version,
         default="",
         metavar="VERSION",
         help="measure everything on this Python, 3.13 for example; a result of its own (needs uv)",
@@ -83,6 +85,12 @@ def select(names: Sequence[str], chosen: Sequence[str], what: str) -> list[str]:
     if unknown:
         raise BenchmarkError(f"No {what} {min(unknown)!r}: choose from {', '.join(names)}.")
     return [name for name in names if name in chosen or not chosen]
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch(r"3(\.\d+){1,2}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no version such as 3.13")
+    return text
 
 
 def _names(text: str) -> list[str]:

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .collector import collect_rarely
-
 if TYPE_CHECKING:
     from .settings import Settings
 
 __all__ = ["service_cli"]
-
-collect_rarely()  # this is imported by processes that are about to import much
 
 Port = Annotated[int, typer.Option(envvar="PORT", min=0, max=65535)]
 commands = partial(
@@ -53,7 +49,9 @@ def service_cli(settings: type["Settings"]) -> typer.Typer:
     ) -> None:
         """Serve the application."""
         from . import server
+        from .collector import collect_rarely
 
+        collect_rarely()  # what is served is about to be imported
         if reload and workers > 1:
             raise typer.BadParameter("--reload serves with one worker only.")
         watched = [str(folder)] if reload else []

@@ -69,3 +69,17 @@ async def test_an_error_of_a_later_row_is_sqlalchemys(paths: DataAccessLayer) ->
     slow, fast = [await failure(paths, statement, fast=fast) for fast in (False, True)]
     assert isinstance(fast, DBAPIError)
     assert sqlstate_of(fast) == sqlstate_of(slow) == "22012"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_stream_ends_with_its_transaction(paths: DataAccessLayer, fast: bool) -> None:
+    """Its connection may be another transaction's by then, which must not notice."""
+    numbers = sa.select(sa.func.generate_series(1, 10).label("n"))
+    with path(paths, fast=fast):
+        async with paths.transaction() as tx:
+            rows = tx.stream(numbers, batch_size=2)
+            assert (await anext(rows))["n"] == 1
+        async with paths.transaction() as other:
+            with pytest.raises(RuntimeError, match="This transaction is over"):
+                _ = [row async for row in rows]
+            assert await other.fetch_value(sa.select(sa.literal(1))) == 1

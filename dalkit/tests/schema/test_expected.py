@@ -78,3 +78,11 @@ def test_alembic_is_asked_about_whatever_is_not_plain(
 def test_alembic_is_asked_when_the_migrations_are_elsewhere(option: str, ini: Path) -> None:
     ini.write_text(f"{ini.read_text()}{option}\n")
     assert read_history(ini) is None
+
+
+@pytest.mark.parametrize(
+    "more", ['revision += "x"\n', "if True:\n    down_revision = None\n", "revision = 'd'\n"]
+)
+def test_alembic_is_asked_about_a_revision_that_is_changed(more: str, ini: Path) -> None:
+    add(ini, "c", '"b"', more)
+    assert read_history(ini) is None

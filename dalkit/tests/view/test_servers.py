@@ -81,6 +81,19 @@ async def test_what_the_replica_does_not_answer_any_more_the_primary_is_asked(bo
 
 
 @pytest.mark.slow
+async def test_a_slow_statement_says_nothing_of_the_replica(both: Pair) -> None:
+    async with (
+        using(both.primary.url, both.standby.url) as dal,
+        Things(dal, timeout=0.5) as view,
+    ):
+        with pytest.raises(TimeoutError):
+            await view.fetch(SLEEP, Thing)  # at once, had the primary been asked
+        lease = await dal.replica_lease(None)
+        assert lease is not None
+        await lease.rollback()
+
+
+@pytest.mark.slow
 async def test_fallback_uses_the_cache_while_the_origin_recovers(both: Pair, file: str) -> None:
     async with Things(both.primary.url, cache=file) as view:
         await view.Thing(1)

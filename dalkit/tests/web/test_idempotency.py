@@ -668,3 +668,12 @@ async def test_the_document_tells_of_the_header_and_its_answers(client: Any) -> 
     assert (header["name"].lower(), header["required"]) == (KEY.lower(), False)
     assert {"400", "409", "422", "503"} <= operation["responses"].keys()
     assert "409" not in paths["/things"]["get"]["responses"]
+
+
+async def test_a_framework_that_does_not_ask_before_the_handler_does_nothing_unseen(
+    client: httpx.AsyncClient, observer: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs without a look at the key is undone, and not answered as if it were done."""
+    monkeypatch.setattr("dalkit.web.idempotency._ask_before_handler", lambda dependant: None)
+    assert (await client.post("/things/7", headers=of("a"))).status_code == 500
+    assert await count(observer) == 0

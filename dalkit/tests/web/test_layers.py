@@ -246,6 +246,26 @@ async def test_what_fails_after_an_error_takes_its_place() -> None:
     assert isinstance(app.noted, KeyError)
 
 
+async def test_what_was_not_entered_is_not_left() -> None:
+    """An error of one layer is none of the layers behind it."""
+    left = []
+
+    class Raising(Layer):
+        def before(self, exchange: Exchange) -> None:
+            raise KeyError
+
+        def after(self, exchange: Exchange, error: BaseException | None) -> None:
+            left.append("raising")
+
+    class Behind(Layer):
+        def after(self, exchange: Exchange, error: BaseException | None) -> None:
+            left.append("behind")
+
+    result = await seen(Raising(Behind(built([], apart=False))), path="/fine")
+    assert result["raised"] == "KeyError()"
+    assert left == ["raising"]
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("number", range(SHUFFLES))
 async def test_in_whatever_order_and_number(number: int) -> None:

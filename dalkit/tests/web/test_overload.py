@@ -51,9 +51,12 @@ async def test_who_comes_when_the_queue_has_stood_for_the_timeout_waits_a_tenth_
         checkout.put_back(taken)
 
 
-async def test_a_queue_that_was_served_to_its_end_was_a_burst(engine_uri: str) -> None:
+async def test_a_queue_that_was_served_to_its_end_was_a_burst(
+    engine_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with full_pool(engine_uri, 0.2) as (checkout, taken):
         await refusal(checkout)
+        monkeypatch.setattr("dalkit.fast.checkout.PART_IN_OVERLOAD", 100)  # who waits is served
         waiting = [asyncio.create_task(checkout.take()) for _ in range(2)]
         await asyncio.sleep(0)
         checkout.put_back(taken)
@@ -61,6 +64,17 @@ async def test_a_queue_that_was_served_to_its_end_was_a_burst(engine_uri: str) -
         last = await waiting[1]
         assert "0.2 seconds" in await refusal(checkout)
         checkout.put_back(last)
+
+
+async def test_who_gives_up_alone_leaves_no_queue(engine_uri: str) -> None:
+    async with full_pool(engine_uri, 0.2) as (checkout, taken):
+        gone = asyncio.create_task(checkout.take())
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait([gone])
+        await asyncio.sleep(0.2)  # a queue would have stood for the timeout by now
+        assert "0.2 seconds" in await refusal(checkout)
+        checkout.put_back(taken)
 
 
 async def test_a_connection_that_is_free_ends_the_overload(engine_uri: str) -> None:

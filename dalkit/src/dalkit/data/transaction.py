@@ -208,6 +208,8 @@ class TransactionManager:
             async with conn.stream(statement, execution_options=options) as result:
                 async for mapping in result.mappings():
                     yield dict(mapping)
+                    if self._over:  # the connection may be another transaction's by now
+                        raise RuntimeError(self._over)
         except TimeoutError as error:
             raise await _unanswered(conn) from error
         except asyncpg.InterfaceError as error:  # SQLAlchemy lets the cursor's own errors through
@@ -359,6 +361,8 @@ class TransactionManager:
 
         async def read(most: int) -> list[Row]:
             async with self._lock:
+                if self._over:  # the connection may be another transaction's by now
+                    raise RuntimeError(self._over)
                 with self._translating(lease, plan):
                     try:
                         return await plan.read(lease.driver, cursor, most)

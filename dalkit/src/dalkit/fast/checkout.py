@@ -166,7 +166,9 @@ class Checkout:
             raise PoolTimeoutError(message) from None
         finally:
             self._waiting -= 1
-        if not self._waiting:  # served, and not given up
+            if not self._waiting and self._queued_since != -math.inf:
+                self._queued_since = None  # nobody waits, and nobody has waited in vain
+        if not self._waiting:  # served, and not given up: that ends an overload
             self._queued_since = None
 
     def _patience(self) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Options of alembic.ini by which migrations are somewhere else, or are more than their source.
+_NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
 _UNUSUAL = ("version_locations", "recursive_version_locations", "sourceless")
 
 
@@ -124,7 +125,8 @@ def _own_history(ini: Path) -> History | None:
 def _read_migration(file: Path) -> tuple[str, tuple[str, ...]]:
     """Return its revision and those before it; raises ValueError where they are not plain."""
     values: dict[str, object] = {}
-    for statement in ast.parse(file.read_bytes()).body:
+    tree = ast.parse(file.read_bytes())
+    for statement in tree.body:
         match statement:
             case ast.Assign(targets=[ast.Name(name)], value=value):
                 pass
@@ -132,8 +134,11 @@ def _read_migration(file: Path) -> tuple[str, tuple[str, ...]]:
                 pass
             case _:
                 continue
-        if name in ("revision", "down_revision", "branch_labels", "depends_on"):
+        if name in _NAMES:
             values[name] = ast.literal_eval(value)
+    stored = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in _NAMES]
+    if sum(isinstance(node.ctx, ast.Store) for node in stored) != len(values):
+        raise ValueError(f"{file} changes what it says of its revisions")
     down = values.get("down_revision")
     before = () if down is None else (down,) if isinstance(down, str) else down
     match values.get("revision"), before:

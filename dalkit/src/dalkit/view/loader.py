@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from .cache_sql import Change
 from .codec import Key
@@ -11,9 +11,6 @@ from .errors import NeverLoaded, NotLive
 from .modes import FALLBACK, OFFLINE, PREFER_CACHE, Loaded, Mode
 from .origin import is_unreachable
 from .space import Space
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 #: Keys in one statement.

@@ -121,11 +121,16 @@ class Origin:
             self._readers.clear()  # the schema has changed: a prepared statement is stale
         return await self._read_once(query, values)
 
-    async def _read_once(self, query: Query, values: Values, *, asks_replica: bool = True) -> Rows:
+    async def _read_once(self, query: Query, values: Values, *, until: float | None = None) -> Rows:
+        """The rows from the replica, or from the primary where that has failed `until` then."""
         lease: Lease | None = None
         is_done = is_replicas = False
+        asks_replica = until is None
+        if until is None:
+            until = asyncio.get_running_loop().time() + self._timeout
+        limit = asyncio.timeout_at(until)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with limit:
                 if asks_replica:
                     lease = await self._replica_lease(None)
                 is_replicas = lease is not None
@@ -135,14 +140,14 @@ class Origin:
             is_done = True
             return rows
         except Exception as error:
-            if not (is_replicas and self._has_failed(error)):
-                raise
+            if limit.expired() or not (is_replicas and self._has_failed(error)):
+                raise  # a statement that is slow says nothing of the replica
         finally:
             if lease is not None:
                 if not is_done:
                     lease.close_at_end()
                 self._end_later(lease)
-        return await self._read_once(query, values, asks_replica=False)
+        return await self._read_once(query, values, until=until)
 
     async def _lease(self, isolation: str | None) -> Lease:
         """A connection of the primary, in a transaction that cannot write."""

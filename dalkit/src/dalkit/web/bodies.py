@@ -1,11 +1,15 @@
 """What bodies may be: not too large in a request, empty in an answer to HEAD."""
 
+import sys
 from collections.abc import Awaitable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .layers import Exchange, Layer
+
+#: Python refuses to read numbers of more than 4,300.
+_MOST_DIGITS = 18
 
 
 class BodyTooLarge(HTTPException):
@@ -66,8 +70,8 @@ def _path(scope: Scope) -> str:
 def _announced(scope: Scope) -> int:
     """Return Content-Length, 0 when there is none or no number."""
     for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
+        if name == b"content-length" and value.isdigit():
+            return int(value) if len(value) <= _MOST_DIGITS else sys.maxsize
     return 0
 
 

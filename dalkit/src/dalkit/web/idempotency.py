@@ -228,6 +228,7 @@ async def idempotent_transaction(
         raise Problem(400, "Send one Idempotency-Key of 1 to 255 visible ASCII characters.")
     _ask_before_handler(_dependant_of(request.scope))
     _ = _current.set(request)
+    transaction.unasked = True
     return transaction
 
 
@@ -279,6 +280,7 @@ async def _begin() -> None:
         return
     _ = _current.set(None)
     transaction = of_request(request)
+    transaction.unasked = False
     using: Idempotency
     body: Any
     using, body = request.scope[SCOPE_KEY]

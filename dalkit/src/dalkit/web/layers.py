@@ -93,14 +93,16 @@ class Layer:
             await self.pass_on(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self._on_start)
-        entered = len(self.row)
+        entered = 0
         try:
             for place, before in self._before:
+                entered = place + 1
                 if (refusal := before(exchange)) is not None:
                     entered = place
                     await exchange.answer(refusal, starts_of(self.row[:entered]))
                     break
             else:
+                entered = len(self.row)
                 await self.inside(scope, exchange.receive, exchange.send_inside or exchange.send)
         except BaseException as error:  # noqa: BLE001 - raised, or what came of it
             raise await self._failed(exchange, entered, error)  # noqa: B904

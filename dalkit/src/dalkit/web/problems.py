@@ -1,5 +1,6 @@
 """Errors as application/problem+json (RFC 9457)."""
 
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -28,6 +29,8 @@ READ_ONLY = "25006"
 MOST_ERRORS = 50
 #: Characters of a name or a message in one of them, as they may be the client's own words.
 LONGEST_QUOTE = 500
+#: Seconds after which the log says again why the database cannot be used.
+REPEATED_AFTER = 1.0
 #: Statuses that Python names as RFC 7231 did before 3.13. A document is the same on every Python.
 RENAMED = {
     413: "Content Too Large",
@@ -159,9 +162,17 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
 
 
 def _log_outage(request: Request, error: Exception) -> None:
-    """Say in the log why the client got 503: the answer does not, and there may be no Slack."""
+    """Say in the log why the client got 503: the answer does not, and there may be no Slack.
+
+    The same reason is said once in REPEATED_AFTER: an overload refuses hundreds in a second.
+    """
     dal = getattr(request.state, "dal", None)
     reason = cause_of(error, dal.engine.url) if dal and dal.engines else str(error)
+    state, now = request.app.state, time.monotonic()
+    said, at = getattr(state, "outage_said", ("", 0.0))
+    if said == reason and now - at < REPEATED_AFTER:
+        return
+    state.outage_said = reason, now
     logger.warning("The database cannot be used.", reason=reason)
 
 

@@ -36,6 +36,7 @@ class RequestTransaction(TransactionManager):
     replayed = False  # the request may be run again when PostgreSQL asks for it
     keyed: "KeyedRequest | None" = None  # its answer is to be kept
     answer: "Answer | None" = None  # that was kept, and is sent again
+    unasked = False  # its Idempotency-Key was not looked at, as the handler was not called
     _writing = False
     _reserved = False
 

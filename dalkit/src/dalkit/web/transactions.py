@@ -224,6 +224,11 @@ class _Attempt:
         if self.transaction.keyed is not None and message["status"] < 400:
             self._held = Answer.begun(message)
             return
+        if self.transaction.unasked and message["status"] < 300:
+            raise RuntimeError(
+                "The handler ran without a look at the request's Idempotency-Key: this FastAPI "
+                "does not call `dependant.call`. Depend on Transaction until dalkit knows it."
+            )
         await self._decide(message["status"])
         message = {**message, "headers": [*message.get("headers", ()), *self._position]}
         self._started = True
