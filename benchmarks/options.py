@@ -88,7 +88,7 @@ def select(names: Sequence[str], chosen: Sequence[str], what: str) -> list[str]:
 
 
 def _version(text: str) -> str:
-    if not re.fullmatch(r"3(\.\d+){1,2}", text):
+    if text and not re.fullmatch(r"3(\.\d+){1,2}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no version such as 3.13")
     return text
 
