@@ -3,13 +3,24 @@
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
-from sqlalchemy import func, literal_column, select
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Column, Integer, MetaData, Table, func, literal_column, select, text
+from sqlalchemy.types import NullType
 
-from dalkit import TransactionManager
+from dalkit import DataAccessLayer, TransactionManager
+from dalkit.entities.insert_many import insert_many
 from dalkit.errors import UnknownColumn
 
 from tests.entities.models import Author, Mood, Odd
+
+
+class Spot(BaseModel):
+    """A row with a value that is no type of Pydantic's."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    id: int
+    at: Any
 
 
 class NewAuthor(BaseModel):
@@ -87,3 +98,15 @@ async def test_unknown_and_generated_columns_are_refused(tx: TransactionManager)
         await Author.insert_many(tx, [{"nam": "a"}])
     with pytest.raises(ValueError, match="is generated"):
         await Author.insert_many(tx, [{"id": 1, "name": "a", "country": "x"}])
+
+
+async def test_rows_of_a_type_that_sqlalchemy_does_not_know_come_back_in_order(
+    db: DataAccessLayer,
+) -> None:
+    async with db.transaction(with_commit=False) as tx:
+        await tx.execute(text("CREATE TABLE spot (id int PRIMARY KEY, at point)"))
+        rows = [{"id": number, "at": (number, 0.5)} for number in (3, 1, 2)]
+        spots = Table("spot", MetaData(), Column("id", Integer), Column("at", NullType()))
+        found = await insert_many(tx, spots, rows, Spot)
+    assert isinstance(found, list)
+    assert [(row["id"], row["at"].x) for row in found] == [(3, 3.0), (1, 1.0), (2, 2.0)]

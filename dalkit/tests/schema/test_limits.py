@@ -205,7 +205,8 @@ async def test_an_index_that_could_not_be_built_is_dropped_and_built_by_the_next
         await sync(empty_database)
     assert str(failed.value) == (
         'The index uq_t_a could not be built (could not create unique index "uq_t_a"), and what is '
-        "there of it is not valid: migrate again, which drops it and builds it anew."
+        "there of it is not valid: make the rows differ that have the same values, then migrate "
+        "again, which drops it and builds it anew."
     )
     is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('uq_t_a')"
     assert await other.fetchval(is_valid) is False

@@ -59,7 +59,8 @@ class BulkError(Problem):
 
 def unknown_column(name: str, known: Collection[str], row: int | None = None) -> BulkError:
     """The error for a column or key that there is not."""
-    reason = f"the columns are {', '.join(known)}; there is no such column"
+    listed = f"the columns are {', '.join(known)}; " if known else ""
+    reason = f"{listed}there is no such column"
     return BulkError(reason, row=row, column=name[:63])
 
 

@@ -37,6 +37,10 @@ async def insert_many(
         _refuse_other_names(given, names)
     statement = _insert_rows(table, names, model)
     parameters = _parameters(table, names, columns)
+    if model and any(isinstance(table.c[name].type, NullType) for name in names):
+        # SQLAlchemy returns several rows in order only when it can name the types of all columns.
+        each = [await tx.fetch_all(statement, [row]) for row in parameters]
+        return [row for rows in each for row in rows]
     if model:
         return await tx.fetch_all(statement, parameters)
     await tx.run(statement, parameters)

@@ -32,6 +32,9 @@ LOCK_TIMEOUT = 5.0
 #: ends, it may hold a lock that stops the service. What locks nothing is for `concurrently`.
 STATEMENT_TIMEOUT = 60.0
 
+#: SQLSTATE (PostgreSQL, appendix A).
+UNIQUE_VIOLATION = "23505"
+
 # PostgreSQL, appendix A: the SQLSTATEs of a statement that a limit has ended.
 _STOPPED = {
     "55P03": "{where} was stopped by lock_timeout: it waited {lock_timeout} for a table that a "
@@ -144,9 +147,12 @@ def concurrently(*indexes: str) -> Iterator[None]:
             yield
         except DBAPIError as error:
             if left := _invalid(indexes):
+                twice = "make the rows differ that have the same values, then "
+                first = twice if sqlstate_of(error) == UNIQUE_VIOLATION else ""
                 raise SyncError(
                     f"The index {', '.join(left)} could not be built ({_reason(error)}), and what "
-                    "is there of it is not valid: migrate again, which drops it and builds it anew."
+                    f"is there of it is not valid: {first}migrate again, which drops it and builds "
+                    "it anew."
                 ) from error
             raise
         for name, value in migration.opts["limits"].items():
@@ -267,7 +273,7 @@ def _finish(context: Any, directives: list[Any], settings: object) -> None:
 
 @write_hooks.register("dalkit")
 def _format(path: str, _: object) -> None:
-    """Remove unused imports of a new migration and format it, where ruff is installed."""
+    """Correct a new migration as ruff can and format it, where that is installed."""
     if find_spec("ruff") is not None:
         ruff = [sys.executable, "-m", "ruff"]
         subprocess.run([*ruff, "check", "--quiet", "--fix-only", path], check=False)  # noqa: S603
