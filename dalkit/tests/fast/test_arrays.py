@@ -88,7 +88,8 @@ async def test_none_is_null_and_not_the_null_of_json(
     async with undone(paths, fast=True) as tx:
         table = tx.get_table("every_type")
         await insert_many(tx, table, rows, None)
-        found = await tx.fetch_all(sa.select(table.c[column].is_(None).label("null")))
+        is_null = table.c[column].is_(None).label("null")
+        found = await tx.fetch_all(sa.select(is_null).order_by(table.c.id))
     assert [row["null"] for row in found] == [True, False]
 
 
