@@ -83,3 +83,17 @@ async def test_a_stream_ends_with_its_transaction(paths: DataAccessLayer, fast: 
             with pytest.raises(RuntimeError, match="This transaction is over"):
                 _ = [row async for row in rows]
             assert await other.fetch_value(sa.select(sa.literal(1))) == 1
+
+
+async def test_a_plan_that_is_of_no_use_any_more_loses_no_rows(paths: DataAccessLayer) -> None:
+    """Whoever runs the statement meanwhile may learn that its columns have changed."""
+    numbers = sa.select(sa.func.generate_series(1, 10).label("n"))
+    with path(paths, fast=True):
+        async with paths.transaction() as tx:
+            rows = tx.stream(numbers, batch_size=2)
+            assert [(await anext(rows))["n"] for _ in range(2)] == [1, 2]
+            call = paths.compiled(numbers, None)
+            assert call is not None
+            call.plan.is_usable = False
+            with pytest.raises(DBAPIError, match="columns have changed"):
+                await anext(rows)

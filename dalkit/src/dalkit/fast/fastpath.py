@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import asyncpg
+from asyncpg.exceptions import InvalidCachedStatementError
 from sqlalchemy import BindParameter, CompoundSelect, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import CompileError
 from sqlalchemy.sql import visitors
@@ -109,13 +110,16 @@ class Plan:
         """The next rows, at most so many; none at the end."""
         with self._watching():
             records = await cursor.fetch(most)
-        return await self._rows(driver, records) or []
+            rows = await self._rows(driver, records)
+            if rows is None:  # the plan is everybody's: another one has learned so meanwhile
+                raise InvalidCachedStatementError("The columns have changed while they were read.")
+        return rows
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
         try:
             yield
-        except asyncpg.exceptions.InvalidCachedStatementError:
+        except InvalidCachedStatementError:
             self._is_learned = False  # a column may have another type now
             raise
 
