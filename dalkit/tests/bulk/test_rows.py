@@ -11,7 +11,7 @@ from sqlalchemy import Column, Numeric, Table, Text, select
 
 from dalkit import TransactionManager
 from dalkit.bulk import CSV, JSON_LINES, BulkError, Csv, load
-from dalkit.types import JsonInt64, Timestamp
+from dalkit.types import JsonData, JsonInt64, Timestamp
 
 from tests.bulk.things import in_pieces
 
@@ -134,6 +134,19 @@ async def test_rules_of_the_table_hold_as_well(
     with pytest.raises(BulkError, match="rule of the database") as caught:
         await load(transaction, source, select, like=thing, rows=NewThing)
     assert (caught.value.row, caught.value.column) == (4, "price")
+
+
+async def test_a_number_in_jsonb_that_could_not_be_read_again_is_refused(
+    transaction: TransactionManager, thing: Table
+) -> None:
+    class NewThing(BaseModel):
+        code: str
+        data: JsonData
+
+    source = io.BytesIO(b'{"code": "a", "data": [%b]}' % (b"9" * 5000))
+    with pytest.raises(BulkError, match="use finite numbers") as caught:
+        await load(transaction, source, select, like=thing, rows=NewThing, file_format=JSON_LINES)
+    assert (caught.value.row, caught.value.column) == (1, "data")
 
 
 async def test_a_bad_row_is_told_before_the_rest_is_sent(read: Read) -> None:

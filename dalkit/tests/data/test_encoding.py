@@ -13,7 +13,7 @@ import httpx
 import pytest
 from asyncpg.pgproto import pgproto
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -118,3 +118,25 @@ async def test_a_nan_from_the_database_is_null_in_a_response(
 
 def test_loads_reads_what_dumps_writes() -> None:
     assert loads(dumps({"a": [1, 2.5, None]})) == {"a": [1, 2.5, None]}
+
+
+async def test_a_number_that_python_does_not_read_is_infinite_and_null_in_a_response(
+    transaction: TransactionManager,
+) -> None:
+    """PostgreSQL takes more digits, from COPY or from SQL by hand."""
+    app = FastAPI()
+
+    @app.get("/")
+    async def read() -> dict[str, JsonValue]:
+        written = "'[1e99, -' || repeat('9', 5000) || ', 1e5000]'"
+        return {"value": await transaction.fetch_value(text(f"SELECT ({written})::jsonb"))}
+
+    assert loads(f'{{"a": {"9" * 5000}, "b": 7}}') == {"a": math.inf, "b": 7}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        assert (await client.get("/")).json() == {"value": [10**99, None, None]}
+
+
+def test_no_json_is_an_error() -> None:
+    with pytest.raises(json.JSONDecodeError):
+        loads("[1")

@@ -17,7 +17,26 @@ from ..fast import wire
 from ..fast.checkout import refuse_closed
 from .urls import async_url
 
-loads = json.loads
+
+def loads(text: str) -> Any:
+    """Return the value of JSON text, of which PostgreSQL takes more than Python does.
+
+    An integer of more digits than Python reads, 4,300, is an infinite float, as 1e400 is. Raises
+    ValueError for what is no JSON, and RecursionError.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return json.loads(text, parse_int=_integer)
+
+
+def _integer(written: str) -> int | float:
+    try:
+        return int(written)
+    except ValueError:
+        return float(written)
 
 
 def dumps(value: Any) -> str:
