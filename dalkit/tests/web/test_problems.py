@@ -76,3 +76,21 @@ async def test_a_long_name_is_cut(api: httpx.AsyncClient) -> None:
     ]
     assert named == "\x00" * 500 + "…"
     assert len(response.content) < 5_000
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"a":' * 100_000, "The body is nested too deeply."),
+        (b'{"number": %b}' % (b"9" * 5000), "The body has an integer of more than 4300 digits."),
+        (b'{"number": "\xff"}', "The body is not UTF-8."),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_400_with_the_reason(
+    api: httpx.AsyncClient, content: bytes, reason: str
+) -> None:
+    headers = {"content-type": "application/json"}
+    response = await api.post("/strict", content=content, headers=headers)
+    assert response.status_code == 400
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["detail"] == reason

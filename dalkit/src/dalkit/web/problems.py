@@ -1,5 +1,6 @@
 """Errors as application/problem+json (RFC 9457)."""
 
+import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
@@ -29,6 +30,8 @@ READ_ONLY = "25006"
 MOST_ERRORS = 50
 #: Characters of a name or a message in one of them, as they may be the client's own words.
 LONGEST_QUOTE = 500
+#: What FastAPI says of a body that is no JSON for another reason than its syntax.
+UNREADABLE = "There was an error parsing the body"
 #: Seconds after which the log says again why the database cannot be used.
 REPEATED_AFTER = 1.0
 #: Statuses that Python names as RFC 7231 did before 3.13. A document is the same on every Python.
@@ -122,9 +125,21 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code in (204, 304):
         return Response(status_code=error.status_code, headers=error.headers)
     members, headers = getattr(error, "members", {}), dict(error.headers or {})
+    detail = _unreadable(error.__cause__) if error.detail == UNREADABLE else str(error.detail)
     if error.status_code == 405 and (methods := allowed_methods(request.scope)):
         headers["Allow"] = methods
-    return problem(request, error.status_code, str(error.detail), headers=headers, **members)
+    return problem(request, error.status_code, detail, headers=headers, **members)
+
+
+def _unreadable(reason: BaseException | None) -> str:
+    """Why Python's json could not read a body."""
+    if isinstance(reason, RecursionError):
+        return "The body is nested too deeply."
+    if isinstance(reason, UnicodeDecodeError):
+        return "The body is not UTF-8."
+    if isinstance(reason, ValueError):
+        return f"The body has an integer of more than {sys.get_int_max_str_digits()} digits."
+    return UNREADABLE + "."
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> Response:
