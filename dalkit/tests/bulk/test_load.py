@@ -3,10 +3,12 @@
 import io
 import json
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, select, text, update
 
 from dalkit import TransactionManager
@@ -69,6 +71,36 @@ async def test_any_line_ends_and_a_byte_order_mark_are_understood(
 ) -> None:
     await load_things(b"\xef\xbb\xbf" + end.join([b'"code"', b"a", b"b", b""]))
     assert await stored("code") == ["a", "b"]
+
+
+class Coded(BaseModel):
+    """A row of one value."""
+
+    code: str
+
+
+@pytest.mark.parametrize("rows", [None, Coded])
+@pytest.mark.parametrize("size", [1, 2, 1000])
+@pytest.mark.parametrize(
+    ("file_format", "content"),
+    [(CSV, b"code\na\n"), (Csv(header=False), b"a\n"), (JSON_LINES, b'{"code": "a"}')],
+    ids=["csv", "no header", "json"],
+)
+async def test_a_byte_order_mark_is_no_part_of_the_file(
+    transaction: TransactionManager,
+    thing: Table,
+    stored: Stored,
+    file_format: Any,
+    content: bytes,
+    size: int,
+    rows: type[BaseModel] | None,
+) -> None:
+    source = in_pieces(b"\xef\xbb\xbf" + content, size)
+    options: dict[str, Any] = {"like": thing, "names": ["code"], "rows": rows}
+    await load(
+        transaction, source, partial(upsert, thing=thing), file_format=file_format, **options
+    )
+    assert await stored("code") == ["a"]
 
 
 async def test_the_csv_dialect_can_be_chosen(load_things: Load, stored: Stored) -> None:

@@ -54,8 +54,6 @@ class Csv:
             if piece and len(kept) < looked_at + min(looked_at, CHUNK):
                 continue
             text, start = bytes(kept), 0
-            if not row:
-                text = text.removeprefix(BYTE_ORDER_MARK)
             for values, end in self._split(text):
                 row += text.count(b"\n", start, end) or text.count(b"\r", start, end)
                 start = end
@@ -103,6 +101,18 @@ class Csv:
             rf"({delimiter}|\r\n?|\n)"
         )
         return re.compile(pattern.encode(), re.DOTALL)
+
+
+async def without_mark(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces without the byte order mark that spreadsheets begin UTF-8 with."""
+    begun = b""
+    async for piece in pieces:
+        begun += piece
+        if len(begun) >= len(BYTE_ORDER_MARK) or not BYTE_ORDER_MARK.startswith(begun):
+            break
+    yield begun.removeprefix(BYTE_ORDER_MARK)
+    async for piece in pieces:
+        yield piece
 
 
 async def _ended(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -32,7 +32,7 @@ from ..entities.conflict import CREATED, Target, on_conflict, returning_created
 from ..errors import sqlstate_of
 from ..web.request import CLIENT_TIMEOUT, RequestTransaction
 from .copy_text import CopyText
-from .formats import BYTE_ORDER_MARK, CSV, Csv, Format, format_of_content_type
+from .formats import CSV, Csv, Format, format_of_content_type, without_mark
 from .json_lines import read_blocks, read_objects
 from .staging import BulkError, bad_file, checked_columns, create_staging, unknown_column
 
@@ -113,7 +113,8 @@ async def load(
         staging = await create_staging(await transaction.connection(), like, names, columns)
         async with aclosing(_pieces(source, client_timeout, progress)) as taken:
             form = file_format or CSV
-            copied = await _copy(transaction, staging, taken, form, rows, statement_timeout)
+            text = without_mark(taken)
+            copied = await _copy(transaction, staging, text, form, rows, statement_timeout)
         if after_copy is not None:
             await after_copy(transaction, staging)
         try:
@@ -143,8 +144,8 @@ async def columns_of(source: Source, file_format: Format) -> list[str]:
     """The columns in the header, or the keys of the first line of JSON; raises BulkError."""
     async with aclosing(_pieces(source, CLIENT_TIMEOUT)) as taken:
         if isinstance(file_format, Csv):
-            return await _header(file_format.records(taken))
-        async for _, values in read_objects(taken):
+            return await _header(file_format.records(without_mark(taken)))
+        async for _, values in read_objects(without_mark(taken)):
             return list(values)
     raise BulkError("the file is empty")
 
@@ -278,7 +279,7 @@ async def _kept(pieces: AsyncIterator[bytes], kept: list[bytes]) -> AsyncIterato
 
 
 async def _joined(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield b"".join(begun).removeprefix(BYTE_ORDER_MARK)
+    yield b"".join(begun)
     async for piece in rest:
         yield piece
 
