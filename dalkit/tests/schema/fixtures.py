@@ -1,5 +1,6 @@
 """A copy of the migrations that a test may add to, an empty database, and alembic as a process."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -8,13 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import URL, Connection
 
-from dalkit.schema import manager_from_config
+from dalkit.data.engine import create_engine
+from dalkit.schema import SyncError, manager_from_config, sync
 from dalkit.schema.revisions import alembic_config, head_revision
 from dalkit.testing.databases import create_database, drop_database, named
 
-from tests.paths import SERVICE
+from tests.paths import PROJECT, SERVICE
 
 MIGRATION = '''"""Do as a test says."""
 
@@ -37,6 +40,7 @@ def downgrade():
 Alembic = Callable[..., subprocess.CompletedProcess[str]]
 AddMigration = Callable[..., None]
 InProcess = Callable[..., Awaitable[None]]
+Upgrade = Callable[[], Awaitable[str]]
 
 
 @pytest.fixture
@@ -108,3 +112,52 @@ def in_process(checkout: Path, empty_database: str) -> InProcess:
             await connection.run_sync(with_connection)
 
     return run
+
+
+@pytest.fixture(params=["db sync", "alembic", "sync", "a connection"])
+def upgrade(
+    request: pytest.FixtureRequest, checkout: Path, empty_database: str, alembic: Alembic
+) -> Upgrade:
+    """One way to migrate; it returns what it says when it fails.
+
+    `db sync` is that of `make migrate` and of the Job, `sync` that of the fixtures.
+    """
+
+    def db_sync() -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.service.cli", "db", "sync"],
+            cwd=PROJECT,
+            # Locally it would write tables.py again.
+            env=os.environ | {"DATABASE_URL": empty_database, "ENVIRONMENT": "testing"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.stderr if done.returncode else ""
+
+    def by_hand() -> str:
+        done = alembic("upgrade", "head")
+        return done.stdout + done.stderr if done.returncode else ""
+
+    def with_connection(connection: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    async def run() -> str:
+        engine = create_engine(empty_database)
+        try:
+            if request.param == "sync":
+                await sync(empty_database)
+            else:
+                async with engine.connect() as connection:
+                    await connection.run_sync(with_connection)
+        except SyncError as error:
+            return str(error)
+        finally:
+            await engine.dispose()
+        return ""
+
+    started = {"db sync": db_sync, "alembic": by_hand}.get(request.param)
+    return run if started is None else lambda: asyncio.to_thread(started)

@@ -1,23 +1,16 @@
 """The limits of migrations, however alembic is started, and what `concurrently` does beside."""
 
 import asyncio
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from alembic import command
-from sqlalchemy import Connection
 
-from dalkit.data.engine import create_engine
 from dalkit.schema import SyncError, sync
-from dalkit.schema.revisions import alembic_config
 
-from tests.paths import PROJECT
-from tests.schema.fixtures import AddMigration, Alembic, InProcess
+from tests.schema.fixtures import AddMigration, Alembic, InProcess, Upgrade
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +22,6 @@ INDEX = """from dalkit.schema import concurrently
         options = {"if_not_exists": True, "postgresql_concurrently": True}
         op.create_index("uq_t_a", "t", ["a"], unique=True, **options)"""
 
-Upgrade = Callable[[], Awaitable[str]]
-
 
 @pytest.fixture
 async def other(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
@@ -38,55 +29,6 @@ async def other(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(empty_database)
     yield connection
     await connection.close()
-
-
-@pytest.fixture(params=["db sync", "alembic", "sync", "a connection"])
-def upgrade(
-    request: pytest.FixtureRequest, checkout: Path, empty_database: str, alembic: Alembic
-) -> Upgrade:
-    """One way to migrate; it returns what it says when it fails.
-
-    `db sync` is that of `make migrate` and of the Job, `sync` that of the fixtures.
-    """
-
-    def db_sync() -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.service.cli", "db", "sync"],
-            cwd=PROJECT,
-            # Locally it would write tables.py again.
-            env=os.environ | {"DATABASE_URL": empty_database, "ENVIRONMENT": "testing"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.stderr if done.returncode else ""
-
-    def by_hand() -> str:
-        done = alembic("upgrade", "head")
-        return done.stderr if done.returncode else ""
-
-    def with_connection(connection: Connection) -> None:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-    async def run() -> str:
-        engine = create_engine(empty_database)
-        try:
-            if request.param == "sync":
-                await sync(empty_database)
-            else:
-                async with engine.connect() as connection:
-                    await connection.run_sync(with_connection)
-        except SyncError as error:
-            return str(error)
-        finally:
-            await engine.dispose()
-        return ""
-
-    started = {"db sync": db_sync, "alembic": by_hand}.get(request.param)
-    return run if started is None else lambda: asyncio.to_thread(started)
 
 
 async def test_the_limits_are_the_same_however_alembic_is_started(

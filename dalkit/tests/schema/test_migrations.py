@@ -13,7 +13,6 @@ import asyncpg
 import pytest
 from alembic import command
 from sqlalchemy import URL, Connection, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError
 
 from dalkit.data.engine import create_engine
 from dalkit.schema import NAMING_CONVENTION, SyncError, sync
@@ -142,7 +141,7 @@ async def test_each_migration_commits_on_its_own(
     add_migration("f00d0002", body='op.execute("CREATE TABLE two ()")')
     broken = 'op.execute("CREATE TABLE three ()"); op.execute("SELECT 1/0")'
     add_migration("f00d0003", body=broken)
-    with pytest.raises(DBAPIError, match="division by zero"):
+    with pytest.raises(SyncError, match="division by zero"):
         await sync(empty_database)
     tables = await tables_of(empty_database)
     assert "two" in tables

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from ..data.engine import create_engine
 from ..data.session import HintingSession
+from ..schema.failures import SyncError
 from ..schema.manager import SYNCED, DatabaseManager, arguments_from, sync
-from ..schema.revisions import SyncError
 
 #: The managers of `manager_from_config` by event loop, as connections belong to one.
 _managers: dict[asyncio.AbstractEventLoop, dict[str, "AsyncDatabaseManager"]] = {}

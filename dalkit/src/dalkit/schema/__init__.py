@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .environment import concurrently, migrate
     from .expected import Status
+    from .failures import SyncError
     from .idempotency import create_idempotency_table
     from .manager import DatabaseManager, SyncResult, manager_from_config, status, sync
-    from .revisions import NAMING_CONVENTION, SyncError
+    from .revisions import NAMING_CONVENTION
 
 __all__ = [
     "NAMING_CONVENTION",
@@ -24,7 +25,7 @@ __all__ = [
     "sync",
 ]
 
-_HOMES = ("expected", "revisions", "manager", "environment", "idempotency")
+_HOMES = ("expected", "failures", "revisions", "manager", "environment", "idempotency")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,17 +4,14 @@ import asyncio
 import re
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from logging.config import fileConfig
-from pathlib import Path
 from typing import Any, TypeGuard
 
 from alembic import command, context, op
-from alembic.config import Config
 from alembic.script import write_hooks
 from sqlalchemy import ARRAY, Connection, MetaData, Text, bindparam, text
 from sqlalchemy.exc import DBAPIError
@@ -22,8 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from ..errors import sqlstate_of
 from ..settings import Settings, load
 from .expected import console_script, typed_here
+from .failures import SyncError, reason_of, run_in_words
 from .manager import manager_from_config
-from .revisions import SyncError, migration_lock, scripts_of
+from .revisions import folders_of, migration_lock, scripts_of
 
 #: How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 #: every later query of that table queues up behind it: rather fail, and try at a quieter time.
@@ -35,18 +33,6 @@ STATEMENT_TIMEOUT = 60.0
 #: SQLSTATE (PostgreSQL, appendix A).
 UNIQUE_VIOLATION = "23505"
 
-# PostgreSQL, appendix A: the SQLSTATEs of a statement that a limit has ended.
-_STOPPED = {
-    "55P03": "{where} was stopped by lock_timeout: it waited {lock_timeout} for a table that a "
-    "running transaction holds, and nothing of its transaction was applied. Try again when less is "
-    "going on, or wait longer by `op.execute(\"SET LOCAL lock_timeout = '30s'\")` in it.",
-    "57014": "{where} was stopped by statement_timeout, {statement_timeout}, and nothing of its "
-    "transaction was applied. Put what locks nothing, such as CREATE INDEX CONCURRENTLY, into "
-    "`with concurrently():`, or give it more time by "
-    "`op.execute(\"SET LOCAL statement_timeout = '10min'\")` in it.",
-    "canceled": "{where} was canceled by an administrator ({reason}), and nothing of its "
-    "transaction was applied.",
-}
 # One of pg_class, and so of the schema that the search path finds first.
 _INVALID = text(
     "SELECT name FROM unnest(:names) AS name "
@@ -70,13 +56,13 @@ def migrate(
     Connection, which it has from `await connection.run_sync(...)`, as
     `config.attributes["connection"]`. Migrations run one process at a time, and each commits on its
     own, unless the caller has begun a transaction. A new one gets the next number, as in
-    0002_add_price. Raises SyncError in words: when two migrations have one number, when a limit
-    ended one, or when autogenerate would compare with a tables.py that was not written since the
-    last migration.
+    0002_add_price. Raises SyncError in words: when two migrations have one number, when one fails
+    or a limit ended it, or when autogenerate would compare with a tables.py that was not written
+    since the last migration.
     """
     config = context.config
     metadata = metadata if isinstance(metadata, MetaData) else joined(metadata)
-    scripts_of(config)
+    folders = folders_of(scripts_of(config))
     seconds = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
     limits = {name: f"{round(value * 1000)}ms" for name, value in seconds.items()}
     configure = partial(
@@ -90,8 +76,8 @@ def migrate(
 
     def run(connection: Connection) -> None:
         is_callers = connection.in_transaction()
-        stopped = _in_words(config, seconds)
-        with stopped, migration_lock(connection), _limited(connection, limits):
+        said = run_in_words(connection, folders, seconds)
+        with migration_lock(connection), _limited(connection, limits), said:
             configure(connection=connection, in_callers_transaction=is_callers)
             with context.begin_transaction():
                 context.run_migrations()
@@ -150,9 +136,9 @@ def concurrently(*indexes: str) -> Iterator[None]:
                 twice = "make the rows differ that have the same values, then "
                 first = twice if sqlstate_of(error) == UNIQUE_VIOLATION else ""
                 raise SyncError(
-                    f"The index {', '.join(left)} could not be built ({_reason(error)}), and what "
-                    f"is there of it is not valid: {first}migrate again, which drops it and builds "
-                    "it anew."
+                    f"The index {', '.join(left)} could not be built ({reason_of(error)}), and "
+                    f"what is there of it is not valid: {first}migrate again, which drops it and "
+                    "builds it anew."
                 ) from error
             raise
         for name, value in migration.opts["limits"].items():
@@ -167,31 +153,6 @@ def _invalid(indexes: Sequence[str]) -> list[str]:
     if connection.invalidated or connection.closed:
         return []
     return list(connection.scalars(_INVALID, {"names": list(indexes)}))
-
-
-@contextmanager
-def _in_words(config: Config, seconds: dict[str, float]) -> Iterator[None]:
-    """Raise SyncError for a statement that a limit has ended: which, where, and what to do."""
-    try:
-        yield
-    except DBAPIError as error:
-        code, reason = sqlstate_of(error) or "", _reason(error)
-        if code not in _STOPPED:
-            raise
-        files = {script.path for script in scripts_of(config).walk_revisions()}
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [f"{Path(it.filename).name}:{it.lineno}" for it in frames if it.filename in files]
-        limits = {name: f"{value:g} s" for name, value in seconds.items()}
-        # One SQLSTATE for both; the text is in the server's language, unless that is English.
-        words = _STOPPED["canceled" if "user request" in reason else code]
-        where = lines[-1] if lines else "A migration"
-        raise SyncError(words.format(where=where, reason=reason, **limits)) from error
-
-
-def _reason(error: DBAPIError) -> str:
-    """Return what the server says, without the statement and DETAIL, which has values of rows."""
-    said = str(getattr(error.orig, "__cause__", None) or error.orig)
-    return said.partition("\n")[0]
 
 
 def joined(several: Sequence[MetaData]) -> MetaData:

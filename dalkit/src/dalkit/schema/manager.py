@@ -20,8 +20,8 @@ from ..data.faults import cause_of, unreachable
 from ..data.urls import DatabaseUrlError, async_url
 from ..errors import sqlstate_of
 from .expected import Status
+from .failures import TABLE_EXISTS, SyncError
 from .revisions import (
-    SyncError,
     alembic_config,
     compare,
     head_revision,
@@ -29,8 +29,6 @@ from .revisions import (
     revision_of,
 )
 
-# PostgreSQL, appendix A: duplicate_table.
-_TABLE_EXISTS = "42P07"
 # What a connection for migrations takes over from the service's: no limits, which are migrate()'s.
 _CONNECTING = {"connect_timeout", "pgbouncer", "connect_args", "echo"}
 
@@ -152,7 +150,7 @@ class DatabaseManager:
                 yield connection
         except (OSError, DBAPIError) as error:
             message = unreachable(error, engine.url)
-            if sqlstate_of(error) == _TABLE_EXISTS:
+            if sqlstate_of(error) == TABLE_EXISTS:
                 reason = getattr(getattr(error, "orig", None), "__cause__", None)
                 message = (
                     f"The database has the tables of a migration that it has no record of "

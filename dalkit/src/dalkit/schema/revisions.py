@@ -12,10 +12,10 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from .expected import Status, alembic_ini
+from .failures import SyncError, import_in_words
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -27,10 +27,6 @@ NAMING_CONVENTION = {
 """Names of constraints and indexes, the same in every database, so that errors can be mapped."""
 
 _REVISION = re.compile(r"""^revision\b[^=\n]*= *["'](.+?)["']""", re.MULTILINE)
-
-
-class SyncError(CommandError):
-    """The schema cannot be brought up to date; the message says why and what to do."""
 
 
 def alembic_config(migrations_path: Path | str | None = None) -> Config:
@@ -72,9 +68,12 @@ def _own_head(alembic_ini: str) -> str | None:
 
 
 def scripts_of(config: Config) -> ScriptDirectory:
-    """Return the migrations. Raises SyncError when two have one number: alembic would drop one."""
+    """Return the migrations, which are imported.
+
+    Raises SyncError for one that cannot be, and when two have one number: alembic would drop one.
+    """
     scripts = ScriptDirectory.from_config(config)
-    folders = map(Path, scripts.version_locations or [f"{scripts.dir}/versions"])
+    folders = folders_of(scripts)
     numbered: dict[str, str] = {}
     for file in sorted(file for folder in folders for file in folder.glob("*.py")):
         found = _REVISION.search(file.read_text("utf-8"))
@@ -84,7 +83,15 @@ def scripts_of(config: Config) -> ScriptDirectory:
                 "added one each. Give the one that is not deployed yet the next free number, in "
                 f"its name and as its revision, and {found[1]!r} as its down_revision."
             )
+    with import_in_words(folders):
+        scripts.get_heads()
     return scripts
+
+
+def folders_of(scripts: ScriptDirectory) -> list[Path]:
+    """Return where the files of the migrations are."""
+    named = scripts.version_locations or [f"{scripts.dir}/versions"]
+    return [Path(folder).resolve() for folder in named]
 
 
 def compare(revision: str | None, config: Config | None = None) -> Status:

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, MetaData, Table, TypedColumns, inspect, types
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import TypeEngine
 
-from .revisions import SyncError, revision_of
+from .failures import SyncError
+from .revisions import revision_of
 
 DOCSTRING = '''"""The database's tables, typed: written by `db tables`, compared by alembic.
 

@@ -1,0 +1,103 @@
+"""Why a migration failed, in words: which line of which file, and what to do."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from ..data.faults import unreachable
+from ..errors import sqlstate_of
+
+# PostgreSQL, appendix A: the SQLSTATEs of a statement that a limit has ended.
+_STOPPED = {
+    "55P03": "{where} was stopped by lock_timeout: it waited {lock_timeout} for a table that a "
+    "running transaction holds, and nothing of its transaction was applied. Try again when less is "
+    "going on, or wait longer by `op.execute(\"SET LOCAL lock_timeout = '30s'\")` in it.",
+    "57014": "{where} was stopped by statement_timeout, {statement_timeout}, and nothing of its "
+    "transaction was applied. Put what locks nothing, such as CREATE INDEX CONCURRENTLY, into "
+    "`with concurrently():`, or give it more time by "
+    "`op.execute(\"SET LOCAL statement_timeout = '10min'\")` in it.",
+    "canceled": "{where} was canceled by an administrator ({reason}), and nothing of its "
+    "transaction was applied.",
+}
+_FAILED = "{where} failed, and nothing of its transaction was applied: {reason}"
+#: SQLSTATE of what a migration creates that is there already, of which `sync` has more to say.
+TABLE_EXISTS = "42P07"
+
+
+class SyncError(CommandError):
+    """The schema cannot be brought up to date; the message says why and what to do."""
+
+
+@contextmanager
+def import_in_words(folders: list[Path]) -> Iterator[None]:
+    """Raise SyncError for a migration that cannot be imported: which line, and why not."""
+    try:
+        yield
+    except CommandError:
+        raise
+    except Exception as error:
+        if where := _line_in(folders, error):
+            raise SyncError(f"{where} cannot be imported: {reason_of(error)}") from error
+        if isinstance(error, KeyError):
+            raise SyncError(
+                f"A migration has {error} as its down_revision, which none has as its revision."
+            ) from error
+        if isinstance(error, RevisionError):
+            raise SyncError(f"The migrations are in no order: {error}.") from error
+        raise
+
+
+@contextmanager
+def run_in_words(
+    connection: Connection, folders: list[Path], seconds: dict[str, float]
+) -> Iterator[None]:
+    """Raise SyncError for what a migration did wrong, or a limit has ended: which line, and why.
+
+    What is about reaching the database is `migration_connection`'s.
+    """
+    try:
+        yield
+    except CommandError:
+        raise
+    except DBAPIError as error:
+        code = sqlstate_of(error)
+        where, reason = _line_in(folders, error), reason_of(error)
+        if code not in _STOPPED and (
+            where is None or unreachable(error, connection.engine.url) or code == TABLE_EXISTS
+        ):
+            raise
+        # One SQLSTATE for both; the text is in the server's language, unless that is English.
+        words = _STOPPED.get("canceled" if "user request" in reason else code or "", _FAILED)
+        where = where or "A migration"
+        limits = {name: f"{value:g} s" for name, value in seconds.items()}
+        raise SyncError(words.format(where=where, reason=reason, **limits)) from error
+    except Exception as error:
+        where = _line_in(folders, error)
+        is_network = isinstance(error, OSError) and error.filename is None
+        if where is None or is_network:
+            raise
+        raise SyncError(_FAILED.format(where=where, reason=reason_of(error))) from error
+
+
+def _line_in(folders: list[Path], error: BaseException) -> str | None:
+    """Return the last line of a file in there that the error came through: `0002_x.py:13`."""
+    places = [(it.filename, it.lineno) for it in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    inside = [(Path(file).resolve(), line) for file, line in places]
+    lines = [f"{p.name}:{line}" for p, line in inside if any(it in p.parents for it in folders)]
+    return lines[-1] if lines else None
+
+
+def reason_of(error: BaseException) -> str:
+    """Return in a line what is wrong, without DETAIL and the statement, which have values."""
+    if isinstance(error, DBAPIError):  # the server's own words
+        return str(getattr(error.orig, "__cause__", None) or error.orig).partition("\n")[0]
+    said = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
