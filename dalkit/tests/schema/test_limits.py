@@ -46,7 +46,7 @@ async def test_a_migration_that_takes_too_long_is_one_sentence_and_undone(
     env.write_text(env.read_text().replace("Settings)", "Settings, statement_timeout=0.2)"))
     add_migration("0002", body=SLOW)
     message = (
-        "0002_test.py:13 was stopped by statement_timeout, 0.2 s, and nothing of its transaction "
+        "0002_test.py:13 was stopped by statement_timeout, 200ms, and nothing of its transaction "
         "was applied. Put what locks nothing, such as CREATE INDEX CONCURRENTLY, into `with "
         'concurrently():`, or give it more time by `op.execute("SET LOCAL statement_timeout = '
         "'10min'\")` in it."
@@ -68,6 +68,39 @@ async def test_a_migration_may_take_more_time(
     await sync(empty_database)
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["SET LOCAL statement_timeout = '100ms'"],
+        ["SET LOCAL statement_timeout = 0", "SELECT set_config('statement_timeout', '100', true)"],
+        ["DO $$ BEGIN PERFORM set_config('statement_timeout', '0.1 s', false); END $$"],
+    ],
+)
+async def test_the_limit_that_is_named_is_the_one_that_the_migration_has_set(
+    add_migration: AddMigration, empty_database: str, steps: list[str]
+) -> None:
+    body = [f'op.execute("{step}")' for step in (*steps, "SELECT pg_sleep(30)")]
+    add_migration("0002", body="\n    ".join(body))
+    with pytest.raises(SyncError, match="stopped by statement_timeout, 100ms, and"):
+        await sync(empty_database)
+
+
+async def test_a_migration_may_go_on_after_a_statement_that_fails(
+    add_migration: AddMigration, empty_database: str
+) -> None:
+    """With a savepoint of its own, in SQL; the limits cannot be asked for meanwhile."""
+    steps = [
+        'op.execute("SAVEPOINT here")',
+        "from contextlib import suppress",
+        "from sqlalchemy.exc import DBAPIError",
+        'with suppress(DBAPIError):\n        op.execute("SELECT 1 / 0")',
+        'op.execute("ROLLBACK TO SAVEPOINT here")',
+        'op.execute("CREATE TABLE made ()")',
+    ]
+    add_migration("0002", body="\n    ".join(steps))
+    await sync(empty_database)
+
+
 async def test_a_table_in_use_is_one_sentence_too(
     add_migration: AddMigration, checkout: Path, empty_database: str, other: asyncpg.Connection
 ) -> None:
@@ -80,7 +113,7 @@ async def test_a_table_in_use_is_one_sentence_too(
         with pytest.raises(SyncError) as failed:
             await sync(empty_database)
     assert str(failed.value).startswith(
-        "0002_test.py:12 was stopped by lock_timeout: it waited 0.2 s for a table that a running "
+        "0002_test.py:12 was stopped by lock_timeout: it waited 200ms for a table that a running "
         "transaction holds, and nothing of its transaction was applied."
     )
     assert await other.fetchval("SELECT version_num FROM alembic_version") == "0001"

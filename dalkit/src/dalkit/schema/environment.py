@@ -76,7 +76,7 @@ def migrate(
 
     def run(connection: Connection) -> None:
         is_callers = connection.in_transaction()
-        said = run_in_words(connection, folders, seconds)
+        said = run_in_words(connection, folders)
         with migration_lock(connection), _limited(connection, limits), said:
             configure(connection=connection, in_callers_transaction=is_callers)
             with context.begin_transaction():

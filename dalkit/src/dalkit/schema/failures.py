@@ -2,12 +2,13 @@
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
 from ..data.faults import unreachable
@@ -26,6 +27,8 @@ _STOPPED = {
     "transaction was applied.",
 }
 _FAILED = "{where} failed, and nothing of its transaction was applied: {reason}"
+_LIMITS = ("lock_timeout", "statement_timeout")
+_ASK = "SELECT " + ", ".join(f"current_setting('{name}')" for name in _LIMITS)
 #: SQLSTATE of what a migration creates that is there already, of which `sync` has more to say.
 TABLE_EXISTS = "42P07"
 
@@ -54,35 +57,54 @@ def import_in_words(folders: list[Path]) -> Iterator[None]:
 
 
 @contextmanager
-def run_in_words(
-    connection: Connection, folders: list[Path], seconds: dict[str, float]
-) -> Iterator[None]:
+def run_in_words(connection: Connection, folders: list[Path]) -> Iterator[None]:
     """Raise SyncError for what a migration did wrong, or a limit has ended: which line, and why.
 
     What is about reaching the database is `migration_connection`'s.
     """
+    with _limits_in_force(connection) as limits:
+        try:
+            yield
+        except CommandError:
+            raise
+        except DBAPIError as error:
+            code = sqlstate_of(error)
+            where, reason = _line_in(folders, error), reason_of(error)
+            if code not in _STOPPED and (
+                where is None or unreachable(error, connection.engine.url) or code == TABLE_EXISTS
+            ):
+                raise
+            # One SQLSTATE for both; the text is in the server's language, unless that is English.
+            words = _STOPPED.get("canceled" if "user request" in reason else code or "", _FAILED)
+            where = where or "A migration"
+            raise SyncError(words.format(where=where, reason=reason, **limits)) from error
+        except Exception as error:
+            where = _line_in(folders, error)
+            is_network = isinstance(error, OSError) and error.filename is None
+            if where is None or is_network:
+                raise
+            raise SyncError(_FAILED.format(where=where, reason=reason_of(error))) from error
+
+
+@contextmanager
+def _limits_in_force(connection: Connection) -> Iterator[dict[str, str]]:
+    """Yield the limits of the latest statement; a migration may have set others, with SET LOCAL.
+
+    They are asked for before each statement, as a transaction that has failed tells nothing.
+    """
+    found = dict.fromkeys(_LIMITS, "")
+
+    def ask(connection: Connection, *_: Any) -> None:
+        cursor = connection.connection.cursor()
+        with suppress(connection.dialect.loaded_dbapi.Error):  # the statement will say so, too
+            cursor.execute(_ASK)
+            found.update(zip(_LIMITS, cursor.fetchone() or (), strict=False))
+
+    event.listen(connection, "before_cursor_execute", ask)
     try:
-        yield
-    except CommandError:
-        raise
-    except DBAPIError as error:
-        code = sqlstate_of(error)
-        where, reason = _line_in(folders, error), reason_of(error)
-        if code not in _STOPPED and (
-            where is None or unreachable(error, connection.engine.url) or code == TABLE_EXISTS
-        ):
-            raise
-        # One SQLSTATE for both; the text is in the server's language, unless that is English.
-        words = _STOPPED.get("canceled" if "user request" in reason else code or "", _FAILED)
-        where = where or "A migration"
-        limits = {name: f"{value:g} s" for name, value in seconds.items()}
-        raise SyncError(words.format(where=where, reason=reason, **limits)) from error
-    except Exception as error:
-        where = _line_in(folders, error)
-        is_network = isinstance(error, OSError) and error.filename is None
-        if where is None or is_network:
-            raise
-        raise SyncError(_FAILED.format(where=where, reason=reason_of(error))) from error
+        yield found
+    finally:
+        event.remove(connection, "before_cursor_execute", ask)
 
 
 def _line_in(folders: list[Path], error: BaseException) -> str | None:
