@@ -28,6 +28,7 @@ class KeyServer(ThreadingTCPServer):
         self.key_set: Any = {"keys": []}
         self.behave: Behaviour = good
         self.requests = 0
+        self.held, self.opened = threading.Event(), threading.Event()  # of `held`
 
     def handle_error(self, *_: Any) -> None:
         """Say nothing: clients hang up on it on purpose."""
@@ -99,9 +100,21 @@ def redirect(server: KeyServer, handler: Handler) -> None:
         handler.answer(302, b"", Location=f"{server.url}good")
 
 
+def lost(server: KeyServer, handler: Handler) -> None:
+    """Answer with a redirect to what is no URL of HTTP."""
+    handler.answer(302, b"", Location="about:blank")
+
+
 def slow(server: KeyServer, handler: Handler) -> None:
     """Answer well, but late."""
     time.sleep(SLOW)
+    good(server, handler)
+
+
+def held(server: KeyServer, handler: Handler) -> None:
+    """Answer well, once the server is opened."""
+    server.held.set()
+    server.opened.wait(30)
     good(server, handler)
 
 

@@ -23,6 +23,7 @@ BROKEN = [
     behaviours.huge,
     behaviours.compressed,
     behaviours.redirect,
+    behaviours.lost,
     behaviours.slow,
     behaviours.dripping,
     behaviours.hang_up,
@@ -98,6 +99,21 @@ async def test_an_outage_slows_nobody_down(
     began = time.perf_counter()
     assert await status(keyed, signer.token()) == 200
     assert time.perf_counter() - began < behaviours.SLOW
+
+
+async def test_a_silent_key_server_slows_nobody_down(
+    server: KeyServer, signer: Issuer, guarded: Auth0, keyed: httpx.AsyncClient, clock: Clock
+) -> None:
+    """Keys are fetched before they are too old: who asks meanwhile is answered meanwhile."""
+    token = signer.token()
+    assert await status(keyed, token) == 200
+    server.behave = behaviours.held
+    clock.now += 541
+    assert [await status(keyed, token) for _ in range(5)] == [200] * 5
+    assert await asyncio.to_thread(server.held.wait, 30)
+    server.opened.set()
+    await guarded.keys.refresh()  # the one that is under way
+    assert server.requests == 2
 
 
 async def test_no_server_at_all(signer: Issuer, free_tcp_port: int) -> None:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds.
 TTL = 600  # keys are fetched when they are older
+AHEAD = 60  # and in the background so long before, which nobody waits for
 MAX_STALE = 86_400  # while the key server fails, they are used until they are as old
 RETRY = 5  # and fetched again as often, in the background
 PAUSE = 2  # between fetches for the sake of keys that are not known
@@ -30,6 +31,9 @@ TIMEOUT = 3.0  # of a whole fetch
 MAX_ABSENT = 256  # key ids
 MAX_BYTES = 128 * 1024  # a tenant's key set has 3 KB
 MIN_KEY_BITS = 2048
+
+# OSError includes TimeoutError. httpx looks where a redirect leads although it does not follow it.
+OUTAGE = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)
 
 
 class SigningKeys:
@@ -59,6 +63,8 @@ class SigningKeys:
             await self._renew()
             if self._age() > MAX_STALE:
                 raise KeysUnavailable
+        elif self._age() > TTL - AHEAD and self._may_retry():
+            self.start_refresh()
         if kid not in self._keys and not self._is_absent(kid, arrived):
             await self._look_for(kid)
             if kid not in self._keys and not self._is_absent(kid, arrived):
@@ -114,7 +120,7 @@ class SigningKeys:
         begun_at = self._clock()
         try:
             self._keys = usable_keys(await self._fetch())
-        except (httpx.HTTPError, OSError, ValueError) as error:  # OSError includes TimeoutError
+        except OUTAGE as error:
             self._failing = True
             logger.warning("signing keys not fetched: %s: %s", type(error).__name__, error)
         else:
@@ -144,8 +150,8 @@ class SigningKeys:
 async def fetch_key_set(client: httpx.AsyncClient, url: str) -> Any:
     """Return the JSON value at `url`; `client` must not follow redirects.
 
-    Raises TimeoutError, httpx.HTTPError, OSError, or ValueError for an answer that is not a JSON
-    value with status 200 in at most MAX_BYTES.
+    Raises TimeoutError, httpx.HTTPError, httpx.InvalidURL for where it redirects to, OSError, or
+    ValueError for an answer that is not a JSON value with status 200 in at most MAX_BYTES.
     """
     body = bytearray()
     # httpx's own timeouts are per read: a server that drips would hold the request for ever.
