@@ -13,12 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, select, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dalkit import DataAccessLayer
 from dalkit.data.engine import create_engine
-from dalkit.view import CacheError, Mode, NeverLoaded, View, ViewMismatch, ViewObject, sqlite
+from dalkit.view import (
+    CacheError,
+    Missing,
+    Mode,
+    NeverLoaded,
+    View,
+    ViewMismatch,
+    ViewObject,
+    sqlite,
+)
 from dalkit.view.cache import Cache, driver_of
 from dalkit.view.cache_sql import Change, Steps
 from dalkit.view.codec import dumps, encode_rows, loads
@@ -28,7 +36,7 @@ from dalkit.view.sqlite import APPLICATION_ID, SqliteFile
 from tests.fast.both_paths import shape
 from tests.soak import rounds
 from tests.view.fixtures import Statements
-from tests.view.library import Author, Book, Library
+from tests.view.library import Author, Book, Invoice, Library
 
 
 def once(value: Any) -> Any:
@@ -294,11 +302,14 @@ async def test_a_number_beyond_bigint_is_in_no_cache_and_harms_none(
     origin: AsyncEngine, cache: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Library(origin, cache=cache, mode=Mode.PREFER_CACHE) as view:
-        await view.Author(1)
-        with pytest.raises(DBAPIError, match="out of range"):
+        for key in (2**31, 2**63, -(2**31) - 1, 2**70):
+            lem, found = await asyncio.gather(view.Author(1), view.find(Author, key))
+            assert (lem.name, found) == ("Lem", None)
+            assert await view.find(Invoice, key, "7") is None
+        with pytest.raises(Missing, match=r"^Author\(1180591620717411303424\) does not exist.$"):
             await view.Author(2**70)
     async with Library(None, cache=cache, mode=Mode.OFFLINE) as view:
-        for key in (2**63, -(2**63) - 1, 2**70):
+        for key in (2**31, 2**63, -(2**63) - 1, 2**70):
             with pytest.raises(NeverLoaded):
                 await view.Author(key)
         assert (await view.Author(1)).name == "Lem"

@@ -49,6 +49,26 @@ async def test_the_program_of_the_guide_works_with_and_without_its_origin(
     assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
+async def test_the_program_says_in_a_sentence_why_it_cannot_be_used(
+    library_url: str, db_of_library: asyncpg.Connection, tmp_path: Path
+) -> None:
+    (program,) = [one for one in blocks_of(DOCS / "view.md") if one.title == "library.py"]
+    (tmp_path / "library.py").write_text(program.text)
+    server = library_url.rpartition("/")[0]
+    for origin, reason in (
+        (f"{server}/nowhere?sslmode=disable", "has no such database: create it with createdb"),
+        (DEAD, "cannot be reached"),
+        ("sqlite:///x", "this service needs PostgreSQL"),
+        ("nonsense", "cannot be parsed"),
+    ):
+        status, output, errors = await run(tmp_path, "1", "--origin", origin)
+        assert (status, output, errors.count("\n")) == (1, "", 1)
+        assert reason in errors
+    missing = (1, "", f"Author({2**70}) does not exist.\n")
+    assert await run(tmp_path, str(2**70), "--origin", library_url) == missing
+
+
 INTERRUPTED = """
 import asyncio, sys
 from tests.view.library import Library

@@ -1,6 +1,6 @@
 """A read-only view of a slow database, with a local cache."""
 
-from .errors import CacheError, Missing, NeverLoaded, NotLive, ViewMismatch
+from .errors import CacheError, Missing, NeverLoaded, NotLive, OriginError, ViewMismatch
 from .modes import Age, Mode
 from .objects import Many, One, ViewObject, many, one
 from .refresh import Refreshed
@@ -15,6 +15,7 @@ __all__ = [
     "NeverLoaded",
     "NotLive",
     "One",
+    "OriginError",
     "Refreshed",
     "View",
     "ViewMismatch",

@@ -20,5 +20,12 @@ class ViewMismatch(TypeError):
     """
 
 
+class OriginError(RuntimeError):
+    """The origin cannot be used: its URL is none, no such database, or it cannot be reached.
+
+    `__cause__` is the error of the driver or of the system.
+    """
+
+
 class CacheError(RuntimeError):
     """The cache cannot be used: another program's file, an older format, a damaged one."""

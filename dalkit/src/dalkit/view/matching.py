@@ -16,6 +16,8 @@ Types = tuple[TypeEngine[Any], ...]
 INEXACT = ("CITEXT", "CHAR")
 #: Types of which it may do so, as a column may have a nondeterministic collation.
 TEXTS = ("TEXT", "VARCHAR", *INEXACT)
+#: What a whole number has to be less than, and not less than the negative of.
+_LIMITS = {"SMALLINT": 2**15, "INTEGER": 2**31, "BIGINT": 2**63}
 #: The column with the place of the key, from 1, that a row was found by.
 NUMBER = "dalkit_number"
 
@@ -41,6 +43,18 @@ class Match(NamedTuple):
 def are_exact(info: TableInfo, names: Sequence[str]) -> bool:
     """Whether these columns are equal where Python says so."""
     return not any(_bare(info, name) in INEXACT for name in names)
+
+
+def storable(info: TableInfo, names: Sequence[str], keys: list[Key]) -> list[Key]:
+    """The keys that these columns can hold: PostgreSQL refuses others, and no row has them."""
+    limits = [(i, _LIMITS.get(_bare(info, name))) for i, name in enumerate(names)]
+    for i, limit in limits:
+        if limit is None:
+            continue
+        if len(names) == 1:
+            return [key for key in keys if -limit <= key < limit]
+        keys = [key for key in keys if -limit <= key[i] < limit]
+    return keys
 
 
 def match(

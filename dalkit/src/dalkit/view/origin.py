@@ -9,17 +9,20 @@ from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import URL, Executable, Table, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import NullType, TypeEngine
 
 from ..data.dal import DataAccessLayer
 from ..data.engine import create_engine
-from ..data.faults import fault_of
+from ..data.faults import cause_of, fault_of
 from ..data.transaction import Parameters
+from ..data.urls import DatabaseUrlError
 from ..errors import DatabaseUnreachable, is_collision, sqlstate_of
 from ..fast.lease import Lease
 from ..reflection.reflection import collector_paused
 from .codec import without_records
+from .errors import OriginError
 from .tables import TableInfo, describe
 
 Given = DataAccessLayer | AsyncEngine | URL | str | None
@@ -97,19 +100,28 @@ class Origin:
     async def tables(self, names: Sequence[str]) -> dict[str, tuple[TableInfo, Table]]:
         """These tables, by the name that was asked for.
 
-        Raises UnknownTable, UnknownSchema, OSError and DBAPIError.
+        Raises UnknownTable, UnknownSchema and OriginError.
         """
+        if self._given is not self._dal:
+            try:
+                engine = self._own or self._engine()
+            except DatabaseUrlError as error:
+                raise OriginError(str(error)) from error
+            try:
+                await self._reflect(engine, names)
+            except (OSError, DBAPIError) as error:
+                raise OriginError(cause_of(error, engine.url)) from error
         dal = self.dal
-        if self._given is not dal:
-            dal = self._dal = DataAccessLayer()
-            engine = self._own or self._engine()
-            schemas = [name.rpartition(".")[0] for name in names]
-            qualified = [schema for schema in dict.fromkeys(schemas) if schema]
-            async with asyncio.timeout(self._timeout):
-                default = [await _default_schema(engine)] if "" in schemas else []
-                chosen = list(dict.fromkeys([*default, *qualified]))
-                await dal.reflect(engine, schemas=chosen, only=list(dict.fromkeys(names)))
         return {name: (describe(dal, dal.get_table(name)), dal.get_table(name)) for name in names}
+
+    async def _reflect(self, engine: AsyncEngine, names: Sequence[str]) -> None:
+        dal = self._dal = DataAccessLayer()
+        schemas = [name.rpartition(".")[0] for name in names]
+        qualified = [schema for schema in dict.fromkeys(schemas) if schema]
+        async with asyncio.timeout(self._timeout):
+            default = [await _default_schema(engine)] if "" in schemas else []
+            chosen = list(dict.fromkeys([*default, *qualified]))
+            await dal.reflect(engine, schemas=chosen, only=list(dict.fromkeys(names)))
 
     async def read(self, query: Query, values: Values) -> Rows:
         """The rows of one statement. Raises DBAPIError, DatabaseUnreachable and TimeoutError."""
@@ -280,6 +292,8 @@ def is_unreachable(error: BaseException) -> bool:
 
     A refused password and a database that does not exist are wrong.
     """
+    if isinstance(error, OriginError) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, DatabaseUnreachable | OSError):
         return True
     sqlstate = sqlstate_of(error) or ""

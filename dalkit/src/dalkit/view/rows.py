@@ -13,7 +13,7 @@ from ..reflection.reflection import collector_paused
 from .cache_sql import Change
 from .codec import DAMAGED, Key, key_text, loads, scan
 from .loader import Things
-from .matching import match
+from .matching import match, storable
 from .modes import OFFLINE, PREFER_CACHE, Loaded, Mode
 from .objects import Relation, ViewClass, ViewObject
 from .origin import Query
@@ -263,7 +263,9 @@ class Rows(Things["O | None"], Generic[O]):
     async def ask_origin(self, keys: list[Key]) -> None:
         """Let the class load them; what it has not loaded is not there."""
         at = time.time()
-        await self.entity.load_by_key(self.space.view, keys)
+        asked = storable(self.info, self.key, keys)
+        if asked:
+            await self.entity.load_by_key(self.space.view, asked)
         loaded = Loaded(self, at, is_from_origin=True)
         absent = []
         for key in keys:
@@ -271,7 +273,7 @@ class Rows(Things["O | None"], Generic[O]):
             if found is None or found[1].at < at or not found[1].is_from_origin:
                 self._adopt_absent(key, loaded)
                 absent.append(key)
-        if absent:
+        if absent := storable(self.info, self.key, absent):
             self.space.save(Change(self.number, at, dict.fromkeys(absent)))
 
     async def load(self, keys: list[Key]) -> list[O]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cache import Cache
 from .cache_sql import Change
-from .errors import CacheError, NotLive
+from .errors import CacheError, NotLive, OriginError
 from .modes import FALLBACK, OFFLINE, PREFER_CACHE, Loaded, Mode, checked_mode
 from .origin import Origin
 
@@ -110,6 +110,6 @@ class Space:
 
     def note_outage(self, error: BaseException) -> None:
         """Leave the origin alone for a while, as it cannot be reached."""
-        self.outage = error
+        self.outage = error.__cause__ if isinstance(error, OriginError) else error
         self.retry_at = time.monotonic() + self.retry_after
         log.warning("The origin cannot be reached (%s): the view uses its cache.", error)

@@ -75,8 +75,9 @@ class View:
         """Open it, once.
 
         Raises ViewMismatch when the classes do not fit the tables, UnknownTable, CacheError when
-        the cache is needed and cannot be used, NeverLoaded when it knows nothing of a table,
-        NotLive when the view was opened before, and what the origin raises.
+        the cache is needed and cannot be used, OriginError when that is so of the origin,
+        NeverLoaded when the cache knows nothing of a table, and NotLive when the view was opened
+        before.
         """
         if self._was_opened:
             raise NotLive("A view is opened once: make another one.")
