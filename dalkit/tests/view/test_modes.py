@@ -1,6 +1,7 @@
 """The modes: what each asks of the origin and of the cache, and what it notices."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -227,7 +228,10 @@ async def test_online_and_prefer_cache_do_not_fall_back(filled: Any) -> None:
 
 
 async def test_fallback_goes_back_to_the_origin_after_a_pause(
-    proxy: tuple[Proxy, str], filled: Any, db_of_library: asyncpg.Connection
+    proxy: tuple[Proxy, str],
+    filled: Any,
+    db_of_library: asyncpg.Connection,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     through, url = proxy
     async with Library(url, cache=filled, mode=Mode.FALLBACK, retry_after=0.3) as view:
@@ -238,6 +242,7 @@ async def test_fallback_goes_back_to_the_origin_after_a_pause(
         started = time.monotonic()
         assert (await view.Book(1)).title == "Solaris"
         assert time.monotonic() - started > 0.4  # it was waited for
+        assert "(TimeoutError)" in caplog.text
         assert view.age(await view.Book(1)).is_stale
         await view.Book(2)
         through.is_silent = False
@@ -250,7 +255,10 @@ async def test_fallback_goes_back_to_the_origin_after_a_pause(
 
 
 async def test_fallback_when_connections_are_killed_and_refused(
-    origin: AsyncEngine, filled: Any, db_of_library: asyncpg.Connection
+    origin: AsyncEngine,
+    filled: Any,
+    db_of_library: asyncpg.Connection,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with (
         Library(origin, cache=filled, mode=Mode.FALLBACK) as view,
@@ -266,6 +274,8 @@ async def test_fallback_when_connections_are_killed_and_refused(
             while not await db_of_library.fetch(kill):
                 await asyncio.sleep(0.01)
         assert view.age(await waiting).is_stale
+    (message,) = caplog.messages
+    assert re.fullmatch(r"The origin cannot be reached \(.+\): the view uses its cache\.", message)
 
 
 async def test_fallback_raises_what_is_not_an_outage(

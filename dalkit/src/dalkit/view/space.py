@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import driver_error
 from .cache import Cache
 from .cache_sql import Change
 from .errors import CacheError, NotLive, OriginError
@@ -110,6 +111,10 @@ class Space:
 
     def note_outage(self, error: BaseException) -> None:
         """Leave the origin alone for a while, as it cannot be reached."""
-        self.outage = error.__cause__ if isinstance(error, OriginError) else error
+        cause = (error.__cause__ if isinstance(error, OriginError) else None) or error
+        self.outage = cause
         self.retry_at = time.monotonic() + self.retry_after
-        log.warning("The origin cannot be reached (%s): the view uses its cache.", error)
+        # SQLAlchemy's text has the statement in further lines, and a timeout's is empty.
+        told = str(driver_error(cause) or cause).partition("\n")[0]
+        reason = told or type(cause).__name__
+        log.warning("The origin cannot be reached (%s): the view uses its cache.", reason)
