@@ -24,6 +24,7 @@ from .entities import EntityMismatch, check_entities
 from .errors import DRIVER_ERRORS, DatabaseUnreachable, UnknownSchema
 from .observe.otel import observe
 from .schema.expected import (
+    HIDDEN_REVISION,
     Status,
     compare_with_expected,
     console_script,
@@ -62,7 +63,7 @@ class Database:
         self._revision: str | None = None  # that the tables were reflected at
         self._said: object = None
         self._reflecting: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[str | None] | None = None
+        self._asking: asyncio.Task[tuple[str | None, str | None]] | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -110,8 +111,8 @@ class Database:
         if self._asking is None or self._asking.done():
             url = self.dal.engine.url
             self._asking = asyncio.create_task(_ask_revision(url))
-        revision = await asyncio.shield(self._asking)
-        if behind := self._behind(revision):
+        revision, hidden = await asyncio.shield(self._asking)
+        if behind := self._behind(revision, hidden):
             return behind
         if self._is_own and revision != self._revision:
             self._reflect_in_background()
@@ -124,10 +125,12 @@ class Database:
             return f"The models do not fit the tables{_newer(revision)}; the log names each field."
         return ""
 
-    def _behind(self, revision: str | None) -> str:
+    def _behind(self, revision: str | None, hidden: str | None) -> str:
         """Return what has to be done before this code can use the schema; empty for nothing."""
         if not has_migrations():
             return ""
+        if hidden:
+            return hidden
         script = console_script(type(self._settings))
         remedy = typed_here("migrate", f"{script} db sync" if script else "alembic upgrade head")
         needed = f"this code needs {expected_revision()}: run `{remedy}`."
@@ -145,8 +148,8 @@ class Database:
         """
         url = self.dal.engine.url
         try:
-            revision = await _ask_revision(url)
-            if behind := self._behind(revision):
+            revision, hidden = await _ask_revision(url)
+            if behind := self._behind(revision, hidden):
                 self._say(log.warning, NOT_READY, reason=f"{address(url)}: {behind}")
                 return False
             await self.dal.refresh()
@@ -205,15 +208,17 @@ def _newer(revision: str | None) -> str:
     return f" at revision {revision}, newer than this code's {expected_revision()}"
 
 
-async def _ask_revision(url: URL) -> str | None:
+async def _ask_revision(url: URL) -> tuple[str | None, str | None]:
     """Return the revision of the database, None without one.
 
-    Raises DatabaseUnreachable, with host, database and remedy, also when it takes too long.
+    And a sentence when the role cannot see which. Raises DatabaseUnreachable, with host, database
+    and remedy, also when it takes too long.
     """
     async with brief_connection(url, "readiness") as conn:
         found = await conn.fetchval("SELECT to_regclass('alembic_version')::text")
         rows = await conn.fetch("SELECT version_num FROM alembic_version") if found else ()
-    return ", ".join(sorted(row["version_num"] for row in rows)) or None
+        hidden = None if rows else await conn.fetchval(HIDDEN_REVISION)
+    return ", ".join(sorted(row["version_num"] for row in rows)) or None, hidden
 
 
 @asynccontextmanager

@@ -77,6 +77,24 @@ def test_a_database_that_takes_no_connections_is_one_line(
 
 
 @pytest.mark.parametrize("command", ["sync", "status", "tables"])
+def test_a_schema_that_the_role_may_not_look_into_is_not_taken_for_none(
+    command: str, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if query(empty_database, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+        pytest.skip("A superuser may look into any schema: use a role that is none.")
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    assert invoke("db", "sync").exit_code == 0
+    query(empty_database, "REVOKE USAGE ON SCHEMA public FROM public, pg_database_owner")
+    result = invoke("db", command)
+    role = make_url(empty_database).username
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Role {role} may not look into schema public, which the migrations are recorded in: "
+        f"GRANT USAGE ON SCHEMA public TO {role}.\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["sync", "status", "tables"])
 def test_a_missing_certificate_is_one_line(
     command: str, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

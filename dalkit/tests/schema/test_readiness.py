@@ -56,6 +56,21 @@ async def test_where_the_docs_are_off_the_log_alone_says_why_it_is_not_ready() -
         assert said in response.json()["detail"]
 
 
+async def test_a_schema_that_the_role_may_not_look_into_is_the_reason(
+    fresh_database: str,
+) -> None:
+    owner = await asyncpg.connect(fresh_database)
+    try:
+        if await owner.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+            pytest.skip("A superuser may look into any schema: use a role that is none.")
+        await owner.execute("REVOKE USAGE ON SCHEMA public FROM public, pg_database_owner")
+    finally:
+        await owner.close()
+    async with running(fresh_database) as client:
+        said = (await client.get("/readyz")).json()["detail"]
+    assert "may not look into schema public" in said
+
+
 async def test_without_a_database_url_the_service_lives_and_says_so() -> None:
     async with running(None) as client:
         assert (await client.get("/livez")).status_code == 200

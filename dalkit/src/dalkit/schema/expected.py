@@ -20,6 +20,19 @@ _NAMES = ("revision", "down_revision", "branch_labels", "depends_on")
 _UNUSUAL = ("version_locations", "recursive_version_locations", "sourceless")
 
 
+#: Asks, where no revision is found, whether a schema of the search path has one that the role
+#: cannot see: PostgreSQL leaves a schema without USAGE out, as if it were not there. A sentence.
+HIDDEN_REVISION = """
+SELECT format(
+    'Role %1$s may not look into schema %2$s, which the migrations are recorded in: '
+    'GRANT USAGE ON SCHEMA %2$I TO %1$I.', current_user, nspname)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relname = 'alembic_version' AND NOT has_schema_privilege(pg_namespace.oid, 'USAGE')
+    AND nspname::text = ANY (string_to_array(replace(
+        translate(current_setting('search_path'), '" ', ''), '$user', current_user), ','))
+"""
+
+
 class Status(Enum):
     """How the database compares with the migrations."""
 

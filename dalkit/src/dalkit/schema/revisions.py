@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from .expected import Status, alembic_ini
+from .expected import HIDDEN_REVISION, Status, alembic_ini
 from .failures import SyncError, import_in_words
 
 NAMING_CONVENTION = {
@@ -106,8 +106,14 @@ def compare(revision: str | None, config: Config | None = None) -> Status:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision that the database has, None if it was never migrated."""
-    return ", ".join(sorted(MigrationContext.configure(connection).get_current_heads())) or None
+    """Return the revision that the database has, None if it was never migrated.
+
+    Raises SyncError when the role cannot see which.
+    """
+    found = sorted(MigrationContext.configure(connection).get_current_heads())
+    if not found and (hidden := connection.exec_driver_sql(HIDDEN_REVISION).scalar()):
+        raise SyncError(hidden)
+    return ", ".join(found) or None
 
 
 LOCK_KEY = 0x616C656D626963  # "alembic" in ASCII
