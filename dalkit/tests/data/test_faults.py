@@ -12,6 +12,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from dalkit import DataAccessLayer, DatabaseUnreachable, NotReflected
 from dalkit.data.faults import fault_of
 
+from tests.fast.both_paths import path
+
 
 async def _raised(db: DataAccessLayer, statement: str) -> DBAPIError:
     with pytest.raises(DBAPIError) as caught:
@@ -128,6 +130,36 @@ async def test_a_value_that_the_driver_refuses_is_a_422(db: DataAccessLayer) -> 
     fault = fault_of(caught.value, db)
     assert fault is not None
     assert fault.status == 422
+
+
+SEAT = sa.table(
+    "seat", sa.column("hall", sa.Integer), sa.column("Row no", sa.Integer), sa.column("label")
+)
+HALL, ROW = SEAT.c.hall, SEAT.c["Row no"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "column", "is_written"),
+    [
+        (sa.insert(SEAT).values(hall=2**40, **{"Row no": 1}), "hall", True),
+        (sa.insert(SEAT).values(hall=1, **{"Row no": 2**40}).returning(HALL), "Row no", True),
+        (sa.update(SEAT).values({ROW: 2**40}).where(HALL == 1), "Row no", True),
+        (sa.update(SEAT).values({ROW: 1}).where(HALL == 2**40), "hall", False),
+        (sa.select(SEAT).where(HALL == 1, ROW == 2**40), "Row no", False),
+        (sa.delete(SEAT).where(ROW == 1, HALL > 2**40), "hall", False),
+    ],
+)
+@pytest.mark.parametrize("fast", [True, False])
+async def test_the_column_of_a_value_that_the_driver_refuses_is_known(
+    db: DataAccessLayer, statement: Any, column: str, is_written: bool, fast: bool
+) -> None:
+    with path(db, fast=fast), pytest.raises(DBAPIError) as caught:
+        async with db.transaction() as tx:
+            await tx.run(sa.text('CREATE TABLE seat (hall int, "Row no" int, label text)'))
+            await tx.execute(statement)
+    fault = fault_of(caught.value, db)
+    assert fault is not None
+    assert (fault.status, fault.columns, fault.is_written) == (422, (column,), is_written)
 
 
 async def test_errors_of_the_driver_itself_are_understood_too(db: DataAccessLayer) -> None:

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
+from dalkit import TransactionManager
 from dalkit.web import problem_handlers
 
 
@@ -76,6 +78,42 @@ async def test_a_long_name_is_cut(api: httpx.AsyncClient) -> None:
     ]
     assert named == "\x00" * 500 + "…"
     assert len(response.content) < 5_000
+
+
+@pytest.mark.parametrize(
+    ("method", "hall", "loc"),
+    [
+        ("POST", 2**40, ["body", "hall"]),
+        ("POST", -(2**31) - 1, ["body", "hall"]),
+        ("GET", 2**40, ["path", "hall"]),
+    ],
+)
+async def test_a_part_of_a_key_that_its_column_cannot_hold_is_named(
+    transaction: TransactionManager, method: str, hall: int, loc: list[str]
+) -> None:
+    """Where the model allows more than the column does."""
+    key = sa.Column("hall", sa.Integer), sa.Column("number", sa.BigInteger)
+    seat = sa.Table("seat", sa.MetaData(), *key)
+    await transaction.run(sa.text("CREATE TABLE seat (hall int, number bigint)"))
+    app = FastAPI(exception_handlers=problem_handlers)
+
+    @app.post("/seats")
+    async def add(body: dict[str, int]) -> None:
+        await transaction.execute(sa.insert(seat).values(body))
+
+    @app.get("/seats/{hall}/{number}")
+    async def get(hall: int, number: int) -> None:
+        await transaction.fetch_one(
+            sa.select(seat).where(seat.c.hall == hall, seat.c.number == number)
+        )
+
+    path = "/seats" if method == "POST" else f"/seats/{hall}/1"
+    body = {"hall": hall, "number": 1} if method == "POST" else None
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        response = await client.request(method, path, json=body)
+    assert response.status_code == 422
+    assert [error["loc"] for error in response.json()["errors"]] == [loc]
 
 
 @pytest.mark.parametrize(

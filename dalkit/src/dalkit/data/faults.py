@@ -36,6 +36,7 @@ class Fault:
     kind: str
     detail: str
     columns: tuple[str, ...] = ()
+    is_written: bool = True  # into the columns, and not compared with them
 
     @property
     def is_outage(self) -> bool:
@@ -106,12 +107,38 @@ def fault_of(error: BaseException, dal: "DataAccessLayer | None" = None) -> Faul
             return known
         if known.kind == "foreign_key" and _REFERS.search(getattr(driver, "detail", None) or ""):
             known = replace(known, detail="A record that this refers to is missing.")
+        if refused := _column_of_argument(driver, getattr(error, "statement", None) or ""):
+            return replace(known, columns=refused[:1], is_written=refused[1])
         return replace(known, columns=_columns_at_fault(driver, dal))
     # asyncpg refuses some values before it sends them, and a closed connection has no SQLSTATE.
     if isinstance(driver, asyncpg.exceptions.DataError):
         return _VALUE
     is_lost = getattr(error, "connection_invalidated", False) or is_goodbye(driver)
     return _LOST if is_lost else None
+
+
+#: What asyncpg says of an argument that it does not send, such as an integer beyond int4.
+_ARGUMENT = re.compile(r"^invalid input for query argument \$(\d+)")
+_INSERT = re.compile(r"INSERT INTO [^(]+\(([^)]+)\) VALUES \(([^)]+)\)")
+_NAME = r'(?:"([^"]+)"|(\w+))'
+
+
+def _column_of_argument(driver: Any, statement: str) -> tuple[str, bool] | None:
+    """The column that a refused argument is for, and whether it was to be written."""
+    refused = _ARGUMENT.match(str(driver))
+    if refused is None:
+        return None
+    argument = rf"\${refused[1]}(?!\d)"
+    if insert := _INSERT.match(statement):
+        columns, values = (part.split(", ") for part in insert.groups())
+        for column, value in zip(columns, values, strict=False):
+            if len(columns) == len(values) and re.match(argument, value):
+                return column.strip('"'), True
+    if found := re.search(rf"{_NAME} ?(?:[<>]=?|=|!=) ?{argument}", statement):
+        assigned, _, _ = statement.partition(" WHERE ")
+        is_written = statement.startswith("UPDATE") and found.start() < len(assigned)
+        return found[1] or found[2], is_written
+    return None
 
 
 def _columns_at_fault(driver: Any, dal: "DataAccessLayer | None") -> tuple[str, ...]:

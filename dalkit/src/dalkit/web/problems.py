@@ -173,7 +173,8 @@ async def _on_database_error(request: Request, error: Exception) -> Response:
         _log_outage(request, error)
     if fault.is_collision:
         note_collision(request)
-    return problem(request, fault.status, fault.detail, headers=fault.headers, **_errors_of(fault))
+    errors = _errors_of(fault, request)
+    return problem(request, fault.status, fault.detail, headers=fault.headers, **errors)
 
 
 def _log_outage(request: Request, error: Exception) -> None:
@@ -197,14 +198,12 @@ def _wrote_where_it_reads(request: Request, error: Exception) -> bool:
     return sqlstate_of(error) == READ_ONLY and getattr(transaction, "readonly", False)
 
 
-def _errors_of(fault: Fault) -> dict[str, Any]:
-    if not fault.columns:
-        return {}
-    return {"errors": [_body_error(column, fault) for column in fault.columns]}
-
-
-def _body_error(column: str, fault: Fault) -> dict[str, Any]:
-    return {"loc": ["body", column], "msg": fault.detail, "type": fault.kind}
+def _errors_of(fault: Fault, request: Request) -> dict[str, Any]:
+    where, columns = "body", fault.columns
+    if not fault.is_written:  # a key of the path, if the parameter has the name of the column
+        where, columns = "path", tuple(it for it in columns if it in request.path_params)
+    errors = [{"loc": [where, it], "msg": fault.detail, "type": fault.kind} for it in columns]
+    return {"errors": errors} if errors else {}
 
 
 def _field_error(item: Any) -> dict[str, Any]:
