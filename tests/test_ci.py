@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from . import environments
 from .baking import bake
-from .environments import UV, environment, install, run
+from .environments import UV, environment, install, require_uv, run
 
 BIN = Path(sys.executable).parent
 TESTS = f"tests-{sys.version_info.major}.{sys.version_info.minor}"
@@ -87,6 +88,7 @@ def gitlab_script(project: Path, session: str) -> str:
 
 def job(project: Path, script: str, session: str, **variables: str) -> tuple[int, str]:
     """Return the status and the output of a job: its script, as the runner has bash run it."""
+    require_uv()
     summary = project.parent / "summary.md"
     done = subprocess.run(
         ["bash", "-e", "-c", script],
@@ -99,6 +101,20 @@ def job(project: Path, script: str, session: str, **variables: str) -> tuple[int
         check=False,
     )
     return done.returncode, done.stdout
+
+
+def test_where_there_is_no_uv_a_test_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not an error: who has a virtual environment already may run pytest without it."""
+    missing = str(tmp_path / "uv")
+    monkeypatch.setattr(environments, "UV", missing)
+    sentence = "There is no uv: install it, or run `make test-template`, which does."
+    with pytest.raises(pytest.skip.Exception, match=sentence):
+        run(tmp_path, missing, "lock")
+    with pytest.raises(pytest.skip.Exception, match=sentence):
+        job(tmp_path, "uv lock", "lint")
+    assert run(tmp_path, "git", "--version").startswith("git version")
 
 
 def test_the_first_push_is_green_and_tells_the_coverage(pushed: Path, tmp_path: Path) -> None:
