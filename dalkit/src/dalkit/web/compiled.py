@@ -19,7 +19,6 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import EndpointContext
 from fastapi.security import SecurityScopes
 from fastapi.utils import is_body_allowed_for_status_code
-from starlette._exception_handler import wrap_app_handling_exceptions
 from starlette.convertors import StringConvertor
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
@@ -88,30 +87,30 @@ class CompiledRoute:
         self._found = {"endpoint": route.endpoint, "route": declared}
         self._context = {} if declared is route else {"effective_route_context": route}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request whose path and method have matched."""
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> ASGIApp | None:
+        """Answer a request whose path and method have matched.
+
+        Returns None, or else what has to answer it inside of FastAPI's own middlewares, which
+        handle exceptions: FastAPI's handler, a response of the handler's, or an error to raise.
+        """
         scope.update(self._found)
         scope["fastapi"] = {**scope.get("fastapi", {}), **self._context}
         is_overridden = self._overrides is not None and self._overrides.dependency_overrides
         if is_overridden or MAX_BODY_SIZE_SCOPE_KEY in scope:
-            await self._route.app(scope, receive, send)
-            return
+            return cast(ASGIApp, self._route.app)
         request = Request(scope, receive, send)
         try:
             answer = await self._answer(request)
         except Invalid:
-            answer = None
+            return _from_the_start(self._route.app, request)
         except Exception as error:  # noqa: BLE001 - answered by the handlers, or raised again
-            await wrap_app_handling_exceptions(_raising(error), request)(scope, receive, send)
-            return
-        if answer is None:
-            await self._route.app(scope, _from_the_start(request, receive), send)
-        elif isinstance(answer, Response):
-            await wrap_app_handling_exceptions(answer, request)(scope, receive, send)
-        else:
-            start, content = answer
-            await send(start)
-            await send({"type": "http.response.body", "body": content})
+            return raising(error)
+        if isinstance(answer, Response):
+            return answer
+        start, content = answer
+        await send(start)
+        await send({"type": "http.response.body", "body": content})
+        return None
 
     async def _answer(self, request: Request) -> Response | tuple[Message, bytes]:
         """Follow the plan; return the handler's own response, or the beginning and body of one."""
@@ -196,20 +195,25 @@ async def _json_of(request: Request) -> Any:
         raise Invalid from None
 
 
-def _from_the_start(request: Request, receive: Receive) -> Receive:
+def _from_the_start(app: ASGIApp, request: Request) -> ASGIApp:
     """Hand out the body again, if it was read, and then what comes after it."""
     body: bytes | None = getattr(request, "_body", None)
     if body is None:
-        return receive
+        return app
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def receive_again() -> Message:
-        return messages.pop() if messages else await receive()
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_again() -> Message:
+            return messages.pop() if messages else await receive()
 
-    return receive_again
+        await app(scope, receive_again, send)
+
+    return run
 
 
-def _raising(error: Exception) -> ASGIApp:
+def raising(error: Exception) -> ASGIApp:
+    """An application that raises it, for those around it to answer."""
+
     async def fail(scope: Scope, receive: Receive, send: Send) -> None:
         raise error
 

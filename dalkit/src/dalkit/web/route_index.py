@@ -9,15 +9,20 @@ from urllib.parse import unquote_to_bytes
 import structlog
 from fastapi import APIRouter, FastAPI, __version__
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .compiled import CompiledRoute, OtherRoute, compile_routes, is_proved
+from .compiled import CompiledRoute, OtherRoute, compile_routes, is_proved, raising
 
 logger = structlog.get_logger(__name__)
 
+#: Where the scope has what was found for a request, on its way to the router.
+_FOUND = "dalkit.found"
 #: Segments of a path that are looked at, which /api/catalog/v1/books needs.
 DEPTH = 4
 
@@ -32,7 +37,10 @@ def index_routes(app: FastAPI, *, compiled: bool = True) -> None:
     """
     if compiled and not is_proved():
         logger.info("FastAPI serves all routes: this version was not tried", fastapi=__version__)
-    app.router.middleware_stack = RouteIndex(app.router, compiled=compiled and is_proved())
+    index = RouteIndex(app.router, compiled=compiled and is_proved())
+    app.router.middleware_stack = index
+    if index.compiles:
+        app.user_middleware.append(Middleware(CompiledMiddleware, index=index))
 
 
 class RouteIndex:
@@ -43,49 +51,60 @@ class RouteIndex:
     """
 
     def __init__(self, router: APIRouter, *, compiled: bool) -> None:
-        self._router = router
-        self._compiles = compiled
+        self.router = router
+        self.compiles = compiled
         self._indexed = 0  # routes
-        self._candidates: dict[Segments, ASGIApp] = {}
+        self._candidates: dict[Segments, _Candidates] = {}
+        self._all = _Candidates((), router.app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request to the candidates; everything but HTTP to the whole router.
 
         Raises RequestValidationError for a URL that is not UTF-8.
         """
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                self._index()
-            await self._router.app(scope, receive, send)
-            return
-        if len(self._router.routes) != self._indexed:
-            self._index()
-        _require_utf8(scope)
-        scope["router"] = self._router  # for url_for
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        await self._find(path)(scope, receive, send)
+        app: ASGIApp | None = scope.pop(_FOUND, None)
+        if app is None:
+            if scope["type"] == "http":
+                app = await self.serve(scope, receive, send)
+            else:
+                if scope["type"] == "lifespan":
+                    self._index()
+                app = self.router.app
+        if app is not None:
+            await app(scope, receive, send)
 
-    def _find(self, path: str) -> ASGIApp:
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> ASGIApp | None:
+        """Answer a request by a compiled route; or return what has to answer it."""
+        if len(self.router.routes) != self._indexed:
+            self._index()
+        try:
+            _require_utf8(scope)
+        except RequestValidationError as error:
+            return raising(error)
+        scope["router"] = self.router  # for url_for
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        return await self._find(path).serve(scope, receive, send)
+
+    def _find(self, path: str) -> "_Candidates":
         segments = tuple(path.split("/", DEPTH + 1)[1 : DEPTH + 1])
         for length in range(len(segments), -1, -1):
             if found := self._candidates.get(segments[:length]):
                 return found
-        return self._router.app
+        return self._all
 
     def _index(self) -> None:
-        beginnings = [(route, set(_beginnings(route))) for route in self._router.routes]
+        beginnings = [(route, set(_beginnings(route))) for route in self.router.routes]
         self._indexed = len(beginnings)
         self._candidates = {
             wanted: self._only([route for route, those in beginnings if _may_match(those, wanted)])
             for wanted in set().union(*(those for _, those in beginnings))
         }
 
-    def _only(self, routes: list[BaseRoute]) -> ASGIApp:
+    def _only(self, routes: list[BaseRoute]) -> "_Candidates":
         """The router with these routes only, which leaves what they do not match to the whole."""
-        router = copy(self._router)
-        router.routes, router.default = routes, self._router.app
-        compiled = tuple(compile_routes(routes)) if self._compiles else ()
-        return _Candidates(compiled, router.app) if compiled else router.app
+        router = copy(self.router)
+        router.routes, router.default = routes, self.router.app
+        return _Candidates(tuple(compile_routes(routes)) if self.compiles else (), router.app)
 
 
 def _require_utf8(scope: Scope) -> None:
@@ -104,19 +123,44 @@ class _Candidates:
 
     def __init__(self, routes: tuple[CompiledRoute | OtherRoute, ...], otherwise: ASGIApp) -> None:
         self._routes = routes
-        self._otherwise = otherwise
+        self.otherwise = otherwise
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> ASGIApp | None:
         path, method = get_route_path(scope), scope["method"]
         is_traced = scope.get("fastapi.telemetry") is not None  # FastAPI names the span on its way
         for route in self._routes if not is_traced else ():
             if method in route.methods and (found := route.path_regex.match(path)):
                 if isinstance(route, CompiledRoute):
                     scope["path_params"] = {**scope.get("path_params", {}), **found.groupdict()}
-                    await route(scope, receive, send)
-                    return
+                    return await route.serve(scope, receive, send)
                 break
-        await self._otherwise(scope, receive, send)
+        return self.otherwise
+
+
+class CompiledMiddleware:
+    """Serves compiled routes outside of FastAPI's own middlewares, which they do not need.
+
+    What raises, is refused, or is not compiled goes through them. Has to be the innermost of the
+    application's: where another one is in between, the index serves the routes behind that.
+    """
+
+    def __init__(self, app: ASGIApp, index: RouteIndex) -> None:
+        self.app = app
+        self._index = index
+        self._is_innermost = (
+            type(app) is ExceptionMiddleware
+            and type(app.app) is AsyncExitStackMiddleware
+            and app.app.app is index.router
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or say what has to and pass it on."""
+        if self._is_innermost and scope["type"] == "http":
+            app = await self._index.serve(scope, receive, send)
+            if app is None:
+                return
+            scope[_FOUND] = app
+        await self.app(scope, receive, send)
 
 
 def _beginnings(route: BaseRoute) -> Iterator[Segments]:
