@@ -1,10 +1,10 @@
 """A transaction and the statements that run in it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 import asyncpg
@@ -258,7 +258,8 @@ class TransactionManager:
         try:
             await (self._commit_all(over) if commit else self._rollback_all(over))
         finally:
-            self._session = None  # it knows this transaction: no circle is left behind
+            # They know this transaction, or its request does: no circle is left behind.
+            self._session = self._context = None
 
     async def _commit_all(self, over: str) -> None:
         """Flush the session and commit; what the flush needs is not over yet."""
@@ -346,16 +347,20 @@ class TransactionManager:
             lease = self._lease or await self._take()
             if not self._begun and not (plan.is_plain_read and self._may_defer_begin(lease)):
                 await self._begin(lease)
-            with self._translating(lease, plan):
+            try:
                 return await plan.fetch(lease.sender, values)
+            except Exception as error:  # noqa: BLE001 - raised, or what SQLAlchemy would raise
+                self._raise(error, lease, plan)
 
     async def _reader(self, call: Call) -> Callable[[int], Awaitable[list[Row]]] | None:
         """What reads the next rows, at most so many; None where `_fetch` gives None."""
         plan, values = call
         async with self._lock:
             lease = await self._open()
-            with self._translating(lease, plan):
+            try:
                 cursor = await plan.open(lease.sender, values)
+            except Exception as error:  # noqa: BLE001 - as in _fetch
+                self._raise(error, lease, plan)
         if cursor is None:
             return None
 
@@ -363,26 +368,23 @@ class TransactionManager:
             async with self._lock:
                 if self._over:  # the connection may be another transaction's by now
                     raise RuntimeError(self._over)
-                with self._translating(lease, plan):
-                    try:
-                        return await plan.read(lease.driver, cursor, most)
-                    except asyncpg.InterfaceError as error:
-                        if not lease.driver.is_closed():
-                            raise
-                        raise DatabaseUnreachable(LOST) from error
+                try:
+                    return await plan.read(lease.driver, cursor, most)
+                except Exception as error:
+                    if isinstance(error, asyncpg.InterfaceError) and lease.driver.is_closed():
+                        self._notice(lost := DatabaseUnreachable(LOST))
+                        raise lost from error
+                    self._raise(error, lease, plan)
 
         return read
 
-    @contextmanager
-    def _translating(self, lease: Lease, plan: Plan) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            known = lease.as_sqlalchemys(error, plan.sql)
-            self._notice(known)
-            if known is error:
-                raise
-            raise known from known.__cause__
+    def _raise(self, error: Exception, lease: Lease, plan: Plan) -> NoReturn:
+        """Raise what SQLAlchemy would for what asyncpg has raised."""
+        known = lease.as_sqlalchemys(error, plan.sql)
+        self._notice(known)
+        if known is error:
+            raise error
+        raise known from known.__cause__
 
     async def _open(self) -> Lease:
         """The lease, taken when there is none yet, and its transaction begun."""

@@ -74,12 +74,13 @@ class ReadEntity(BaseModel):
         with a field of this name keeps the rows that were deleted.
         """
         found = await cls.get_by_pk(tx, *pk)
+        # Not getattr: pydantic's is slow for what is not there.
+        if found is not None and vars(found).get("deleted_at") is None:
+            return found
         key = ", ".join(map(str, pk)) if len(pk) == 1 else f"({', '.join(map(str, pk))})"
         if found is None:
             raise Problem(404, f"There is no {cls.__name__.lower()} {key}.")
-        if getattr(found, "deleted_at", None) is not None:
-            raise Problem(410, f"{cls.__name__} {key} was deleted.")
-        return found
+        raise Problem(410, f"{cls.__name__} {key} was deleted.")
 
     @classmethod
     async def get_one(cls, tx: TransactionManager, /, **equal: Any) -> Self | None:

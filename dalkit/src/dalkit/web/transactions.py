@@ -83,10 +83,18 @@ class TransactionMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = ReplayableBody(receive, digested=is_keyed(scope))
-        if is_keyed(scope):
+        body = ReplayableBody(receive, digested=(keyed := is_keyed(scope)))
+        if keyed:
             answer_in_messages(scope)
         scope[IDEMPOTENCY] = self.idempotency, body
+        try:
+            await self._run(scope, body, send)
+        finally:
+            # The body's `receive` knows the scope: without the circle, all of the request is freed
+            # now and not by the garbage collector.
+            scope.pop(IDEMPOTENCY, None)
+
+    async def _run(self, scope: Scope, body: "ReplayableBody", send: Send) -> None:
         untouched = dict(scope)
         turn: asyncio.Lock | None = None
         for number in range(1, self.attempts + 1):

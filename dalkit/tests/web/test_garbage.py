@@ -1,0 +1,50 @@
+"""A request leaves no circle of objects behind: it would wait for the garbage collector."""
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from dalkit import TransactionManager
+from dalkit.web.request import RequestTransaction
+from dalkit.web.transactions import ReplayableBody
+
+from tests.service.authors import Author
+
+OF_A_REQUEST = (RequestTransaction, ReplayableBody)
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """What is freed is freed because nothing refers to it."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/v1/authors", None, 200),
+        ("POST", "/v1/authors", {"name": "Octavia E. Butler"}, 201),
+        ("POST", "/v1/authors", {"name": 7}, 422),
+        ("GET", "/v1/books/123456789", None, 404),
+        ("GET", "/v1/nowhere", None, 404),
+        ("GET", "/livez", None, 200),
+    ],
+)
+async def test_all_that_a_request_was_is_freed_with_its_answer(
+    client: httpx.AsyncClient,
+    transaction: TransactionManager,
+    no_collection: None,
+    method: str,
+    path: str,
+    body: Any,
+    status: int,
+) -> None:
+    _ = await Author.insert(transaction, name="Ursula K. Le Guin")
+    assert (await client.request(method, path, json=body)).status_code == status
+    assert [one for one in gc.get_objects() if type(one) in OF_A_REQUEST] == []
