@@ -147,15 +147,16 @@ class CompiledMiddleware:
     def __init__(self, app: ASGIApp, index: RouteIndex) -> None:
         self.app = app
         self._index = index
-        self._is_innermost = (
-            type(app) is ExceptionMiddleware
-            and type(app.app) is AsyncExitStackMiddleware
-            and app.app.app is index.router
-        )
+        self._is_innermost = False
+        if isinstance(app, ExceptionMiddleware) and type(app.app) is AsyncExitStackMiddleware:
+            self._is_innermost = app.app.app is index.router
+            # Who answers errors outside of that middleware, as of COMMIT, finds its handlers there.
+            self._handlers = app._exception_handlers, app._status_handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or say what has to and pass it on."""
         if self._is_innermost and scope["type"] == "http":
+            scope["starlette.exception_handlers"] = self._handlers
             app = await self._index.serve(scope, receive, send)
             if app is None:
                 return
