@@ -55,8 +55,9 @@ def create() -> FastAPI:
 
 
 async def echo(_: Scope, receive: Receive, send: Send) -> None:
-    """Answer a body piece by piece, while it comes."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    """Answer a body piece by piece, while it comes, and say which process that is."""
+    headers = [(b"x-process", b"%d" % os.getpid())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     more = True
     while more:
         message = await receive()
