@@ -71,10 +71,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, LONGEST_HEAD bytes at a time, and wait for what is missing."""
         self._unset_keepalive_if_required()
-        for start in range(0, len(data), LONGEST_HEAD):
-            if self._is_over:
-                return
-            self._feed(data[start : start + LONGEST_HEAD])
+        while data and not self._is_over:
+            piece, data = data[:LONGEST_HEAD], data[LONGEST_HEAD:]
+            self._feed(piece)
         if self._is_over or self._timer is not None:
             return
         if self._in_body:
@@ -154,8 +153,9 @@ class LimitedProtocol(HttpToolsProtocol):
         is_upgrade = self.parser.should_upgrade() and any(n == b"upgrade" for n, _ in self.headers)
         self._is_offer = is_upgrade and not self._should_upgrade()
         if not self._is_offer:
-            # An HTTP/1.0 client would take 100 for the answer (RFC 9110, section 10.1.1).
-            self.expect_100_continue &= self.parser.get_http_version() != "1.0"
+            if self.expect_100_continue:
+                # An HTTP/1.0 client would take 100 for the answer (RFC 9110, section 10.1.1).
+                self.expect_100_continue = self.parser.get_http_version() != "1.0"
             super().on_headers_complete()
             self._in_body, self._unseen = True, 0
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache, wraps
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple, cast
+from uuid import UUID
 
 import sqlalchemy as sa
 from pydantic import BaseModel, TypeAdapter
@@ -199,12 +200,18 @@ def conditions_on(source: FromClause, shape: Shape) -> list[ColumnElement[bool]]
     ]
 
 
+#: Most keys: they are no Enum's and not None.
+_PLAIN = frozenset({int, str, UUID})
+
+
 def row_with(table: Table, pk: Any, where: Where = None) -> Conditions:
     """That a row has this primary key (a composite one is a tuple) and `where` holds.
 
     Raises LookupError when the table has no primary key or `pk` another number of values.
     """
     names, values = _key_columns(table), pk if isinstance(pk, tuple) else (pk,)
+    if where is None and len(names) == len(values) == 1 and type(values[0]) in _PLAIN:
+        return Conditions(((names[0], False),), {"w0": values[0]})  # as below, for most
     if not names or len(names) != len(values):
         described = f"({', '.join(names)})" if names else "not there"
         raise LookupError(f"The primary key of {table.fullname} is {described}; got {values!r}.")

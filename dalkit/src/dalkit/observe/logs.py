@@ -8,6 +8,7 @@ import sys
 from contextlib import nullcontext
 from contextvars import Context, copy_context
 from datetime import UTC, datetime
+from functools import lru_cache
 from time import time
 from typing import Any, Literal, TextIO
 
@@ -151,7 +152,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 def _line(when: float, level: int, facts: dict[str, Any], context: Context) -> str:
     """Return the line that structlog would make, in that context."""
     event: EventDict = {
-        "timestamp": f"{datetime.fromtimestamp(when, UTC).replace(tzinfo=None).isoformat()}Z",
+        "timestamp": _timestamp(when),
         "level": _LEVELS[level],
         "logger": ACCESS,
         "event": "request",
@@ -163,6 +164,17 @@ def _line(when: float, level: int, facts: dict[str, Any], context: Context) -> s
     for name, value in bound.items():
         event.setdefault(name, value)
     return _as_json(context.run(_add_trace, None, "", event))
+
+
+def _timestamp(when: float) -> str:
+    """Return it as structlog's TimeStamper does (ISO 8601, UTC)."""
+    second, microsecond = divmod(round(when * 1_000_000), 1_000_000)
+    return f"{_until_the_second(second)}.{microsecond:06}Z"
+
+
+@lru_cache(maxsize=2)
+def _until_the_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def log_request(level: int, facts: dict[str, Any]) -> None:
