@@ -180,8 +180,9 @@ class DataAccessLayer:
     @property
     def engines(self) -> tuple[AsyncEngine, ...]:
         """The engine and, if there is one, the replica; empty before `reflect()` and `use()`."""
-        replica = self.replica.checkout.engine if self.replica else None
-        return tuple(filter(None, (self._engine, replica)))
+        if self._engine is None:
+            return ()
+        return (self._engine, self.replica.checkout.engine) if self.replica else (self._engine,)
 
     @property
     def engine(self) -> AsyncEngine:

@@ -165,14 +165,16 @@ class TransactionManager:
 
     async def run(self, statement: Executable, parameters: Parameters = None) -> None:
         """Run one statement for what it does; raises what `execute` does."""
-        await self._flush()
+        if self._session is not None:
+            await self._session.flush_for_core()
         call = self._compiled(statement, parameters, silent=True)
         if call is None or await self._fetch(call) is None:
             await self.execute(statement, parameters)
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
-        await self._flush()
+        if self._session is not None:
+            await self._session.flush_for_core()
         if (call := self._compiled(statement, parameters)) is not None:
             rows = await self._fetch(call)
             if rows is not None:
@@ -410,8 +412,8 @@ class TransactionManager:
         if self._over:
             raise RuntimeError(self._over)
         context = self._context() if callable(self._context) else self._context
-        self._settings = wire.checked_context(context or {})
-        lease: Lease | None = await self._replica_lease()
+        self._settings = wire.checked_context(context) if context else {}
+        lease: Lease | None = None if self.dal.replica is None else await self._replica_lease()
         self._is_on_replica = lease is not None
         if lease is None:
             lease = self.dal.new_lease(False)

@@ -4,9 +4,9 @@ SQLAlchemy hands a connection out behind a proxy with a finalizer, and making th
 times what the rest of a checkout does. Here the pool's own entry for the connection is used, and a
 proxy is made when SQLAlchemy's connection is asked for.
 
-Private to SQLAlchemy and used here: `_do_get`, `get_connection`, `checkin`, `fairy_ref` and
-`_ConnectionFairy` with its `_counter` for that, `_pre_ping`, `_max_overflow` and `_invalidate_time`
-of the pool.
+Private to SQLAlchemy and used here: `_do_get`, `get_connection`, `checkin`, `fairy_ref`,
+`_ConnectionRecord` and `_ConnectionFairy` with its `_counter` for that, `_pre_ping`,
+`_max_overflow` and `_invalidate_time` of the pool.
 tests/fast/test_checkout.py is the contract; pyproject.toml bounds the version.
 """
 
@@ -14,7 +14,7 @@ import asyncio
 import math
 import time
 import weakref
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from sqlalchemy import PoolProxiedConnection, QueuePool, event
@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError, MissingGreenlet
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, ManagesConnection, NullPool
-from sqlalchemy.pool.base import _ConnectionFairy
+from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
 
 from ..errors import DatabaseUnreachable
 
@@ -83,8 +83,8 @@ class Checkout:
 
     def proxy(self, taken: ManagesConnection) -> PoolProxiedConnection:
         """What SQLAlchemy's connection needs in place of what was taken."""
-        if isinstance(taken, PoolProxiedConnection):
-            return taken
+        if not isinstance(taken, _ConnectionRecord):
+            return cast(PoolProxiedConnection, taken)
         entry: Any = taken
         proxy = _ConnectionFairy(self._pool, entry.dbapi_connection, entry, None)
         proxy._counter = 1
@@ -196,7 +196,7 @@ def refuse_closed(adapter: Any, entry: ConnectionPoolEntry, proxy: object) -> No
 
 
 def _check_in(taken: Any) -> None:
-    if isinstance(taken, PoolProxiedConnection):
-        taken.close()
-    else:
+    if isinstance(taken, _ConnectionRecord):  # of the interfaces, Python would ask their metaclass
         taken.checkin(_fairy_was_created=False)
+    else:
+        taken.close()
