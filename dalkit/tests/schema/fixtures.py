@@ -127,8 +127,7 @@ def upgrade(
         done = subprocess.run(
             [sys.executable, "-m", "tests.service.cli", "db", "sync"],
             cwd=PROJECT,
-            # Locally it would write tables.py again.
-            env=os.environ | {"DATABASE_URL": empty_database, "ENVIRONMENT": "testing"},
+            env=os.environ | {"DATABASE_URL": empty_database},
             capture_output=True,
             text=True,
             timeout=120,

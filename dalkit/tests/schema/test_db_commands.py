@@ -1,5 +1,7 @@
 """The console script says what it did in one line, and what is wrong in another."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from dalkit.schema import typed_tables
 from dalkit.settings import Settings
 
 from tests.dev.processes import query
+from tests.paths import PROJECT, SERVICE
 from tests.schema.fixtures import AddMigration
 from tests.service import cli
 
@@ -46,6 +49,24 @@ def test_sync_and_status_have_three_messages_each(
         (3, "The database is behind the migrations: run `my-service db sync`."),
         (0, "The database was upgraded."),
     ]
+
+
+def test_the_tables_of_these_tests_are_not_written_again(
+    empty_database: str, add_migration: AddMigration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever calls the script by hand, or forgets to say that this is no local service."""
+    monkeypatch.delenv("ENVIRONMENT")
+    monkeypatch.setenv("DATABASE_URL", empty_database)
+    add_migration("f00d0002", body='op.execute("ALTER TABLE book ADD COLUMN pages int")')
+    tables = SERVICE / "tables.py"
+    before = tables.read_text()
+    command = [sys.executable, "-m", "tests.service.cli", "db", "sync"]
+    try:
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+        assert done.stdout == "The database was created.\n"
+        assert tables.read_text() == before
+    finally:
+        tables.write_text(before)
 
 
 def test_where_there_is_a_makefile_its_target_is_named(
