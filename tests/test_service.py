@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,26 @@ def test_the_service_answers_and_stops_without_losing_a_request(project: Path) -
     python = project / ".venv" / "bin" / "python"
     services = services_of(project, COMPOSE_PROFILES="development", ISSUER_PORT=str(free_port()))
     run(project, python, BOOT, "my_service", "my-service", json.dumps(services))
+
+
+def test_a_new_migration_keeps_the_imports_that_it_will_need(
+    default_project: Path, tmp_path: Path
+) -> None:
+    """Through `make revision` and `make fmt`; elsewhere an import that nothing uses goes."""
+    project, tools = tmp_path / "my-service", default_project / ".venv" / "bin"
+    shutil.copytree(default_project, project, ignore=shutil.ignore_patterns(".*cache*", ".venv"))
+    run(project, tools / "alembic", "revision", "--message=add price")
+    versions = project / "migrations" / "versions"
+    imports = "import sqlalchemy as sa\nfrom alembic import op\n"
+    places = [versions / "0002_add_price.py", versions.parent / "env.py", project / "noxfile.py"]
+    assert imports in places[0].read_text()
+    for place in places[1:]:
+        place.write_text(f"{place.read_text()}\nimport sqlalchemy as sa\n")
+    run(project, tools / "ruff", "check", "--quiet", "--fix-only", *places)
+    assert imports in places[0].read_text()
+    for place in places[1:]:
+        assert "import sqlalchemy as sa" not in place.read_text(), place
+    run(project, tools / "ruff", "check", places[0])
 
 
 def test_the_extra_of_a_declined_option_is_not_installed(project: Path) -> None:
