@@ -18,6 +18,8 @@ from pydantic_core import to_json
 from structlog.contextvars import get_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from .output import Output, output_of
+
 # They log every request at INFO, with its URL, which may be a secret; alembic every look at the
 # schema, which is every probe of /readyz.
 _CHATTY = ("httpx", "httpcore", "hpack", "alembic.runtime.migration")
@@ -100,11 +102,11 @@ def configure_logging(
     )
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.StreamHandler[TextIO | Output]):
     """Writes records at once; lines of requests together, in their order and before any record."""
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+        super().__init__(output_of(stream, self._report))
         self._requests: list[tuple[float, int, dict[str, Any], Context]] = []
         #: Which is going to write them; one that was closed before that never does.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,6 +134,21 @@ class _Handler(logging.StreamHandler[TextIO]):
     def flush(self) -> None:
         self._write_requests()
         super().flush()
+
+    def finish(self) -> None:
+        """Write all lines, and wait a moment for who takes them."""
+        self.flush()
+        if isinstance(self.stream, Output):
+            self.stream.finish()
+
+    def close(self) -> None:
+        self.finish()
+        super().close()
+
+    def _report(self, lost: int) -> str:
+        facts = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING"}
+        facts["msg"] = f"{lost} lines of the log are lost: nobody took them in time"
+        return Context().run(self.format, logging.makeLogRecord(facts)) + self.terminator
 
     def _write_requests(self) -> None:
         with self.lock or nullcontext():
@@ -200,7 +217,7 @@ def flush_requests() -> None:
     """Write the lines that wait, before a process ends that is not asked to tidy up."""
     for handler in _root.handlers:
         if isinstance(handler, _Handler):
-            handler.flush()
+            handler.finish()
 
 
 def _shows_colors(stream: TextIO) -> bool:
