@@ -77,6 +77,9 @@ T = TypeVar("T")
 NO_NUL = r"^[^\x00]*$"
 
 
+#: Levels that a value of JSON may have: pydantic writes 255, of which a response has its own.
+MOST_LEVELS = 200
+
 #: The validation context of values that are all written as text, those of a CSV file for example.
 FROM_TEXT = {"from_text": True}
 _HOURS_ONLY = re.compile(r":\d\d(\.\d+)?[+-]\d\d$")
@@ -140,7 +143,27 @@ def _in_utc(value: datetime) -> datetime:
 
 
 def _storable(value: JsonValue) -> JsonValue:
-    """Refuse texts that jsonb does not take: NUL, and lone surrogates, which have no UTF-8."""
+    """Refuse what could not be answered again, and texts that jsonb does not take.
+
+    They are NUL, and lone surrogates, which have no UTF-8.
+    """
+    if is_nested_too_deeply(value):
+        raise ValueError(f"use at most {MOST_LEVELS} levels")
+    return _without_odd_texts(value)
+
+
+def is_nested_too_deeply(value: object) -> bool:
+    """Whether a value of JSON has more than MOST_LEVELS of arrays and objects."""
+    level = [value]
+    for _ in range(MOST_LEVELS + 1):
+        nested = [it for it in level if isinstance(it, dict | list)]
+        if not nested:
+            return False
+        level = [inner for it in nested for inner in (it.values() if isinstance(it, dict) else it)]
+    return True
+
+
+def _without_odd_texts(value: JsonValue) -> JsonValue:
     match value:
         case str():
             is_storable = "\0" not in value and not re.search("[\ud800-\udfff]", value)
@@ -148,10 +171,10 @@ def _storable(value: JsonValue) -> JsonValue:
                 raise ValueError("use text without NUL and lone surrogates")
         case dict():
             for name, inner in value.items():
-                _storable(name), _storable(inner)
+                _without_odd_texts(name), _without_odd_texts(inner)
         case list():
             for inner in value:
-                _storable(inner)
+                _without_odd_texts(inner)
         case float() if value - value != 0:
             raise ValueError("use finite numbers")
     return value
@@ -249,7 +272,7 @@ Bytes = Annotated[
 ]
 """What fits bytea: base64 in JSON; also for a field of an entity."""
 JsonData = Annotated[JsonValue, AfterValidator(_storable)]
-"""What fits jsonb: any JSON, of finite numbers and of texts without NUL."""
+"""What fits jsonb: any JSON of 200 levels, of finite numbers and of texts without NUL."""
 Point = Annotated[
     tuple[JsonFloat, JsonFloat],
     WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),

@@ -48,6 +48,13 @@ BAD_JSON = {
     "control character": (b'{"code": "a"}\n{"code": "b\tc"}\n', 2, None, "control character"),
     "bad escape": (b'{"code": "a"}\n{"code": "\\x"}\n', 2, None, "escape"),
     "nested deeply": (b'{"data": ' + b"[" * 100_000, 1, None, "deeply"),
+    "nested more deeply than can be answered": (
+        b'{"code": "a", "data": %b}' % (b"[" * 500 + b"]" * 500),
+        1,
+        None,
+        "it is nested too deeply",
+    ),
+    "objects nested deeply": (b'{"data": ' + b'{"a":' * 200 + b"1" + b"}" * 201, 1, None, "deeply"),
     "unknown key": (b'{"code": "a"}\n{"code": "b", "nope": 1}\n', 2, "nope", "no such column"),
     "key twice": (b'{"code": "a", "code": "b"}\n', 1, "code", "twice"),
     "required key missing": (b'{"code": "a"}\n\n{"note": "b"}\n', 3, "code", "required"),

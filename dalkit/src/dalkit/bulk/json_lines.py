@@ -4,8 +4,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn, Self
 
+from ..types import MOST_LEVELS, is_nested_too_deeply
 from .staging import BAD_TEXT, BulkError, Object
 
+TOO_DEEP = "it is nested too deeply"
 #: Bytes that one line may have.
 LIMIT = 16 * 1024 * 1024
 
@@ -96,7 +98,7 @@ def _object(line: bytes) -> Object:
     except json.JSONDecodeError as error:
         reason = _SENTENCES.get(error.msg, error.msg)
     except RecursionError:
-        reason = "it is nested too deeply"
+        reason = TOO_DEEP
     except ValueError as error:
         reason = str(error)
     else:
@@ -104,6 +106,8 @@ def _object(line: bytes) -> Object:
             reason = "'{' is missing"
         elif end < len(text):
             reason = "there is text after the object"
+        elif text.count("[") + text.count("{") > MOST_LEVELS and is_nested_too_deeply(value):
+            reason = TOO_DEEP
         else:
             return value
     raise BulkError(f"not a JSON object: {reason}")
