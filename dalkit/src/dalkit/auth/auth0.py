@@ -11,6 +11,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pydantic import ValidationError
 
+from ..outgoing import check_outgoing, tls
 from ..settings import BadSetting, Settings, auth0_mistakes
 from ..web.openapi import operations_of
 from .errors import InvalidToken, Refusal
@@ -73,6 +74,8 @@ class Auth0:
         audience, client_id = settings.auth0_audience, settings.auth0_client_id
         if mistakes := auth0_mistakes(domain, issuer, audience, client_id):
             raise BadSetting(*mistakes)
+        if not issuer:
+            check_outgoing()
         options: Any = {"client_id": client_id, "dev_issuer": issuer, "user_model": user_model}
         return cls(domain, audience, settings.auth0_org_id, **options)
 
@@ -113,6 +116,7 @@ class Auth0:
         # A proxy of the environment is for the internet, not for an issuer on this machine.
         self._client = httpx.AsyncClient(
             timeout=TIMEOUT,
+            verify=self.for_development or tls(),  # its URL is http
             follow_redirects=False,
             trust_env=not self.for_development,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},

@@ -9,7 +9,6 @@ from contextlib import nullcontext, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cache
 from time import monotonic, time
 from typing import Any
 from weakref import ref
@@ -19,11 +18,12 @@ import structlog
 from opentelemetry.metrics import Observation, get_meter
 from pydantic import BaseModel
 
+from ..outgoing import check_outgoing, tls
+
 logger = structlog.get_logger(__name__)
 
 Payload = dict[str, Any]
 _TIMEOUT = 5.0
-_tls = cache(httpx.create_ssl_context)  # takes 30 ms: once, and not in front of an alert
 _LONGEST_WAIT = 30.0
 _LONGEST_ANSWER = 16 * 1024  # bytes that are read; Slack's are a word
 
@@ -71,7 +71,7 @@ class Delivery:
         self.sent = self.failed = 0
         self.url, self._pace = url, pace
         if url:
-            _tls()
+            check_outgoing()  # it also makes what takes a while, not in front of an alert
         self._stopping = False
         self._worker: asyncio.Task[None] | None = None
 
@@ -113,7 +113,7 @@ class Delivery:
 
     async def _work(self) -> None:
         while self.alerts.jobs or self.reports.jobs:  # again: some may come while it is closed
-            async with httpx.AsyncClient(verify=_tls(), timeout=self._pace.timeout) as client:
+            async with httpx.AsyncClient(verify=tls(), timeout=self._pace.timeout) as client:
                 while jobs := self.alerts.jobs or self.reports.jobs:
                     started = monotonic()
                     await self._send(client, jobs.popleft())
