@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from .baking import ROOT, text_files
-from .environments import run
+from .environments import require_uv, run
 from .releases import VERSION
 
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,6 +25,7 @@ def test_the_commands_for_agents_of_the_service_run(default_project: Path) -> No
 
 
 def test_the_commands_for_agents_of_the_template_run() -> None:
+    require_uv()
     found = commands(ROOT / "AGENTS.md")
     assert len(found) >= 5
     for command in found:
