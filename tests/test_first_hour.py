@@ -157,7 +157,12 @@ def test_no_python_is_one_sentence(
     target: str, version: str | None, repository: Path, tmp_path: Path
 ) -> None:
     """In the template and in a service."""
-    folder = repository if target == "new" else bake(tmp_path / "services")
+    if target == "new":
+        # Where there is no uv, other tests have installed one into .tools/.
+        unwanted = shutil.ignore_patterns(".demo", ".tools")
+        folder = shutil.copytree(repository, tmp_path / "template", ignore=unwanted)
+    else:
+        folder = bake(tmp_path / "services")
     programs = tmp_path / "bin"
     programs.mkdir()
     for program in Path("/usr/bin").iterdir():
