@@ -136,8 +136,10 @@ class Auth0:
         if known := self._verified.get(digest):
             user, expires, kid, key = known
             # Asking for the key each time lets go of a token whose key the issuer has removed.
-            if time.time() < expires and await self.keys.get(kid) is key:
-                return user
+            if time.time() < expires:
+                current = self.keys.at_hand(kid)
+                if (await self.keys.get(kid) if current is None else current) is key:
+                    return user
         kid = read_key_id(token)
         found = await self.keys.get(kid)
         if found is None:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 AUTH0 = "dalkit.auth0"
 USER = "dalkit.user"
 
+_HEADER = b"authorization"
 SUBPROTOCOL = "bearer"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # ask for nothing but an answer (RFC 9110, 9.2.1)
 
@@ -49,7 +50,7 @@ async def verified_user(connection: HTTPConnection) -> User:
             logger.info("access token refused: %s", refusal.reason)
         raise for_connection(connection, refusal) from None
     connection.scope[USER] = auth0, user
-    connection.state.user, connection.state.user_sub = user, user.sub
+    connection.scope.setdefault("state", {}).update(user=user, user_sub=user.sub)
     return user
 
 
@@ -180,14 +181,13 @@ def bearer_token(connection: HTTPConnection) -> str:
     WebSocket: there, it may come as the subprotocol after `bearer` instead. Never in the URL, which
     is logged along the way.
     """
-    headers = connection.headers.getlist("authorization")
-    tokens = [
-        token.strip(" ")
-        for scheme, _, token in [header.partition(" ") for header in headers]
-        if scheme.lower() == "bearer"
-    ]
-    offered: list[str] = connection.scope.get("subprotocols", [])  # only a WebSocket's scope has it
-    tokens += [token for name, token in pairwise(offered) if name == SUBPROTOCOL]
+    # Not connection.headers: that decodes all of them.
+    sent: list[tuple[bytes, bytes]] = connection.scope["headers"]
+    headers = [value.decode("latin-1") for name, value in sent if name == _HEADER]
+    split = [header.partition(" ") for header in headers]
+    tokens = [token.strip(" ") for scheme, _, token in split if scheme.lower() == "bearer"]
+    if offered := connection.scope.get("subprotocols"):  # only a WebSocket's scope has it
+        tokens += [token for name, token in pairwise(offered) if name == SUBPROTOCOL]
     if len(headers) > 1 or len(tokens) > 1:
         raise Refusal(400, "Send exactly one access token.", error="invalid_request")
     if not tokens or not tokens[0]:  # without an error code: nothing was presented

@@ -71,6 +71,10 @@ class SigningKeys:
                 raise KeysUnavailable  # the fetch failed: nothing is known about this key
         return self._keys.get(kid)
 
+    def at_hand(self, kid: str) -> RSAPublicKey | None:
+        """Return the key where `get` would at once, or None: ask that."""
+        return self._keys.get(kid) if self._age() <= TTL - AHEAD else None
+
     async def refresh(self) -> None:
         """Fetch now, or wait for the fetch that is under way. A failure keeps the old keys."""
         # The shield: a caller that is cancelled must not take the fetch from the other callers.
