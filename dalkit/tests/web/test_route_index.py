@@ -6,9 +6,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dalkit.web.route_index import RouteIndex, index_routes
 
@@ -123,3 +124,39 @@ async def test_routes_that_are_added_later_are_found() -> None:
 
 async def test_the_service_uses_the_index(app: FastAPI) -> None:
     assert isinstance(app.router.middleware_stack, RouteIndex)
+
+
+def telling() -> FastAPI:
+    """An application with a plain route that tells whether FastAPI's middlewares are around it."""
+    app = FastAPI()
+
+    @app.get("/plain")
+    async def plain(request: Request) -> bool:
+        return "fastapi_middleware_astack" in request.scope
+
+    return app
+
+
+async def test_a_compiled_route_does_without_fastapis_own_middlewares() -> None:
+    app = telling()
+    index_routes(app)
+    assert (await ask(app, "GET", "/plain"))[::2] == (200, b"false")
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+async def test_a_middleware_that_is_put_behind_all_others_runs(*, compiled: bool) -> None:
+    seen = []
+
+    class Noting:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["path"])
+            await self.app(scope, receive, send)
+
+    app = telling()
+    index_routes(app, compiled=compiled)
+    app.user_middleware.append(Middleware(Noting))
+    assert (await ask(app, "GET", "/plain"))[::2] == (200, b"true")
+    assert seen == ["/plain"]

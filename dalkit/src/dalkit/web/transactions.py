@@ -87,29 +87,27 @@ class TransactionMiddleware:
         if keyed:
             answer_in_messages(scope)
         scope[IDEMPOTENCY] = self.idempotency, body
-        try:
-            await self._run(scope, body, send)
-        finally:
-            # The body's `receive` knows the scope: without the circle, all of the request is freed
-            # now and not by the garbage collector.
-            scope.pop(IDEMPOTENCY, None)
-
-    async def _run(self, scope: Scope, body: "ReplayableBody", send: Send) -> None:
         untouched = dict(scope)
         turn: asyncio.Lock | None = None
-        for number in range(1, self.attempts + 1):
-            last = number == self.attempts
-            attempt = _Attempt(self, scope, body, send, turn, last=last)
-            attempt.transaction.fresh = number > 1  # the replica may be what it collided with
-            if await attempt.finishes(self.app):
-                return
-            # Those of one route run again one after the other: each has a better chance so.
-            turn = self._turns.setdefault(scope.get("endpoint"), asyncio.Lock())
-            scope.clear()
-            scope.update(untouched)
-            body.rewind()
-            await asyncio.sleep(random.random() * min(LONGEST_PAUSE, FIRST_PAUSE * 2**number))  # noqa: S311
-            await turn.acquire()
+        try:
+            for number in range(1, self.attempts + 1):
+                last = number == self.attempts
+                attempt = _Attempt(self, scope, body, send, turn, last=last)
+                attempt.transaction.fresh = number > 1  # the replica may be what it collided with
+                if await attempt.finishes(self.app):
+                    return
+                # Those of one route run again one after the other: each has a better chance so.
+                turn = self._turns.setdefault(scope.get("endpoint"), asyncio.Lock())
+                scope.clear()
+                scope.update(untouched)
+                body.rewind()
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**number)
+                await asyncio.sleep(random.random() * pause)  # noqa: S311
+                await turn.acquire()
+        finally:
+            # The body's `receive` knows the scope: without this circle all of the request is freed
+            # now, and not by the garbage collector.
+            scope.pop(IDEMPOTENCY, None)
 
 
 class ReplayableBody:
