@@ -140,6 +140,8 @@ class Auth0:
 
     async def verify(self, token: str) -> User:
         """Return the user; raises InvalidToken (401), KeysUnavailable (503) or Refusal (403)."""
+        if (user := self.known(token)) is not None:
+            return user
         kid = read_key_id(token)
         found = await self.keys.get(kid)
         if found is None:
