@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -125,3 +127,14 @@ def test_what_is_printed_is_not_held_back(pipe: Pipe) -> None:
     configure_logging(stream=pipe.stream)
     print("printed", file=pipe.stream)
     assert pipe.read(until=b"printed") == b"printed\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_process_without_stdout_logs_to_stderr(closed: str) -> None:
+    """Or to nobody; it starts in any case."""
+    code = "from dalkit.observe import configure_logging as c; c(); import logging; "
+    code += "logging.error('said')"
+    command = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 0
+    assert ("said" in ended.stderr) is (closed == ">&-")

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from contextvars import Context, copy_context
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from time import time
 from typing import Any, Literal, TextIO
 
@@ -42,10 +43,11 @@ def configure_logging(
 ) -> None:
     """Send the logs of structlog, the standard library and uvicorn to `stream` (stdout).
 
+    To stderr where stdout is closed, and to nobody where both are.
     `auto` is `console` on a terminal and `json` elsewhere. Process-wide: call it where the process
     starts, not in create_app. The access log is the middleware's, uvicorn's is turned off.
     """
-    stream = stream or sys.stdout
+    stream = stream or sys.stdout or sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     # Spare each record the search for its caller, thread and process (Python's logging HOWTO).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
