@@ -38,6 +38,7 @@ async def test_never_had_keys(
     guarded: Auth0,
     clock: Clock,
     patience: Callable[[float], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """503 with Retry-After, at once for those who come later, until the server is well again."""
     server.behave = behaviour
@@ -48,6 +49,9 @@ async def test_never_had_keys(
         assert response.status_code == 503
         assert response.headers["retry-after"] == "5"
         assert response.headers["cache-control"] == "no-store"
+        said = caplog.records[-1].getMessage()
+        assert said.startswith(f"signing keys not fetched from {server.url}.well-known/jwks.json: ")
+        assert not said.endswith(": ")
         assert (await api.get("/any/sub")).status_code == 401
         requests = server.requests
         clock.now += 4

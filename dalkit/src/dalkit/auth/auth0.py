@@ -62,7 +62,8 @@ class Auth0:
         self._verified: dict[bytes, tuple[User, float, str, RSAPublicKey]] = {}
         self._cache_size = cache_size
         self._client: httpx.AsyncClient | None = None
-        self.keys = SigningKeys(self._fetch, clock=clock)
+        self._url = f"{self.issuer}.well-known/jwks.json"
+        self.keys = SigningKeys(self._fetch, url=self._url, clock=clock)
 
     @classmethod
     def from_settings(cls, settings: Settings, *, user_model: type[User] = User) -> Self:
@@ -172,7 +173,7 @@ class Auth0:
     async def _fetch(self) -> Any:
         if self._client is None:
             raise RuntimeError("Auth0 is not open: enter it (`async with auth0:`) in the lifespan")
-        return await fetch_key_set(self._client, f"{self.issuer}.well-known/jwks.json")
+        return await fetch_key_set(self._client, self._url)
 
 
 def _digest(token: str) -> bytes:

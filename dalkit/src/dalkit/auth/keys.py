@@ -45,9 +45,14 @@ class SigningKeys:
     """
 
     def __init__(
-        self, fetch: Callable[[], Awaitable[Any]], *, clock: Callable[[], float] = time.monotonic
+        self,
+        fetch: Callable[[], Awaitable[Any]],
+        *,
+        url: str = "the issuer",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._fetch, self._clock = fetch, clock
+        """`url` is where `fetch` goes, for the log."""
+        self._fetch, self._url, self._clock = fetch, url, clock
         self._keys: dict[str, RSAPublicKey] = {}
         self._absent: dict[str, float] = {}  # key ids that the issuer did not have, and when
         self._begun_at = -math.inf  # of the last good fetch; the next ones are when one has ended
@@ -126,7 +131,9 @@ class SigningKeys:
             self._keys = usable_keys(await self._fetch())
         except OUTAGE as error:
             self._failing = True
-            logger.warning("signing keys not fetched: %s: %s", type(error).__name__, error)
+            late = f"no answer within {TIMEOUT:g} seconds"
+            reason = late if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+            logger.warning("signing keys not fetched from %s: %s", self._url, reason)
         else:
             self._failing, self._fetched_at, self._begun_at = False, self._clock(), begun_at
         finally:
