@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -73,6 +74,26 @@ def test_what_waits_is_written_when_it_is_read_again(pipe: Pipe) -> None:
     output.finish()
     output.write("at once\n")
     assert pipe.read(until=b"at once") == b"at once\n"
+
+
+def test_without_a_thread_the_next_line_tries_again(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has as many as it may, or that ends, is not given one."""
+
+    class Never(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    output = Output(pipe.stream, str)
+    monkeypatch.setattr("dalkit.observe.output.Thread", Never)
+    for number in range(1000):
+        output.write(f"{number} {'x' * 200}\n")
+    pipe.read(until=b"0 x")
+    output.finish()
+    monkeypatch.undo()
+    output.write("the end\n")
+    assert b"\n999 x" in pipe.read(until=b"the end")
 
 
 @pytest.mark.usefixtures("restored")

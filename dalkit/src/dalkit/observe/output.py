@@ -52,8 +52,10 @@ class Output:
                 self._add(line)
             # A signal's handler, which can come while this writes, and is in this thread, adds.
             if not (self._later or self._is_writing or self._write_waiting()):
-                self._later = Thread(target=self._write_later, name="log", daemon=True)
-                self._later.start()
+                later = Thread(target=self._write_later, name="log", daemon=True)
+                with suppress(RuntimeError):  # there is none to be had: the next line tries again
+                    later.start()
+                    self._later = later
 
     def flush(self) -> None:
         """Do nothing: `write` does all that can be done."""
