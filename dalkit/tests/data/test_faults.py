@@ -26,7 +26,8 @@ async def end_connections(url: str, application_name: str) -> None:
     """End what a server process does for these connections, and wait until the client knows."""
     ending = await asyncpg.connect(url)
     await ending.fetch(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = $1",
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE application_name = $1 AND datname = current_database()",
         application_name,
     )
     await ending.close()

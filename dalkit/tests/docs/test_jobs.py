@@ -178,8 +178,9 @@ async def test_a_worker_lives_as_the_service_does(
         async with other.transaction():
             await other.execute("LOCK TABLE author IN EXCLUSIVE MODE")
             await enqueue("Berta")
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass"
             async with asyncio.timeout(30):
-                while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                while not await other.fetchval(waiting, "author"):
                     await asyncio.sleep(0.02)
             worker.signal(signal.SIGTERM)
             await worker.lines(until='"stopping"')

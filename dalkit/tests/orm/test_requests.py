@@ -209,7 +209,10 @@ async def test_a_request_that_is_cancelled_gives_its_connection_back(
 ) -> None:
     request = asyncio.create_task(orm_client.post("/orm/slow/30"))
     async with shelf.session() as session:
-        sleeping = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
+        sleeping = text(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()"
+        )
         while await session.scalar(sleeping) == 0:
             await session.commit()
     request.cancel()

@@ -125,7 +125,7 @@ async def test_who_cancels_a_migration_is_not_taken_for_a_limit(
     add_migration("0002", body='op.execute("SELECT pg_sleep(30)")')
     running = asyncio.create_task(sync(empty_database))
     # When the query is shown it may be prepared only, and canceled in vain.
-    asleep = "query = 'SELECT pg_sleep(30)' AND wait_event = 'PgSleep'"
+    asleep = "datname = current_database() AND wait_event = 'PgSleep'"
     async with asyncio.timeout(60):
         while not await other.fetchval(
             f"SELECT bool_or(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE {asleep}"

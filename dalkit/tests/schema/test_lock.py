@@ -16,8 +16,13 @@ from tests.schema.fixtures import AddMigration, Alembic
 
 pytestmark = pytest.mark.slow
 
-HOLDERS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-MIGRATING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migration'"
+# Of this database: the server has others, in which the same tests may run.
+HERE = "SELECT oid FROM pg_database WHERE datname = current_database()"
+HOLDERS = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = ({HERE})"
+MIGRATING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migration' "
+    "AND datname = current_database()"
+)
 
 
 @pytest.fixture

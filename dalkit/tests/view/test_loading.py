@@ -207,7 +207,10 @@ async def test_closing_cancels_loads_and_leaves_nothing(
         with pytest.raises(NotLive, match="closed while"):
             await waiting
     assert (asyncio.all_tasks(), threading.active_count()) == before
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dalkit.view'"
+    query = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE application_name = 'dalkit.view' AND datname = current_database()"
+    )
     async with asyncio.timeout(60):
         while await db_of_library.fetchval(query):
             await asyncio.sleep(0.01)

@@ -110,7 +110,10 @@ async def test_an_interrupted_program_ends_at_once_and_leaves_nothing(
     for sign in ("was destroyed", "never retrieved", "ResourceWarning", "never awaited"):
         assert sign not in errors.decode()
     assert os.listdir(tmp_path) == ["library.cache"]  # no -wal is left  # noqa: PTH208
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dalkit.view'"
+    query = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE application_name = 'dalkit.view' AND datname = current_database()"
+    )
     async with asyncio.timeout(20):
         while await db_of_library.fetchval(query):
             await asyncio.sleep(0.01)

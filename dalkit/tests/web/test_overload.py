@@ -141,7 +141,10 @@ async def test_on_the_wire_503_comes_early_and_the_service_recovers_by_itself(
 ) -> None:
     async with overloaded(engine_uri) as (client, holder):
         locking = asyncio.create_task(client.get("/locking"))
-        blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        blocked = (
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+            "WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+        )
         async with asyncio.timeout(20):
             while not await holder.fetchval(blocked):
                 await asyncio.sleep(0.01)
