@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Pipe:
         """Return what comes up to the end of a line that has this in it."""
         found = b""
         while until not in found or not found.endswith(b"\n"):
+            assert select.select([self.reading], [], [], 30)[0], found[-200:]
             found += os.read(self.reading, 65_536)
         return found
 
