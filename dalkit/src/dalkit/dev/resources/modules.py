@@ -125,9 +125,13 @@ _RESTRICT = '''
 
 
 def body_of(shape: Shape, field: Field) -> str:
-    """The annotation of a field in a body: that of a key fits a path, too."""
-    is_key = field.name in shape.key_columns and field.form.path == "TextId"
-    return re.sub(r"\bText\b", "TextId", field.form.body) if is_key else field.form.body
+    """The annotation of a field in a body: the value of a key fits a path, too."""
+    body = field.form.body
+    if field.name not in shape.key_columns:
+        return body
+    if field.form.path == "Id":
+        return f"Annotated[{body}, Field(ge=0)]"
+    return re.sub(r"\bText\b", "TextId", body) if field.form.path == "TextId" else body
 
 
 def aliases_of(shape: Shape) -> dict[str, str]:
