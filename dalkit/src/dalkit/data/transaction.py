@@ -173,7 +173,7 @@ class TransactionManager:
 
     async def fetch_all(self, statement: Executable, parameters: Parameters = None) -> list[Row]:
         """All rows, each a dict of column name to value; raises what `execute` does."""
-        if self._session is not None:
+        if self._session is not None:  # as _flush does, which costs a coroutine
             await self._session.flush_for_core()
         if (call := self._compiled(statement, parameters)) is not None:
             rows = await self._fetch(call)
