@@ -25,7 +25,7 @@ from tests.server_process import ready, serving
 
 __all__ = ["restored"]  # a fixture of this file too
 
-TROUBLE = "The log cannot be written, its lines wait or are lost: "
+TROUBLE = "The log cannot be written: "
 
 
 class Pipe:
@@ -35,10 +35,10 @@ class Pipe:
         self.reading, writing = os.pipe()
         self.stream: TextIO = os.fdopen(writing, "w")
 
-    def read(self, until: bytes) -> bytes:
-        """Return what comes up to the end of a line that has this in it."""
+    def read(self, until: bytes, *, whole: bool = True) -> bytes:
+        """Return what comes up to the end of a line, or any end, after this has come."""
         found = b""
-        while until not in found or not found.endswith(b"\n"):
+        while until not in found or (whole and not found.endswith(b"\n")):
             assert select.select([self.reading], [], [], 30)[0], found[-200:]
             found += os.read(self.reading, 65_536)
         return found
@@ -66,73 +66,135 @@ async def test_a_service_whose_log_nobody_reads_answers_and_ends() -> None:
     assert 100 < len([line for line in whole if json.loads(line)["event"] == "request"]) < 700
 
 
-def test_what_waits_is_written_when_it_is_read_again(pipe: Pipe) -> None:
-    """In order and whole, with long lines between short ones, and without another line."""
-    output = Output(pipe.stream, str)
-    sent = [f"{n:05}".ljust(n * 37 % 9000, "x") + "\n" for n in range(100)]
-    for line in sent:
-        output.write(line)
-    assert pipe.read(until=b"00099").decode() == "".join(sent)
-    output.finish()
-    output.write("at once\n")
-    assert pipe.read(until=b"at once") == b"at once\n"
-
-
-def test_without_a_thread_the_next_line_tries_again(
+def test_nothing_is_lost_to_a_reader_that_is_late(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that has as many as it may, or that ends, is not given one."""
+    """In order and whole, long lines and short ones: writing waits for room, as ever."""
+    monkeypatch.setattr(output, "PATIENCE", 60)
+    it = Output(pipe.stream, str)
+    sent = [f"{n:05}".ljust(n * 37 % 9000, "x") + "\n" for n in range(1000)]
 
-    class Never(threading.Thread):
-        def start(self) -> None:
-            raise RuntimeError("can't start new thread")
+    def write() -> None:
+        for line in sent:
+            it.write(line)
 
-    output = Output(pipe.stream, str)
-    monkeypatch.setattr("dalkit.observe.output.Thread", Never)
-    for number in range(1000):
-        output.write(f"{number} {'x' * 200}\n")
-    pipe.read(until=b"0 x")
-    output.finish()
-    monkeypatch.undo()
-    output.write("the end\n")
-    assert b"\n999 x" in pipe.read(until=b"the end")
+    writing = threading.Thread(target=write)
+    writing.start()
+    found = pipe.read(until=b"00999")
+    writing.join()
+    assert found.decode() == "".join(sent)
 
 
 @pytest.mark.usefixtures("restored")
 def test_lines_that_are_lost_are_counted(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What waits in memory is bounded; one line tells how many went by, and one on stderr."""
-    monkeypatch.setattr(output, "MOST", 10_000)
+    """Before the next line that can be written; on stderr it is one sentence."""
+    monkeypatch.setattr(output, "PATIENCE", 0.01)
     configure_logging(stream=pipe.stream)
     for number in range(1000):
         structlog.get_logger().info("line", number=number)
-    lines = [json.loads(line) for line in pipe.read(until=b"lost").splitlines()]
-    report = lines.pop()
+    assert capfd.readouterr().err == f"{TROUBLE}nobody reads it\n"
+    found = pipe.read(until=b'"line"')
+    structlog.get_logger().info("end")
+    found += pipe.read(until=b'"end"')
+    *lines, report, _ = [json.loads(line) for line in found.splitlines()]
     assert [line["number"] for line in lines] == list(range(len(lines)))
     lost = 1000 - len(lines)
     assert report["event"] == f"{lost} lines of the log are lost: nobody took them in time"
     assert report["level"] == "warning"
-    assert capfd.readouterr().err == f"{TROUBLE}nobody reads it\n"
+
+
+def test_a_line_that_was_begun_is_ended_first(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "PATIENCE", 0)
+    it = Output(pipe.stream, "{} lost\n".format)
+    sent = [f"{n:02}".ljust(9000, "x") + "\n" for n in range(20)]
+    for line in sent:
+        it.write(line)
+    found = pipe.read(until=b"01x", whole=False)
+    assert not found.endswith(b"\n")
+    it.write("end\n")
+    found += pipe.read(until=b"end")
+    lines = found.decode().splitlines(keepends=True)
+    begun = len(lines) - 2
+    assert lines == [*sent[:begun], f"{20 - begun} lost\n", "end\n"]
+
+
+def test_what_cannot_be_written_is_waited_for_once(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    has_room = output._has_room
+
+    def ask(descriptor: int, seconds: float) -> bool:
+        if seconds:
+            waits.append(seconds)
+            return has_room(descriptor, 0)
+        return has_room(descriptor, 0)
+
+    monkeypatch.setattr(output, "_has_room", ask)
+    it = Output(pipe.stream, "{} lost\n".format)
+    for number in range(1000):
+        it.write(f"{number} {'x' * 200}\n")
+    assert waits == [output.PATIENCE]
+
+
+def test_a_slow_reader_is_waited_for_a_moment_in_each_period(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that always has room in the end, but only when most of the patience is spent."""
+    now = 0.0
+    waits: list[float] = []
+
+    def ask(_: int, seconds: float) -> bool:
+        nonlocal now
+        if seconds:
+            waits.append(seconds)
+            now += output.PATIENCE * 0.75
+        return bool(seconds)
+
+    monkeypatch.setattr(output, "monotonic", lambda: now)
+    monkeypatch.setattr(output, "_has_room", ask)
+    it = Output(pipe.stream, lambda lost: "")
+    for _ in range(20):
+        it.write("x\n")
+    assert waits == [1.0, 0.25]
+    now += output.PERIOD
+    it.write("x\n")
+    assert waits == [1.0, 0.25, 1.0]
+
+
+def test_what_was_lost_is_told_at_the_end(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "PATIENCE", 0)
+    it = Output(pipe.stream, "{} lost\n".format)
+    for number in range(1000):
+        it.write(f"{number} {'x' * 200}\n")
+    lost = it._lost
+    it.finish()
+    it.finish()
+    assert lost > 500
+    assert capfd.readouterr().err == f"{TROUBLE}nobody reads it\n{TROUBLE}{lost} lines are lost\n"
 
 
 @pytest.mark.parametrize("trouble", ["no reader", "no room"])
 def test_trouble_is_one_sentence_and_passes(
     trouble: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The disk is full, or who reads is gone; the lines come when it is over."""
+    """The disk is full, or who reads is gone; later lines come when it is over."""
     path = tmp_path / "log"
     with _stream_with(trouble) as stream, path.open("w") as file:
-        output = Output(stream, str)
+        it = Output(stream, "{} lost\n".format)
         for number in range(100):
-            output.write(f"{number}\n")
+            it.write(f"{number}\n")
         said = capfd.readouterr().err
         os.dup2(file.fileno(), stream.fileno())
-        output.write("100\n")
-        output.finish()
+        it.write("100\n")
+        it.finish()
     assert said.startswith(TROUBLE)
     assert said.count("\n") == 1
-    assert path.read_text() == "".join(f"{number}\n" for number in range(101))
+    assert path.read_text() == "100 lost\n100\n"
 
 
 def _stream_with(trouble: str) -> TextIO:

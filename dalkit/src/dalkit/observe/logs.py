@@ -138,10 +138,11 @@ class _Handler(logging.StreamHandler[TextIO | Output]):
         super().flush()
 
     def finish(self) -> None:
-        """Write all lines, and wait a moment for who takes them."""
-        self.flush()
-        if isinstance(self.stream, Output):
-            self.stream.finish()
+        """Write all lines, and tell how many could not be written."""
+        with self.lock or nullcontext():
+            self.flush()
+            if isinstance(self.stream, Output):
+                self.stream.finish()
 
     def close(self) -> None:
         self.finish()

@@ -1,114 +1,104 @@
-"""Where the lines of the log go: to a pipe, a socket or a file, which no request waits for."""
+"""Where the lines of the log go: to a pipe, a socket or a file, which cannot stop the service."""
 
 import os
 import select
 import sys
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
-from threading import RLock, Thread
-from time import sleep
+from time import monotonic
 from typing import TextIO
 
-#: Bytes of lines that wait for who does not take them; beyond that, lines are lost and counted.
-MOST = 1_000_000
-#: Seconds that the end of the process waits for who does not take them.
-GRACE = 1.0
-#: Seconds between two attempts to write what waits.
-_PAUSE = 0.05
+#: Seconds in each PERIOD that lines wait for who takes them; beyond that, lines are lost.
+PATIENCE = 1.0
+PERIOD = 10.0
 
 
 class Output:
-    """Writes to what `stream` is open on; it never waits there, and never raises OSError.
+    """Writes to what `stream` is open on; it waits there only a moment, and never raises OSError.
 
     A write to a full pipe waits until somebody reads it, and all requests and signals with it.
-    Here, such lines wait in memory for a thread. `report` makes the line that says how many were
-    lost; that there is trouble is one sentence on stderr.
+    Here it waits for PATIENCE, so that no line is lost to a reader that is busy. After that, lines
+    are lost and counted until there is room: `report` makes the line that says how many. That there
+    is trouble is one sentence on stderr. For one thread at a time, as handlers of logging are.
     """
 
     def __init__(self, stream: TextIO, report: Callable[[int], str]) -> None:
         self._stream, self._report = stream, report
         self._descriptor, self._encoding = stream.fileno(), stream.encoding or "utf-8"
-        self._has_room = _asking_for_room(self._descriptor)
-        self._waiting: deque[bytes] = deque()
-        self._size = 0  # bytes of what waits
+        self._torn = b""  # the end of a line that was begun
         self._lost = 0  # lines
-        self._has_said = self._is_writing = False
-        self._later: Thread | None = None
-        self._lock = RLock()
+        self._patience, self._period_began = PATIENCE, monotonic()
+        self._is_stuck = self._has_said = False
 
     def isatty(self) -> bool:
         """Return False: see `output_of`."""
         return False
 
     def write(self, text: str) -> None:
-        """Write lines, or have them written as soon as that is possible."""
+        """Write lines, after the number of those that were lost before."""
         data = text.encode(self._encoding, "backslashreplace")
-        # Pieces that are as short as that are written whole, and at once where there is room.
-        lines = [data] if len(data) <= select.PIPE_BUF else data.splitlines(keepends=True)
-        with self._lock:
-            for line in lines:
-                self._add(line)
-            # A signal's handler, which can come while this writes, and is in this thread, adds.
-            if not (self._later or self._is_writing or self._write_waiting()):
-                later = Thread(target=self._write_later, name="log", daemon=True)
-                with suppress(RuntimeError):  # there is none to be had: the next line tries again
-                    later.start()
-                    self._later = later
+        if self._has_told():
+            self._lost += self._send(data)
+        else:
+            self._lost += data.count(b"\n")
 
     def flush(self) -> None:
-        """Do nothing: `write` does all that can be done."""
+        """Do nothing: `write` keeps nothing back."""
 
     def finish(self) -> None:
-        """Wait until all is written, but not longer than GRACE."""
-        if later := self._later:
-            later.join(GRACE)
+        """Tell how many lines were lost, on stderr if need be."""
+        if not self._has_told():
+            self._has_said = False
+            self._say(f"{self._lost} lines are lost")
+            self._lost = 0
 
-    def _add(self, line: bytes) -> None:
-        if self._size + len(line) > MOST:
-            self._lost += line.count(b"\n")
-            self._say("nobody reads it")
-        else:
-            pieces = range(0, len(line), select.PIPE_BUF)
-            self._waiting += [line[at : at + select.PIPE_BUF] for at in pieces]
-            self._size += len(line)
-
-    def _write_later(self) -> None:
-        while True:
-            self._has_room(1000)
-            sleep(_PAUSE)
-            with self._lock:
-                if self._write_waiting():
-                    self._later, self._has_said = None, False
-                    return
-
-    def _write_waiting(self) -> bool:
-        """Write as much as is taken; return whether that was all."""
-        self._is_writing = True
-        try:
-            while self._waiting and not self._stream.closed:
-                if not self._has_room(0):
-                    return False
-                self._write_first()
-                if not self._waiting and self._lost:
-                    lost, self._lost = self._lost, 0
-                    self._add(self._report(lost).encode(self._encoding))
-        except OSError as error:
-            self._say(str(error))
-            return False
-        finally:
-            self._is_writing = False
+    def _has_told(self) -> bool:
+        """Write how many lines were lost, if any; return whether that could be done."""
+        if lost := self._lost:
+            if self._send(self._report(lost).encode(self._encoding)):
+                return False
+            self._lost -= lost
+            self._has_said = False
         return True
 
-    def _write_first(self) -> None:
-        piece = self._waiting[0]
-        written = os.write(self._descriptor, piece)
-        self._size -= written
-        if written < len(piece):
-            self._waiting[0] = piece[written:]
-        else:
-            self._waiting.popleft()
+    def _send(self, data: bytes) -> int:
+        """Return how many lines were not written. One that was begun is ended first, later on.
+
+        A signal's handler may log in the middle: it finds nothing of this in the attributes.
+        """
+        left, self._torn, is_begun = self._torn + data, b"", bool(self._torn)
+        try:
+            while left and not self._stream.closed:
+                if not self._has_room():
+                    self._say("nobody reads it")
+                    break
+                # As short as that they are written whole, and at once where there is room (POSIX).
+                end = left.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF
+                written = os.write(self._descriptor, left[:end])
+                is_begun = left[written - 1 : written] != b"\n"
+                left = left[written:]
+        except OSError as error:
+            self._say(str(error))
+        if is_begun:
+            end = left.find(b"\n") + 1 or len(left)
+            self._torn, left = left[:end], left[end:]
+        return left.count(b"\n")
+
+    def _has_room(self) -> bool:
+        """Wait for room as long as there is patience. Nobody is waited for twice in vain."""
+        if _has_room(self._descriptor, 0):
+            self._is_stuck = False
+            return True
+        began = monotonic()
+        if began - self._period_began >= PERIOD:
+            self._patience, self._period_began = PATIENCE, began
+        if self._is_stuck or self._patience <= 0:
+            return False
+        found = _has_room(self._descriptor, self._patience)
+        self._patience -= monotonic() - began
+        self._is_stuck = not found
+        return found
 
     def _say(self, why: str) -> None:
         if self._has_said:
@@ -116,9 +106,8 @@ class Output:
         self._has_said = True
         with suppress(OSError, ValueError, AttributeError):
             descriptor = sys.stderr.fileno()
-            if _asking_for_room(descriptor)(0):
-                sentence = f"The log cannot be written, its lines wait or are lost: {why}\n"
-                os.write(descriptor, sentence.encode())
+            if _has_room(descriptor, 0):
+                os.write(descriptor, f"The log cannot be written: {why}\n".encode())
 
 
 def output_of(stream: TextIO, report: Callable[[int], str]) -> TextIO | Output:
@@ -134,12 +123,12 @@ def output_of(stream: TextIO, report: Callable[[int], str]) -> TextIO | Output:
     return Output(stream, report)
 
 
-def _asking_for_room(descriptor: int) -> Callable[[float], object]:
-    """Return what tells within so many milliseconds whether PIPE_BUF bytes are written at once.
+def _has_room(descriptor: int, seconds: float) -> bool:
+    """Return whether PIPE_BUF bytes can be written at once, within so many seconds.
 
     It is also true when writing fails, and not when another process has taken the last room of the
     same pipe in between.
     """
-    poll = select.poll()
+    poll = select.poll()  # a new one: a signal's handler may ask while this waits
     poll.register(descriptor, select.POLLOUT)
-    return poll.poll
+    return bool(poll.poll(seconds * 1000))
