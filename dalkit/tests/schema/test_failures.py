@@ -1,11 +1,17 @@
 """A mistake in a migration is told in one line: where it is, and what."""
 
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_cursor
 
-from dalkit.schema import SyncError, sync
+from dalkit.data.engine import create_engine
+from dalkit.schema import SyncError, SyncResult, sync
+from dalkit.schema.revisions import alembic_config
 
 from tests.schema.fixtures import AddMigration, Upgrade
 
@@ -68,3 +74,61 @@ async def test_a_migration_that_cannot_be_imported_is_told(
         await sync(empty_database)
     assert str(failed.value).startswith(message)
     assert "\n" not in str(failed.value)
+
+
+async def test_a_migration_may_set_its_isolation_level(
+    add_migration: AddMigration, empty_database: str
+) -> None:
+    """PostgreSQL takes that before the first query only, so nothing is queried before it."""
+    level = 'op.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")'
+    add_migration("0002", body=level)
+    longer = "op.execute(\"SET LOCAL statement_timeout = '10s'\")"
+    add_migration("0003", body=f"{longer}\n    {level}")
+    assert await sync(empty_database) is SyncResult.CREATED
+
+
+async def test_a_table_that_exists_is_a_mistake_of_the_migration(
+    add_migration: AddMigration, empty_database: str
+) -> None:
+    """Unless no migration is recorded: then the tables are older than the record."""
+    assert await sync(empty_database) is SyncResult.CREATED
+    add_migration("0002", body='op.execute("CREATE TABLE book ()")')
+    with pytest.raises(SyncError) as failed:
+        await sync(empty_database)
+    assert str(failed.value) == f'0002_test.py:12 {UNDONE}: relation "book" already exists'
+
+
+async def test_tables_without_a_record_are_told_over_a_caller_s_connection_too(
+    empty_database: str, checkout: Path
+) -> None:
+    def upgrade(connection: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    engine = create_engine(empty_database)
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql("CREATE TABLE author ()")
+        await connection.commit()
+        with pytest.raises(SyncError, match=r"no record of .* alembic stamp"):
+            await connection.run_sync(upgrade)
+    await engine.dispose()
+
+
+async def test_the_limits_are_not_asked_for_before_each_row(
+    add_migration: AddMigration, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    execute: Any = AsyncAdapt_asyncpg_cursor.execute
+
+    def note(self: AsyncAdapt_asyncpg_cursor, operation: Any, parameters: Any = None) -> Any:
+        sent.append(operation)
+        return execute(self, operation, parameters)
+
+    rows = "for n in range(50):\n        op.execute(f\"INSERT INTO author (name) VALUES ('{n}')\")"
+    add_migration("0002", body=rows)
+    monkeypatch.setattr(AsyncAdapt_asyncpg_cursor, "execute", note)
+    assert await sync(empty_database) is SyncResult.CREATED
+    inserts = [n for n, one in enumerate(sent) if one.startswith("INSERT INTO author")]
+    assert len(inserts) == 50
+    assert inserts == list(range(inserts[0], inserts[0] + 50))

@@ -85,6 +85,22 @@ async def test_the_limit_that_is_named_is_the_one_that_the_migration_has_set(
         await sync(empty_database)
 
 
+@pytest.mark.parametrize("ends", ["savepoint", "migration"])
+async def test_what_was_set_for_a_part_is_not_named_after_it(
+    add_migration: AddMigration, checkout: Path, empty_database: str, ends: str
+) -> None:
+    env = checkout / "migrations" / "env.py"
+    env.write_text(env.read_text().replace("Settings)", "Settings, statement_timeout=0.2)"))
+    part = ["SAVEPOINT here", "SET LOCAL statement_timeout = '1min'", "SELECT 1"]
+    after = ["ROLLBACK TO SAVEPOINT here", "SELECT pg_sleep(30)"]
+    scripts = [part + after] if ends == "savepoint" else [part, after[1:]]
+    for number, steps in enumerate(scripts, 2):
+        body = [f'op.execute("{step}")' for step in steps]
+        add_migration(f"{number:04}", body="\n    ".join(body))
+    with pytest.raises(SyncError, match="stopped by statement_timeout, 200ms, and"):
+        await sync(empty_database)
+
+
 async def test_a_migration_may_go_on_after_a_statement_that_fails(
     add_migration: AddMigration, empty_database: str
 ) -> None:

@@ -21,7 +21,7 @@ from ..settings import Settings, load
 from .expected import console_script, typed_here
 from .failures import SyncError, reason_of, run_in_words
 from .manager import manager_from_config
-from .revisions import folders_of, migration_lock, scripts_of
+from .revisions import folders_of, migration_lock, revision_of, scripts_of
 
 #: How long a migration waits for a table that a running transaction holds, in seconds. Meanwhile
 #: every later query of that table queues up behind it: rather fail, and try at a quieter time.
@@ -76,11 +76,14 @@ def migrate(
 
     def run(connection: Connection) -> None:
         is_callers = connection.in_transaction()
-        said = run_in_words(connection, folders)
-        with migration_lock(connection), _limited(connection, limits), said:
-            configure(connection=connection, in_callers_transaction=is_callers)
-            with context.begin_transaction():
-                context.run_migrations()
+        with migration_lock(connection), _limited(connection, limits):
+            is_recorded = revision_of(connection) is not None
+            if not is_callers:
+                connection.rollback()
+            with run_in_words(connection, folders, is_recorded=is_recorded):
+                configure(connection=connection, in_callers_transaction=is_callers)
+                with context.begin_transaction():
+                    context.run_migrations()
 
     async def connect_and_run() -> None:
         found = load(settings) if _is_class_of_settings(settings) else settings

@@ -27,10 +27,12 @@ _STOPPED = {
     "transaction was applied.",
 }
 _FAILED = "{where} failed, and nothing of its transaction was applied: {reason}"
+_UNRECORDED = (
+    "The database has the tables of a migration that it has no record of ({reason}). Record the "
+    "revision with alembic stamp <revision>, or start from an empty database."
+)
+_TABLE_EXISTS = "42P07"
 _LIMITS = ("lock_timeout", "statement_timeout")
-_ASK = "SELECT " + ", ".join(f"current_setting('{name}')" for name in _LIMITS)
-#: SQLSTATE of what a migration creates that is there already, of which `sync` has more to say.
-TABLE_EXISTS = "42P07"
 
 
 class SyncError(CommandError):
@@ -57,10 +59,13 @@ def import_in_words(folders: list[Path]) -> Iterator[None]:
 
 
 @contextmanager
-def run_in_words(connection: Connection, folders: list[Path]) -> Iterator[None]:
+def run_in_words(
+    connection: Connection, folders: list[Path], *, is_recorded: bool
+) -> Iterator[None]:
     """Raise SyncError for what a migration did wrong, or a limit has ended: which line, and why.
 
-    What is about reaching the database is `migration_connection`'s.
+    `is_recorded` tells whether any migration is recorded as run. What is about reaching the
+    database is `migration_connection`'s.
     """
     with _limits_in_force(connection) as limits:
         try:
@@ -70,8 +75,10 @@ def run_in_words(connection: Connection, folders: list[Path]) -> Iterator[None]:
         except DBAPIError as error:
             code = sqlstate_of(error)
             where, reason = _line_in(folders, error), reason_of(error)
+            if code == _TABLE_EXISTS and not is_recorded:
+                raise SyncError(_UNRECORDED.format(reason=reason)) from error
             if code not in _STOPPED and (
-                where is None or unreachable(error, connection.engine.url) or code == TABLE_EXISTS
+                where is None or unreachable(error, connection.engine.url)
             ):
                 raise
             # One SQLSTATE for both; the text is in the server's language, unless that is English.
@@ -90,21 +97,43 @@ def run_in_words(connection: Connection, folders: list[Path]) -> Iterator[None]:
 def _limits_in_force(connection: Connection) -> Iterator[dict[str, str]]:
     """Yield the limits of the latest statement; a migration may have set others, with SET LOCAL.
 
-    They are asked for before each statement, as a transaction that has failed tells nothing.
+    They are asked for before the first statement and before one that follows such a change, as a
+    transaction that has failed tells nothing. SHOW takes no snapshot: SET TRANSACTION may follow.
     """
     found = dict.fromkeys(_LIMITS, "")
+    is_stale = True
 
     def ask(connection: Connection, *_: Any) -> None:
+        nonlocal is_stale
+        if not is_stale:
+            return
         cursor = connection.connection.cursor()
         with suppress(connection.dialect.loaded_dbapi.Error):  # the statement will say so, too
-            cursor.execute(_ASK)
-            found.update(zip(_LIMITS, cursor.fetchone() or (), strict=False))
+            for name in _LIMITS:
+                cursor.execute(f"SHOW {name}")
+                found[name] = (cursor.fetchone() or ("",))[0]
+            is_stale = False
 
-    event.listen(connection, "before_cursor_execute", ask)
+    def look(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal is_stale
+        is_stale |= any(word in statement.lower() for word in ("timeout", "rollback"))
+
+    def forget(connection: Connection) -> None:  # what was set with LOCAL ends here
+        nonlocal is_stale
+        is_stale = True
+
+    listeners: dict[str, Any] = {
+        "before_cursor_execute": ask,
+        "after_cursor_execute": look,
+        "begin": forget,
+    }
+    for name, listener in listeners.items():
+        event.listen(connection, name, listener)
     try:
         yield found
     finally:
-        event.remove(connection, "before_cursor_execute", ask)
+        for name, listener in listeners.items():
+            event.remove(connection, name, listener)
 
 
 def _line_in(folders: list[Path], error: BaseException) -> str | None:

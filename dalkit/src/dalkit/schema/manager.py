@@ -18,9 +18,8 @@ from ..data.dal import DataAccessLayer
 from ..data.engine import config_value, create_engine, engine_options
 from ..data.faults import cause_of, unreachable
 from ..data.urls import DatabaseUrlError, async_url
-from ..errors import sqlstate_of
 from .expected import Status
-from .failures import TABLE_EXISTS, SyncError
+from .failures import SyncError
 from .revisions import (
     alembic_config,
     compare,
@@ -150,13 +149,6 @@ class DatabaseManager:
                 yield connection
         except (OSError, DBAPIError) as error:
             message = unreachable(error, engine.url)
-            if sqlstate_of(error) == TABLE_EXISTS:
-                reason = getattr(getattr(error, "orig", None), "__cause__", None)
-                message = (
-                    f"The database has the tables of a migration that it has no record of "
-                    f"({reason}). Record the revision with alembic stamp <revision>, or start from "
-                    "an empty database."
-                )
             if not message and connected:
                 raise
             raise SyncError(message or cause_of(error, engine.url)) from error
