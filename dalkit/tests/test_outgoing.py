@@ -39,7 +39,10 @@ def anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("SSL_CERT_FILE", "{empty}", "no certificate or crl found"),
         ("SSLKEYLOGFILE", "/nowhere/log", "No such file or directory: '/nowhere/log'"),
         ("HTTPS_PROXY", "socks5://u:hunter-two@127.0.0.1:1", "install httpx using .*socks"),
-        ("all_proxy", "ftp://u:hunter-two@127.0.0.1", "Unknown scheme for proxy URL"),
+        ("all_proxy", "ftp://u:hunter-two@127.0.0.1", "write a proxy as http://"),
+        ("HTTPS_PROXY", "http://u:hunter#two@127.0.0.1:1", "write a proxy as http://"),
+        ("http_proxy", "http://u:hunter/two@127.0.0.1:1", "write a proxy as http://"),
+        ("NO_PROXY", "hunter:two", "and NO_PROXY as names of hosts"),
     ],
 )
 def test_is_named(

@@ -110,10 +110,11 @@ async def test_a_silent_key_server_slows_nobody_down(
 ) -> None:
     """Keys are fetched before they are too old: who asks meanwhile is answered meanwhile."""
     token = signer.token()
-    assert await status(keyed, token) == 200
+    user = await guarded.verify(token)
     server.behave = behaviours.held
     clock.now += 541
     assert [await status(keyed, token) for _ in range(5)] == [200] * 5
+    assert await guarded.verify(token) is user  # as ever, it was not verified again
     assert await asyncio.to_thread(server.held.wait, 30)
     server.opened.set()
     await guarded.keys.refresh()  # the one that is under way

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from dalkit.auth import Auth0
+from dalkit.auth import Auth0, User
 from dalkit.auth import auth0 as module
 from dalkit.auth.errors import InvalidToken
 from dalkit.auth.token import LEEWAY
 from dalkit.dev.issuer import Issuer
 
-from .conftest import accepting
+from .conftest import accepting, guarded_app, serving, status
 from .forge import Forger
 
 
@@ -72,3 +72,21 @@ async def test_refused_token_takes_no_room(issuer: Issuer) -> None:
         with pytest.raises(InvalidToken):
             await auth0.verify(issuer.token(aud="else"))
         assert await auth0.verify(token) is user
+
+
+async def test_a_verify_of_one_s_own_is_asked_for_each_request(issuer: Issuer) -> None:
+    """One that knows of tokens that were taken back, for example."""
+    revoked: set[str] = set()
+
+    class Revoking(Auth0):
+        async def verify(self, token: str) -> User:
+            if token in revoked:
+                raise InvalidToken("was taken back")
+            return await super().verify(token)
+
+    token = issuer.token()
+    own = Revoking(api_audience=issuer.audience, dev_issuer=issuer.url)
+    async with serving(guarded_app(own)) as api:
+        assert [await status(api, token) for _ in range(2)] == [200, 200]
+        revoked.add(token)
+        assert await status(api, token) == 401

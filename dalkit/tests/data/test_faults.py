@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -148,6 +149,14 @@ HALL, ROW = SEAT.c.hall, SEAT.c["Row no"]
         (sa.update(SEAT).values({ROW: 1}).where(HALL == 2**40), "hall", False),
         (sa.select(SEAT).where(HALL == 1, ROW == 2**40), "Row no", False),
         (sa.delete(SEAT).where(ROW == 1, HALL > 2**40), "hall", False),
+        (
+            insert(SEAT)
+            .values(hall=1)
+            .on_conflict_do_update(index_elements=["hall"], set_={ROW: 2**40}),
+            "Row no",
+            True,
+        ),
+        (sa.select(sa.update(SEAT).values({ROW: 2**40}).returning(HALL).cte()), "Row no", True),
     ],
 )
 @pytest.mark.parametrize("fast", [True, False])
@@ -156,7 +165,7 @@ async def test_the_column_of_a_value_that_the_driver_refuses_is_known(
 ) -> None:
     with path(db, fast=fast), pytest.raises(DBAPIError) as caught:
         async with db.transaction() as tx:
-            await tx.run(sa.text('CREATE TABLE seat (hall int, "Row no" int, label text)'))
+            await tx.run(sa.text('CREATE TABLE seat (hall int UNIQUE, "Row no" int, label text)'))
             await tx.execute(statement)
     fault = fault_of(caught.value, db)
     assert fault is not None

@@ -160,3 +160,21 @@ async def test_a_middleware_that_is_put_behind_all_others_runs(*, compiled: bool
     app.user_middleware.append(Middleware(Noting))
     assert (await ask(app, "GET", "/plain"))[::2] == (200, b"true")
     assert seen == ["/plain"]
+
+
+async def test_what_is_put_around_the_router_runs() -> None:
+    seen = []
+
+    class Around:
+        def __init__(self, router: APIRouter) -> None:
+            self.router = router
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["path"])
+            await self.router(scope, receive, send)
+
+    app = telling()
+    index_routes(app)
+    app.router = Around(app.router)  # type: ignore[assignment]
+    assert (await ask(app, "GET", "/plain"))[::2] == (200, b"true")
+    assert seen == ["/plain"]

@@ -131,27 +131,20 @@ class Auth0:
             await self._client.aclose()
             self._client = None
 
-    def known(self, token: str) -> User | None:
-        """Return the user where `verify` would without waiting or verifying, or None: ask that."""
-        if (proved := self._verified.get(_digest(token))) is None:
-            return None
-        user, expires, kid, key = proved
-        # Asking for the key each time lets go of a token whose key the issuer has removed.
-        return user if time.time() < expires and self.keys.at_hand(kid) is key else None
-
     async def verify(self, token: str) -> User:
         """Return the user; raises InvalidToken (401), KeysUnavailable (503) or Refusal (403)."""
-        if (user := self.known(token)) is not None:
-            return user
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        if proved := self._verified.get(digest):
+            user, expires, kid, key = proved
+            # Asking for the key each time lets go of a token whose key the issuer has removed.
+            if time.time() < expires:
+                at_hand = self.keys.at_hand(kid)  # costs no task's turn
+                if (await self.keys.get(kid) if at_hand is None else at_hand) is key:
+                    return user
         kid = read_key_id(token)
         found = await self.keys.get(kid)
         if found is None:
             raise InvalidToken("key is not the issuer's")
-        digest = _digest(token)
-        if proved := self._verified.get(digest):
-            user, expires, _, key = proved
-            if time.time() < expires and found is key:
-                return user
         claims = verified_claims(token, found, self.audience, self.issuer)
         user = self._user(claims)
         self._verified[digest] = user, int(claims["exp"]) + LEEWAY, kid, found
@@ -174,7 +167,3 @@ class Auth0:
         if self._client is None:
             raise RuntimeError("Auth0 is not open: enter it (`async with auth0:`) in the lifespan")
         return await fetch_key_set(self._client, self._url)
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -44,10 +44,7 @@ async def verified_user(connection: HTTPConnection) -> User:
     if by is auth0:  # and not another one, of an app that this one is mounted in
         return cast(User, known)
     try:
-        token = bearer_token(connection)
-        user = auth0.known(token)
-        if user is None:
-            user = await auth0.verify(token)
+        user = await auth0.verify(bearer_token(connection))
     except HTTPException as refusal:
         if isinstance(refusal, InvalidToken):
             logger.info("access token refused: %s", refusal.reason)

@@ -135,9 +135,8 @@ def _column_of_argument(driver: Any, statement: str) -> tuple[str, bool] | None:
             if len(columns) == len(values) and re.match(argument, value):
                 return column.strip('"'), True
     if found := re.search(rf"{_NAME} ?(?:[<>]=?|=|!=) ?{argument}", statement):
-        assigned, _, _ = statement.partition(" WHERE ")
-        is_written = statement.startswith("UPDATE") and found.start() < len(assigned)
-        return found[1] or found[2], is_written
+        before = statement[: found.start()]
+        return found[1] or found[2], before.rfind(" SET ") > before.rfind(" WHERE ")
     return None
 
 
