@@ -1,16 +1,16 @@
 """A request leaves no circle of objects behind: it would wait for the garbage collector."""
 
 import gc
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from dalkit import TransactionManager
 from dalkit.web.request import RequestTransaction
-from dalkit.web.transactions import ReplayableBody
+from dalkit.web.transactions import ReplayableBody, TransactionMiddleware
 
 from tests.service.authors import Author
 
@@ -26,10 +26,23 @@ def no_collection() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.mark.skipif(
-    os.environ.get("DATABASE_FAST_PATH") == "false",
-    reason="SQLAlchemy's connection and its transaction are a circle of their own.",
-)
+@pytest.fixture(params=["with a context", "without one"])
+async def app_with(
+    request: pytest.FixtureRequest,
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The service, whose transactions may have a context that knows the request."""
+    _ = await client.get("/livez")
+    if request.param == "with a context":
+        stack: Any = app.middleware_stack
+        while not isinstance(stack, TransactionMiddleware):
+            stack = stack.app
+        monkeypatch.setattr(stack, "context", lambda of: {"app.path": of.url.path})
+
+
+@pytest.mark.usefixtures("app_with")
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -39,6 +52,7 @@ def no_collection() -> Iterator[None]:
         ("GET", "/v1/books/123456789", None, 404),
         ("GET", "/v1/nowhere", None, 404),
         ("GET", "/livez", None, 200),
+        ("POST", "/v1/authors", {"name": "Ursula K. Le Guin"}, 409),
     ],
 )
 async def test_all_that_a_request_was_is_freed_with_its_answer(

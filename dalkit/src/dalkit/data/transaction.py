@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakMethod
 
 import anyio
 import asyncpg
@@ -130,7 +131,7 @@ class TransactionManager:
             if self._conn is None:
                 self._conn = await lease.connection()
                 if isinstance(self._conn.sync_connection, LeasedConnection):
-                    self._conn.sync_connection.on_error = self._notice
+                    self._conn.sync_connection.on_error = WeakMethod(self._notice)
             return self._conn
 
     async def get_dbapi_connection(self) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn, Protocol
+from weakref import WeakMethod
 
 import anyio
 import asyncpg
@@ -68,8 +69,8 @@ class LeasedConnection(Connection):
     Private to SQLAlchemy: `_handle_dbapi_exception`, which all errors pass.
     """
 
-    #: Is told of each error of the database.
-    on_error: Callable[[Exception], None] | None = None
+    #: Is told of each error of the database. It does not live on for that.
+    on_error: WeakMethod[Callable[[Exception], None]] | None = None
 
     def _handle_dbapi_exception(
         self,
@@ -86,8 +87,8 @@ class LeasedConnection(Connection):
                 raise wire.unanswered(self.connection.driver_connection, statement or "") from e
             super()._handle_dbapi_exception(e, statement, parameters, cursor, *more, **named)
         except (DBAPIError, DatabaseUnreachable) as error:
-            if self.on_error is not None:
-                self.on_error(error)
+            if self.on_error is not None and (tell := self.on_error()) is not None:
+                tell(error)
             raise
 
 

@@ -121,7 +121,7 @@ def as_sqlalchemys(
     try:
         adapter._handle_exception(error)
     except Exception as translated:  # noqa: BLE001 - it always raises
-        orig = translated
+        orig = translated.with_traceback(None)  # that has this frame, which has the error: a circle
     if not isinstance(orig, base):
         return error
     is_lost = dialect.is_disconnect(orig, adapter, None)
