@@ -11,7 +11,7 @@ import sys
 import threading
 
 import uvicorn
-from dalkit.server import serve
+from dalkit.server import Server, serve
 
 from .machine import pin
 
@@ -27,16 +27,18 @@ def main() -> None:
         listening.close()
         serve(app, port=port, workers=int(workers), timeout_graceful_shutdown=2)
         return
+    # Ours is served as `serve` does it, with its limits on what a client may send.
+    protocol = os.environ.get("BENCH_PROTOCOL")
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        # Ours is served as `serve` does it, with its limits on what a client may send.
-        http=os.environ.get("BENCH_PROTOCOL", "httptools"),
+        http=protocol or "httptools",
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=2,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server = Server(config) if protocol else uvicorn.Server(config)
+    server.run(sockets=[listening])
 
 
 def _end_with_harness() -> None:

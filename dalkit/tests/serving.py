@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from dalkit.protocol import LimitedProtocol
+from dalkit.server import Server
 
 
 @asynccontextmanager
@@ -22,7 +23,7 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
         http=LimitedProtocol,
         ws="websockets-sansio",
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
