@@ -128,7 +128,9 @@ class Entity(ReadEntity):
     ) -> Self:
         """Insert one row and return it with its defaults; all fields of a model are written."""
         table = cls.table_in(tx)
-        row = values_of(table, values or {}) | values_of(table, more)
+        row = values_of(table, values or {})
+        if more:
+            row |= values_of(table, more)
         made = await tx.fetch_one(insert_row(table, cls, tuple(row)), value_params(row))
         return cls.model_validate(made)
 

@@ -22,7 +22,7 @@ from fastapi.utils import is_body_allowed_for_status_code
 from starlette.convertors import StringConvertor
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -182,7 +182,7 @@ def _with_status(added: Response, content: bytes) -> Response:
 async def _json_of(request: Request) -> Any:
     """Read a JSON body; raises Invalid for what FastAPI refuses or does not take for JSON."""
     try:
-        content = await request.body()
+        content = request._body = await _body_of(request.receive)
     except HTTPException:  # a middleware's answer
         raise
     except Exception as error:
@@ -193,6 +193,19 @@ async def _json_of(request: Request) -> Any:
         return json.loads(content)
     except Exception:  # noqa: BLE001 - no JSON, no UTF-8, or nested too deeply
         raise Invalid from None
+
+
+async def _body_of(receive: Receive) -> bytes:
+    """What `Request.body` returns, without its generators: most bodies are one message."""
+    parts: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
 
 
 def _from_the_start(app: ASGIApp, request: Request) -> ASGIApp:
