@@ -123,10 +123,10 @@ def session(transaction: TransactionManager) -> AsyncSession:
 
 
 @pytest.fixture
-async def client(
-    running_app: ASGIApp, transaction: TransactionManager
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application whose requests are savepoints of `transaction`."""
-    options: Any = {"base_url": "http://testserver", "trust_env": False}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(running_app), **options) as it:
-        yield it
+def client(running_app: ASGIApp, transaction: TransactionManager) -> httpx.AsyncClient:
+    """A client of the application whose requests are savepoints of `transaction`.
+
+    There is no connection to close: it calls the application.
+    """
+    transport = httpx.ASGITransport(running_app)
+    return httpx.AsyncClient(transport=transport, base_url="http://testserver", trust_env=False)

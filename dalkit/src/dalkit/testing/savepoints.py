@@ -165,7 +165,7 @@ async def rolled_back(dal: "DataAccessLayer") -> AsyncIterator[OuterTransaction]
         with dal.leasing(lambda readonly: _SavepointLease(outer)):
             yield outer
         with suppress(AbortedTransaction):
-            await outer.send(CHECK_DEFERRED)
+            await outer.send("SET CONSTRAINTS ALL IMMEDIATE")  # what COMMIT would raise
     finally:
         await outer.leave_session()
         await lease.rollback()
