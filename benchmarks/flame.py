@@ -76,7 +76,7 @@ def _record(server: Server, case: str, seconds: int, generator: Generator, file:
         command = [
             *(_py_spy(), "record", "--pid", str(server.process.pid), "--output", str(file)),
             *("--duration", str(seconds), "--rate", str(SAMPLES_A_SECOND)),
-            "--nolineno",
+            *("--nolineno", "--gil"),  # without the threads that only wait
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         load.result()
