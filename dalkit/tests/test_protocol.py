@@ -40,6 +40,11 @@ def create_app() -> FastAPI:
     async def refusing() -> Response:
         return Response("refused", 403)
 
+    @app.post("/refusing-late")
+    async def refusing_late() -> Response:
+        await asyncio.sleep(0.2)
+        return Response("refused", 403)
+
     @app.get("/large")
     async def large() -> Response:
         return Response(b"a" * 50_000_000)
@@ -239,6 +244,21 @@ async def test_a_client_is_not_late_while_nobody_asks_it(connection: Connection)
     assert await connection.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     await connection.send(b"body")
     assert (await connection.answer()).endswith(b"\r\n\r\n4")
+
+
+@pytest.mark.parametrize("path", [b"/refusing", b"/refusing-late"])
+async def test_an_answer_before_the_end_of_the_body_is_not_lost(
+    connection: Connection, path: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed with bytes unread, the connection would be reset (RFC 9112, section 9.6)."""
+    monkeypatch.setattr(protocol, "LINGER", 20)
+    size = 20_000_000
+    head = (
+        POST.replace(b"/length", path) + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size
+    )
+    await connection.send(head)
+    await connection.send(b"a" * size)
+    assert (await connection.rest()).startswith(b"HTTP/1.1 403 ")
 
 
 EXPECTING = b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"

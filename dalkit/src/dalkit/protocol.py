@@ -181,8 +181,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        if cycle.waiting_for_100_continue or not cycle.keep_alive:
+            cycle.transport = cast(asyncio.Transport, _Lingering(self.transport, self._end))
         if cycle.waiting_for_100_continue:
-            cycle.transport = cast(asyncio.Transport, _Lingering(self.transport, self._linger))
             app = _closing_unread(app, cycle)
         super()._start_asgi_task(cycle, app)
 
@@ -259,10 +260,18 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write(b"".join(content))
         self._linger()
 
+    def _end(self) -> None:
+        """Close the connection behind an answer that is the last one."""
+        if self._in_body:  # the answer did not wait for all of it
+            self._linger()
+        else:
+            self.transport.close()
+
     def _linger(self) -> None:
         """Close the connection, and drop what arrives until the client has read the answer.
 
-        Closed with bytes unread, the connection would be reset, and the answer lost with it.
+        Closed with bytes unread, the connection would be reset, and the answer lost with it (RFC
+        9112, section 9.6).
         """
         self._stop_waiting()
         self._is_over = True

@@ -77,7 +77,7 @@ def serve(
 
     With `reload_dirs` it restarts when a file there changes. `timeout_graceful_shutdown` is in
     seconds. The logs are the application's to configure, the access log is its middleware's. Raises
-    SystemExit when it cannot start: with status 3, or 1 where there are several workers.
+    SystemExit, with status 3 or 1, when it cannot start.
     """
     options: dict[str, Any] = {
         "host": host,

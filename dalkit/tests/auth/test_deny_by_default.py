@@ -95,3 +95,10 @@ async def test_refusal_is_a_problem(anonymous: httpx.AsyncClient) -> None:
     response = await anonymous.get("/v1/me")
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == 401
+
+
+async def test_a_test_has_both_clients(
+    client: httpx.AsyncClient, anonymous: httpx.AsyncClient
+) -> None:
+    assert (await client.get("/v1/me")).status_code == 200
+    assert (await anonymous.get("/v1/me")).status_code == 401

@@ -85,6 +85,19 @@ async def test_a_violation_left_by_the_test_itself_fails_it(dal: DataAccessLayer
             await outer.execute(sa.insert(dal.get_table("part")).values(thing_id=404))
 
 
+async def test_a_read_is_not_blamed_for_a_violation_of_the_test(
+    dal: DataAccessLayer, outer: OuterTransaction
+) -> None:
+    part, count = dal.get_table("part"), sa.text("SELECT count(*) FROM part")
+    await outer.execute(sa.insert(part).values(thing_id=404))
+    async with dal.transaction(readonly=True) as tx:
+        assert await tx.fetch_value(count) == 1
+    with pytest.raises(IntegrityError):
+        async with dal.transaction() as tx:
+            await tx.execute(sa.delete(part).where(part.c.thing_id == 1))
+    await outer.execute(sa.delete(part))
+
+
 async def test_a_swallowed_error_is_found_as_commit_would_find_it(
     dal: DataAccessLayer, outer: OuterTransaction
 ) -> None:

@@ -124,9 +124,11 @@ def session(transaction: TransactionManager) -> AsyncSession:
 
 @pytest.fixture
 def client(running_app: ASGIApp, transaction: TransactionManager) -> httpx.AsyncClient:
-    """A client of the application whose requests are savepoints of `transaction`.
+    """A client of the application whose requests are savepoints of `transaction`."""
+    return client_of(running_app)
 
-    There is no connection to close: it calls the application.
-    """
-    transport = httpx.ASGITransport(running_app)
+
+def client_of(app: ASGIApp) -> httpx.AsyncClient:
+    """Return a client that calls `app`: there is no connection to close."""
+    transport = httpx.ASGITransport(app)
     return httpx.AsyncClient(transport=transport, base_url="http://testserver", trust_env=False)

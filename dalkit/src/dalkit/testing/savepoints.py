@@ -102,6 +102,7 @@ class _SavepointLease:
     def __init__(self, outer: OuterTransaction) -> None:
         self._outer = outer
         self._name = ""
+        self._may_have_written = False
         self._context_before = outer.context
         self.driver, self.sender = outer.lease.driver, outer.lease.sender
         self.as_sqlalchemys = outer.lease.as_sqlalchemys
@@ -115,6 +116,7 @@ class _SavepointLease:
         self, *, isolation: str | None, readonly: bool, context: Mapping[str, str] = {}
     ) -> None:
         wire.begin_statement(isolation, readonly)
+        self._may_have_written = not readonly
         read_only = "SET TRANSACTION READ ONLY" if readonly else ""  # until the savepoint ends
         changed = {**dict.fromkeys(self._outer.context, ""), **context}
         if statements := [*filter(None, (read_only, wire.context_statement(changed)))]:
@@ -130,7 +132,8 @@ class _SavepointLease:
     async def commit(self, then: Then | None = None) -> None:
         before = self._context_before
         restored = wire.context_statement(dict.fromkeys(self._outer.context, "") | before)
-        ending = (CHECK_DEFERRED, restored, f"RELEASE SAVEPOINT {self._name}")
+        check = CHECK_DEFERRED if self._may_have_written else ""  # of a read, COMMIT checks nothing
+        ending = (check, restored, f"RELEASE SAVEPOINT {self._name}")
         try:
             await self._outer.send(*filter(None, ending))
             self._outer.context = before

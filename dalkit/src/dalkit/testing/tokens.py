@@ -6,9 +6,12 @@ from functools import cache
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
+from ..data.transaction import TransactionManager
 from ..dev.issuer import Issuer
 from ..dev.issuer import issuer as run_issuer
+from .app import client_of
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +59,6 @@ def signed_in(request: pytest.FixtureRequest, full_token: Callable[[FastAPI], st
 
 
 @pytest.fixture
-def anonymous(client: httpx.AsyncClient, signed_in: None) -> httpx.AsyncClient:
-    """Return `client` without its token."""
-    del client.headers["Authorization"]
-    return client
+def anonymous(running_app: ASGIApp, transaction: TransactionManager) -> httpx.AsyncClient:
+    """Return a client like `client`, without a token."""
+    return client_of(running_app)
