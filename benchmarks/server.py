@@ -65,6 +65,13 @@ class Server:
         """Return the seconds of CPU that the process has used, user and system."""
         return cpu_seconds(self.process.pid)
 
+    def wait_until_idle(self, most: float = 2.0) -> None:
+        """Return when it uses no CPU, after `most` seconds at most: a load ends amid requests."""
+        end, before = time.monotonic() + most, -1.0
+        while (used := self.cpu()) != before and time.monotonic() < end:
+            before = used
+            time.sleep(0.05)
+
     def resident(self) -> int:
         """Return the resident memory in bytes."""
         return resident_bytes(self.process.pid)

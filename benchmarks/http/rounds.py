@@ -127,4 +127,6 @@ class Bench:
             load = self.generator.run(server.port, work, headers, connections, seconds)
         except BenchmarkError as error:
             raise BenchmarkError(f"{system.name}: {error}\n{server.log_tail()}") from None
-        return Measured(load, server.cpu() - before)
+        measured = Measured(load, server.cpu() - before)
+        server.wait_until_idle()
+        return measured
