@@ -21,13 +21,36 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_serve_passes_its_options_to_uvicorn(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: given.update(options, app=app))
+    served: list[uvicorn.Config] = []
+
+    def run(serving: server.Server) -> None:
+        served.append(serving.config)
+        serving.started = True
+
+    monkeypatch.setattr(server.Server, "run", run)
     result = invoke("serve", "--host", "0.0.0.0", "--port", "8123")
     assert result.exit_code == 0, result.output
-    assert given["app"] == f"{cli.__package__}.main:app"
-    assert (given["host"], given["port"], given["workers"]) == ("0.0.0.0", 8123, 1)
+    [config] = served
+    assert config.app == f"{cli.__package__}.main:app"
+    assert (config.host, config.port, config.workers) == ("0.0.0.0", 8123, 1)
     assert invoke("serve", "--reload", "--workers", "2").exit_code == 2
+
+
+def test_serve_reloads_what_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: given.update(options, app=app))
+    result = invoke("serve", "--reload")
+    assert result.exit_code == 0, result.output
+    assert (given["app"], given["workers"]) == (f"{cli.__package__}.main:app", 1)
+    assert given["reload"] is True
+    assert len(given["reload_dirs"]) == 1
+
+
+def test_serve_says_with_its_status_that_it_has_not_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server.Server, "run", lambda _: None)
+    assert invoke("serve").exit_code == 3
 
 
 def test_serve_passes_them_to_several_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
