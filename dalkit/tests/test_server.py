@@ -73,8 +73,9 @@ def test_a_burst_of_connections_is_accepted_in_one_turn(
 async def test_all_of_its_sockets_are_closed_at_its_end() -> None:
     server = Server(uvicorn.Config(FastAPI(), port=0, log_config=None))
     serving = asyncio.create_task(server.serve())
-    while not server.started or len(server.servers) < ACCEPTED_AT_ONCE:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while not server.started or len(server.servers) < ACCEPTED_AT_ONCE:
+            await asyncio.sleep(0.01)
     address = server.servers[0].sockets[0].getsockname()
 
     server.should_exit = True

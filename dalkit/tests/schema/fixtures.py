@@ -43,6 +43,13 @@ InProcess = Callable[..., Awaitable[None]]
 Upgrade = Callable[[], Awaitable[str]]
 
 
+def upgrade_over(connection: Connection) -> None:
+    """Upgrade to the newest revision over a connection of the caller."""
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
 @pytest.fixture
 async def empty_database(server_url: URL, worker_id: str, anyio_backend: str) -> AsyncIterator[str]:
     """The URL of a database that was never migrated; `anyio_backend` lets plain tests have it."""

@@ -5,15 +5,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from alembic import command
-from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_cursor
 
 from dalkit.data.engine import create_engine
 from dalkit.schema import SyncError, SyncResult, sync
-from dalkit.schema.revisions import alembic_config
 
-from tests.schema.fixtures import AddMigration, Upgrade
+from tests.schema.fixtures import AddMigration, Upgrade, upgrade_over
 
 pytestmark = pytest.mark.slow
 
@@ -101,17 +98,12 @@ async def test_a_table_that_exists_is_a_mistake_of_the_migration(
 async def test_tables_without_a_record_are_told_over_a_caller_s_connection_too(
     empty_database: str, checkout: Path
 ) -> None:
-    def upgrade(connection: Connection) -> None:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
     engine = create_engine(empty_database)
     async with engine.connect() as connection:
         await connection.exec_driver_sql("CREATE TABLE author ()")
         await connection.commit()
         with pytest.raises(SyncError, match=r"no record of .* alembic stamp"):
-            await connection.run_sync(upgrade)
+            await connection.run_sync(upgrade_over)
     await engine.dispose()
 
 

@@ -12,14 +12,14 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 from alembic import command
-from sqlalchemy import URL, Connection, inspect, make_url, text
+from sqlalchemy import URL, inspect, make_url, text
 
 from dalkit.data.engine import create_engine
 from dalkit.schema import NAMING_CONVENTION, SyncError, sync
 from dalkit.schema.revisions import alembic_config, head_revision
 
 from tests.paths import PROJECT
-from tests.schema.fixtures import AddMigration, Alembic, InProcess
+from tests.schema.fixtures import AddMigration, Alembic, InProcess, upgrade_over
 
 pytestmark = pytest.mark.slow
 
@@ -117,15 +117,10 @@ def test_a_bad_url_is_one_line_without_the_password(
 async def test_a_caller_s_connection_is_used_inside_the_running_loop(empty_database: str) -> None:
     """What it migrates is undone by the caller's own rollback."""
 
-    def upgrade(connection: Connection) -> None:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
     engine = create_engine(empty_database)
     async with engine.connect() as connection:
         async with connection.begin() as transaction:
-            await connection.run_sync(upgrade)
+            await connection.run_sync(upgrade_over)
             names = await connection.run_sync(lambda it: inspect(it).get_table_names())
             assert "alembic_version" in names
             await transaction.rollback()
@@ -258,15 +253,10 @@ async def test_limits_apply_to_a_caller_s_connection_and_end_with_the_migration(
     env.write_text(env.read_text().replace("Settings)", "Settings, statement_timeout=0.2)"))
     add_migration("0002", body='op.execute("SELECT pg_sleep(30)")')
 
-    def upgrade(connection: Connection) -> None:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
     engine = create_engine(empty_database, statement_timeout=60)
     async with engine.connect() as connection:
         with pytest.raises(SyncError, match=r"stopped by statement_timeout, 200ms"):
-            await connection.run_sync(upgrade)
+            await connection.run_sync(upgrade_over)
         limits = text(
             "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
         )

@@ -257,12 +257,22 @@ def application(*, compiled: bool, **options: Any) -> FastAPI:
 
 
 async def ask(
-    app: FastAPI, method: str, target: str, headers: Headers, chunks: Chunks, **more: Any
+    app: FastAPI,
+    method: str,
+    target: str,
+    headers: Headers,
+    chunks: Chunks,
+    *,
+    is_cut: bool = False,
+    **more: Any,
 ) -> Answer:
-    """Return what the application sends, or the error that it raises, and what was called."""
+    """Return what the application sends, or the error that it raises, and what was called.
+
+    With `is_cut` the client goes before it has said that these chunks are all.
+    """
     path, _, query = target.partition("?")
     messages = [
-        {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
+        {"type": "http.request", "body": chunk, "more_body": is_cut or number < len(chunks)}
         for number, chunk in enumerate(chunks, start=1)
     ]
     sent: list[Any] = []

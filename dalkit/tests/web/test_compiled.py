@@ -179,8 +179,17 @@ async def test_the_body_limit_of_the_application_holds() -> None:
     assert ours[0] == 413
 
 
+async def test_a_body_that_was_cut_off_is_not_taken_for_a_whole_one() -> None:
+    whole: Chunks = [b'{"name": ', b'"a"}']
+    for app in (application(compiled=True), application(compiled=False)):
+        answer = await ask(app, "POST", "/v1/things", HEADERS[1], whole)
+        assert (answer[0], len(CALLS) > 0) == (201, True)
+        answer = await ask(app, "POST", "/v1/things", HEADERS[1], whole, is_cut=True)
+        assert (answer[0], CALLS) == (400, [])
+
+
 async def test_parameters_of_an_outer_path_stay() -> None:
-    parameters = {"path_params": {"tenant": "a"}}
+    parameters: dict[str, Any] = {"path_params": {"tenant": "a"}}
     for app in (application(compiled=True), application(compiled=False)):
         await ask(app, "GET", "/v1/things/1", HEADERS[0], [b""], **parameters)
         assert CALLS[-1] == ({"tenant": "a", "thing_id": "1"}, "/v1/things/{thing_id}")
